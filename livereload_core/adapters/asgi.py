@@ -1,0 +1,102 @@
+"""ASGI: FastAPI, Starlette, Django and any other callable of ``(scope, receive, send)``, under uvicorn."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from livereload_core.adapters.signatures import required_positionals
+from livereload_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from livereload_core.child.adapter import RunContext
+
+__all__ = ["AsgiAdapter"]
+
+
+class AsgiAdapter:
+    """Serves an app with uvicorn, lifespan included; uvicorn is the extra ``[asgi]``."""
+
+    name = "asgi"
+    priority = 30
+
+    def matches(self, target: object) -> bool:
+        """A coroutine function of three arguments, or an object whose ``__call__`` is one."""
+        call = target if inspect.isroutine(target) else getattr(type(target), "__call__", None)  # noqa: B004 - its kind is asked, not its presence
+        if inspect.isclass(target) or call is None:
+            return False
+        return inspect.iscoroutinefunction(call) and required_positionals(target) == 3
+
+    def run(self, target: Any, context: RunContext) -> None:
+        """Lifespan start-up, service, lifespan shutdown."""
+        try:
+            import uvicorn
+        except ImportError:
+            raise UsageError(
+                "an ASGI app is served by uvicorn, which is not installed",
+                advice="install it: pip install 'livereload_core[asgi]'",
+            ) from None
+
+        class Server(uvicorn.Server):
+            """uvicorn's server, which says when it has started and leaves when it is told."""
+
+            async def startup(self, sockets: Any = None) -> None:
+                await super().startup(sockets=sockets)
+                if not self.should_exit:
+                    context.on_retired(self.leave)
+                    await context.ready_async()
+
+            def leave(self) -> None:
+                self.should_exit = True
+
+        app = _Recorded(target)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            timeout_graceful_shutdown=max(1, round(context.settings.timeout_graceful)),
+            server_header=True,
+        )
+        server = Server(config)
+        try:
+            server.run(sockets=context.listeners())
+        except SystemExit:
+            # uvicorn's way to say that the lifespan failed; the exception itself tells the user more
+            if app.error is not None:
+                raise app.error from None
+            raise
+        if app.error is not None and not server.started:
+            raise app.error
+
+
+class _Recorded:
+    """Remembers what the app raised in its lifespan, which uvicorn only logs."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.error: BaseException | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def observed(message: Any) -> None:
+            nonlocal started
+            started = started or message["type"] == "lifespan.startup.complete"
+            if message["type"] == "lifespan.startup.failed" and self.error is None:
+                self.error = RuntimeError(message.get("message") or "the lifespan start-up failed")
+            await send(message)
+
+        try:
+            await self.app(scope, receive, observed)
+        except BaseException as error:
+            if not started and not _means_unsupported(error):
+                self.error = error
+            raise
+
+
+def _means_unsupported(error: BaseException) -> bool:
+    """Apps without a lifespan raise on its scope: the specification tells servers to go on then."""
+    frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
+    return isinstance(error, (AssertionError, KeyError, NotImplementedError)) and len(frames) <= 2

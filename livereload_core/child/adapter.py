@@ -1,0 +1,164 @@
+"""Kinds of target: what an adapter is, how adapters are found, and what a run offers them.
+
+An adapter is registered under the entry point group ``livereload_core.targets``::
+
+    [project.entry-points."livereload_core.targets"]
+    mine = "my_package.livecore:MyAdapter"
+
+It is made without arguments and decides by looking at the target that the user named. It must not import a
+framework to find out: an object of a framework that is not in ``sys.modules`` cannot be there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import importlib_metadata
+
+from livereload_core.core.settings import Settings
+from livereload_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from livereload_core.child.runtime import Runtime
+
+__all__ = ["ENTRY_POINTS", "RunContext", "TargetAdapter", "choose", "discover"]
+
+ENTRY_POINTS = "livereload_core.targets"
+
+
+@runtime_checkable
+class TargetAdapter(Protocol):
+    """Runs one kind of target.
+
+    Attributes:
+        name: shown in reports.
+        priority: higher ones are asked first.
+    """
+
+    name: str
+    priority: int
+
+    def matches(self, target: object) -> bool:
+        """Whether ``target`` is of this kind; cheap, without importing a framework."""
+
+    def run(self, target: Any, context: RunContext) -> None:
+        """Start the target, say ready, serve until retired, shut down.
+
+        Called in the main thread with the state in place. An exception before the context's ``ready`` turns
+        the new code down.
+        """
+
+
+class RunContext:
+    """What a run offers to an adapter."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the run."""
+        return self._runtime.settings
+
+    def listeners(self) -> list[socket.socket]:
+        """Listening sockets on the configured host and port (or Unix socket), held by the parent.
+
+        Nothing can be accepted on them before the switch.
+
+        Raises:
+            PortBusyError: another program has the address.
+        """
+        return self._runtime.open_listeners()
+
+    def ready(self) -> None:
+        """Say that the target is started, and wait for the switch. For programs without an event loop."""
+        self._runtime.announce_ready()
+        self._runtime.committed.wait()
+
+    async def ready_async(self) -> None:
+        """Say that the target is started, and wait for the switch, in the program's event loop."""
+        await self._runtime.announce_ready_async()
+        await self.until(self._runtime.on_committed)
+
+    async def until_retired(self) -> None:
+        """Wait until the generation has drained and shall shut down."""
+        await self.until(self._runtime.on_retired)
+
+    def on_retired(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called, from another thread, when the generation shall shut down."""
+        self._runtime.on_retired(callback)
+
+    async def until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
+        """Wait in the running loop for something that another thread announces."""
+        loop = asyncio.get_running_loop()
+        event = asyncio.Event()
+        subscribe(lambda: loop.call_soon_threadsafe(event.set))
+        await event.wait()
+
+    def serve_by_itself(self, call: Callable[[], object]) -> None:
+        """Run a program that opens its own listeners, or none.
+
+        When the generation before listened, the program is ready once it listens on the same addresses
+        (and accepts nothing before the switch); otherwise it is ready before ``call`` begins.
+        """
+        self._runtime.serve_by_itself(call)
+
+    def request_begun(self) -> None:
+        """Count a request whose bytes cannot be seen from outside (loops in C)."""
+        self._runtime.net.request_begun()
+
+    def request_done(self) -> None:
+        """The end of a request that was counted as begun."""
+        self._runtime.net.request_done()
+
+
+def discover() -> list[TargetAdapter]:
+    """Return all registered adapters, those to be asked first in front.
+
+    Raises:
+        UsageError: an entry point cannot be loaded or is no adapter.
+    """
+    adapters = [_load(point) for point in importlib_metadata.entry_points(group=ENTRY_POINTS)]
+    return sorted(adapters, key=lambda adapter: -adapter.priority)
+
+
+def _load(point: Any) -> TargetAdapter:
+    try:
+        adapter = point.load()()
+    except Exception as error:  # told to the user as what it is: a broken plug-in
+        raise UsageError(
+            f"the target adapter {point.name!r} ({point.value}) cannot be loaded ({error})",
+            advice=f"fix or uninstall the package that registers it under {ENTRY_POINTS!r}",
+        ) from error
+    if not isinstance(adapter, TargetAdapter):
+        raise UsageError(
+            f"the target adapter {point.name!r} ({point.value}) lacks name, priority, matches() or run()",
+            advice="see the reference of adapters",
+        )
+    return adapter
+
+
+def choose(adapters: list[TargetAdapter], target: object, written: str) -> TargetAdapter:
+    """Return the adapter that takes ``target``.
+
+    Raises:
+        UsageError: none does.
+    """
+    for adapter in adapters:
+        if adapter.matches(target):
+            return adapter
+    kinds = ", ".join(adapter.name for adapter in adapters)
+    raise UsageError(
+        f"{written!r} is {_described(target)}, which is nothing that can be run ({kinds})",
+        advice="name an app, a coroutine function or a function without arguments"
+        " (with --factory: a function that returns an app)",
+    )
+
+
+def _described(target: object) -> str:
+    if callable(target) and hasattr(target, "__qualname__"):
+        return f"the {type(target).__name__} {target.__qualname__!r}"
+    return f"a {type(target).__name__}"

@@ -1,0 +1,75 @@
+"""Asks the parent for listeners, from whatever thread the program binds in."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import socket
+
+from livereload_core.child.net import Net
+from livereload_core.errors import PortBusyError, UsageError
+from livereload_core.posix.addresses import Address
+from livereload_core.posix.channel import BlockingChannel
+from livereload_core.wire import messages as wire
+
+__all__ = ["Broker"]
+
+Answer = tuple[wire.Message, list[int]]
+
+
+class Broker:
+    """Requests over the control channel; the control thread delivers the answers."""
+
+    def __init__(self, channel: BlockingChannel) -> None:
+        self._channel = channel
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, queue.SimpleQueue[Answer]] = {}
+        self.terminal: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def find(self, address: Address) -> int | None:
+        """An fd (the caller's) of the listener that the parent holds for ``address``."""
+        _, fds = self._ask(wire.FindListener(self._next(), address.to_json()))
+        return fds[0] if fds else None
+
+    def register(self, address: Address, fd: int, *, requested_port: int) -> None:
+        """Give the parent a dup of a new listener."""
+        self._channel.send(wire.NewListener(address.to_json(), requested_port), [fd])
+
+    def open_configured(self, net: Net) -> list[socket.socket]:
+        """Listeners on the configured address.
+
+        Raises:
+            PortBusyError: another program has it.
+            UsageError: it cannot be bound.
+        """
+        answer, fds = self._ask(wire.OpenListeners(self._next()))
+        assert isinstance(answer, wire.ListenersOpened)
+        if answer.error:
+            kind, _, text = answer.error.partition(":")
+            raise PortBusyError(text) if kind == "port-busy" else UsageError(text)
+        opened = []
+        for fd, address in zip(fds, answer.addresses, strict=True):
+            sock = socket.socket(fileno=fd)
+            os.set_inheritable(fd, False)
+            net.adopt_listener(sock, Address.from_json(address))
+            opened.append(sock)
+        return opened
+
+    def deliver(self, request: int, answer: Answer) -> None:
+        """An answer has come; called by the control thread."""
+        waiting = self._waiting.pop(request, None)
+        if waiting is None:
+            for fd in answer[1]:
+                os.close(fd)
+        else:
+            waiting.put(answer)
+
+    def _next(self) -> int:
+        return next(self._numbers)
+
+    def _ask(self, message: wire.FindListener | wire.OpenListeners) -> Answer:
+        answer: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._waiting[message.request] = answer
+        self._channel.send(message)
+        return answer.get()

@@ -1,0 +1,372 @@
+"""One generation from the inside: import, state, start-up, service, standstill, retirement.
+
+Two threads. The *main* thread belongs to the user's program; before it starts, it follows the parent's
+orders (:meth:`Runtime.await_start`). The *control* thread (``child.control``) reads the channel and leads
+everything else.
+
+Invariants:
+    * Nothing is accepted before COMMIT, whatever the program does.
+    * A failure before COMMIT is said once, with the user's traceback, and ends the process without running
+      its ``atexit`` handlers: it has never served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+from livereload_core.child import gate, terminal
+from livereload_core.child.adapter import RunContext, TargetAdapter, choose
+from livereload_core.child.broker import Broker
+from livereload_core.child.control import Control
+from livereload_core.child.hooks import run_hooks, run_hooks_async
+from livereload_core.child.imports import UserImports, names_for_failure, user_traceback
+from livereload_core.child.net import Net
+from livereload_core.child.program import Program, load
+from livereload_core.core.settings import Settings, TargetKind
+from livereload_core.errors import PortBusyError, StateError, UsageError
+from livereload_core.facts import Failure, RootReport
+from livereload_core.posix import memfd
+from livereload_core.posix.addresses import Address
+from livereload_core.posix.channel import BlockingChannel, ChannelClosedError
+from livereload_core.state import runtime as state_runtime
+from livereload_core.state.engine import Engine
+from livereload_core.wire import messages as wire
+
+__all__ = ["Runtime"]
+
+SETTLE = 0.5
+"""Seconds after the last new listener in which a program that listens on fewer addresses than the one before
+may open another one; then it counts as ready, and the rest as given up."""
+
+
+class Runtime:
+    """Leads one generation.
+
+    Args:
+        channel: to the parent.
+        order: what to become.
+        adapters: kinds of target, in the order in which they are asked.
+        overlay: sources that take precedence over the files on disk, by absolute path.
+    """
+
+    def __init__(
+        self,
+        channel: BlockingChannel,
+        order: wire.Activate,
+        adapters: list[TargetAdapter],
+        overlay: dict[str, bytes],
+    ) -> None:
+        self.channel = channel
+        self.attempt = order.attempt
+        self.settings = Settings.from_json(order.settings)
+        self.adapters = adapters
+        self.imports = UserImports(roots=order.roots, overlay=overlay)
+        self.engine = Engine(is_user_module=self.imports.is_user_module)
+        self.engine.generation = order.generation
+        self.broker = Broker(channel)
+        self.net = Net(self.broker)
+        self.orders: queue.SimpleQueue[tuple[wire.Message, list[int]]] = queue.SimpleQueue()
+        self.committed = threading.Event()
+        self.leaving = False
+        self.required: frozenset[Address] = frozenset()
+        self._program: Program | None = None
+        self._phase = "prepare"
+        self._started = False
+        self._announced = False
+        self._with_state = False
+        self._lock = threading.Lock()
+        self._settle_timer: threading.Timer | None = None
+        self._on_committed: list[Callable[[], None]] = []
+        self._on_retired: list[Callable[[], None]] = []
+        self.control = Control(self)
+
+    # -- the main thread ----------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Lead the generation to its end; returns the exit code of the process."""
+        self._install()
+        try:
+            began = time.perf_counter()
+            self._program = load(self.settings, self.imports)
+            self._seconds = time.perf_counter() - began
+            if self._program.script is not None:
+                self._program.script()
+            else:
+                adapter = choose(self.adapters, self._program.target, str(self.settings.target))
+                self.kind = adapter.name
+                self.await_start()
+                adapter.run(self._program.target, RunContext(self))
+            self._join_threads()
+        except BaseException as error:
+            return self._ended(error)
+        return self._ended(None)
+
+    def _install(self) -> None:
+        self.kind = self.settings.target.kind.value
+        self._seconds = 0.0
+        self.engine.activate()
+        state_runtime.request_reload = self._request_reload
+        self.net.on_listening = self._on_listening
+        self.net.install()
+        self.imports.install()
+        gate.install(self.await_start)
+        terminal.install(self.channel, self.broker)
+        os.register_at_fork(after_in_child=self._forked)
+        self.control.start()
+
+    def await_start(self) -> None:
+        """Say that the user's code is imported, and follow orders until its start-up may run.
+
+        Called once by adapters' runs and at the gate of scripts; later calls return at once.
+        """
+        if self._started:
+            return
+        run_hooks("prepare", self.settings.timeout_prepare)
+        self._send(
+            wire.Prepared(
+                self.attempt,
+                self.kind,
+                self.imports.loaded(),
+                tuple(self.imports.third_party()),
+                self._seconds,
+            )
+        )
+        while not self._started:
+            order, fds = self.orders.get()
+            try:
+                self._follow(order, fds)
+            finally:
+                for fd in fds:
+                    os.close(fd)
+        if self.settings.target.kind in (TargetKind.SCRIPT, TargetKind.PACKAGE) and not self.required:
+            self.announce_ready()
+            self.committed.wait()
+
+    def _follow(self, order: wire.Message, fds: list[int]) -> None:
+        if isinstance(order, wire.Precopy):
+            self._phase = "precopy"
+            with memfd.mapped(fds[0]) as data:
+                roots = self.engine.trial(data)
+            self._send(wire.Precopied(self.attempt, roots))
+        elif isinstance(order, wire.Rehydrate):
+            self._phase = "rehydrate"
+            self.required = frozenset(Address.from_json(address) for address in order.required)
+            if fds:
+                self._with_state = True
+                with memfd.mapped(fds[0]) as data:
+                    self.engine.adopt(data)
+            self._send(wire.Adopted(self.attempt))
+            self._phase = "verify"
+            self._started = True
+
+    def serve_by_itself(self, call: Callable[[], object]) -> None:
+        """See :meth:`RunContext.serve_by_itself`."""
+        if not self.required:
+            self.announce_ready()
+            self.committed.wait()
+        call()
+
+    def _join_threads(self) -> None:
+        """A program whose main function returned runs on in its other threads, as in plain Python."""
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join()
+
+    def _ended(self, error: BaseException | None) -> int:
+        code, failure = self._verdict(error)
+        if self.leaving:
+            return 0
+        if not self.committed.is_set():
+            self.fail(
+                failure
+                or Failure(self._phase, f"the program ended with exit code {code} before it was ready"),
+                error,
+            )
+        self.control.finished(code, failure)
+        return code
+
+    def _verdict(self, error: BaseException | None) -> tuple[int, Failure | None]:
+        if error is None:
+            return 0, None
+        if isinstance(error, SystemExit):
+            if error.code is None or isinstance(error.code, int):
+                code = error.code or 0
+                failure = (
+                    None
+                    if self.committed.is_set()
+                    else self.failure_of(error, f"sys.exit({code}) was called")
+                )
+                return code, failure
+            print(error.code, file=sys.stderr)
+            return 1, None if self.committed.is_set() else self.failure_of(
+                error, f"sys.exit({error.code!r}) was called"
+            )
+        if isinstance(error, KeyboardInterrupt):
+            return 130, self.failure_of(error, "KeyboardInterrupt")
+        return 1, self.failure_of(error)
+
+    # -- failure ------------------------------------------------------------------------------------
+
+    def failure_of(self, error: BaseException, reason: str = "") -> Failure:
+        """Describe an exception of the user's code."""
+        phase = "serving" if self.committed.is_set() else self._phase
+        if isinstance(error, (UsageError, StateError)):
+            return Failure(phase, str(error), "", names_for_failure(error))
+        if not reason:
+            text = str(error)
+            reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        return Failure(phase, reason.splitlines()[0], user_traceback(error), names_for_failure(error))
+
+    def fail(self, failure: Failure, error: BaseException | None = None) -> NoReturn:
+        """Turn this candidate down and end the process."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        message = wire.Failed(
+            self.attempt,
+            failure,
+            self.imports.loaded(),
+            usage=isinstance(error, UsageError),
+            port_busy=isinstance(error, PortBusyError),
+        )
+        try:
+            self.channel.send(message)
+        finally:
+            os._exit(1)
+
+    # -- ready --------------------------------------------------------------------------------------
+
+    def announce_ready(self) -> None:
+        """Run the after_reload hooks, settle the state and say ready; in a thread without an event loop."""
+        if not self._claim_announcement():
+            return
+        if self._with_state:
+            run_hooks("after_reload", self.settings.timeout_hook)
+        self._say_ready()
+
+    async def announce_ready_async(self) -> None:
+        """The same in the program's event loop."""
+        if not self._claim_announcement():
+            return
+        if self._with_state:
+            await run_hooks_async("after_reload", self.settings.timeout_hook)
+        self._say_ready()
+
+    def _claim_announcement(self) -> bool:
+        with self._lock:
+            first, self._announced = not self._announced, True
+        return first
+
+    def _say_ready(self) -> None:
+        roots: Iterable[RootReport] = self.engine.settle()
+        gone = sorted(str(address) for address in self.required - self.net.listening())
+        notes = [f"no longer listens on {', '.join(gone)}"] if gone and self._listens else []
+        self._send(wire.Ready(self.attempt, tuple(roots), tuple(notes)))
+
+    @property
+    def _listens(self) -> bool:
+        return bool(self.net.listening())
+
+    def _on_listening(self, address: Address) -> None:
+        """The program has begun to listen, in whatever thread."""
+        if self.committed.is_set() or not self._started or not self.required:
+            return
+        if self._settle_timer is not None:
+            self._settle_timer.cancel()
+        if self.required <= self.net.listening():
+            self._announce_from_here()
+        else:
+            loop = _running_loop()
+            later = (
+                (lambda: loop.call_soon_threadsafe(self._announce_from_here))
+                if loop
+                else self._announce_from_here
+            )
+            self._settle_timer = threading.Timer(SETTLE, later)
+            self._settle_timer.daemon = True
+            self._settle_timer.start()
+
+    def _announce_from_here(self) -> None:
+        loop = _running_loop()
+        if loop is not None:
+            self._announcing = loop.create_task(self._guarded_announcement())
+            return
+        try:
+            self.announce_ready()
+        except BaseException as error:  # in a thread of the user's: the candidate is turned down for it
+            self.fail(self.failure_of(error), error)
+
+    async def _guarded_announcement(self) -> None:
+        try:
+            await self.announce_ready_async()
+        except BaseException as error:  # as above
+            self.fail(self.failure_of(error), error)
+
+    def on_committed(self, callback: Callable[[], None]) -> None:
+        """Call back once the generation serves; at once if it does."""
+        with self._lock:
+            if not self.committed.is_set():
+                self._on_committed.append(callback)
+                return
+        callback()
+
+    def on_retired(self, callback: Callable[[], None]) -> None:
+        """Call back when the program shall shut down."""
+        with self._lock:
+            if not self.leaving:
+                self._on_retired.append(callback)
+                return
+        callback()
+
+    def mark_committed(self) -> None:
+        """COMMIT: wake whoever waits for it."""
+        with self._lock:
+            self.committed.set()
+            callbacks, self._on_committed = self._on_committed, []
+        for callback in callbacks:
+            callback()
+
+    def mark_leaving(self) -> bool:
+        """The program shall shut down; returns whether an adapter took the word for it."""
+        with self._lock:
+            self.leaving = True
+            callbacks, self._on_retired = self._on_retired, []
+        for callback in callbacks:
+            callback()
+        return bool(callbacks)
+
+    # -- small services -----------------------------------------------------------------------------
+
+    def open_listeners(self) -> list[Any]:
+        """See :meth:`RunContext.listeners`."""
+        return self.broker.open_configured(self.net)
+
+    def _request_reload(self) -> bool:
+        self._send(wire.ReloadRequest())
+        return True
+
+    def _send(self, message: wire.Message) -> None:
+        try:
+            self.channel.send(message)
+        except ChannelClosedError:
+            os._exit(1)  # the parent is gone, and nobody is left to serve for
+
+    def _forked(self) -> None:
+        """In a process that the program forked: it is no generation of its own."""
+        self.channel.forked()
+        self.control.forked()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    if "asyncio" not in sys.modules:
+        return None
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,66 @@
+"""One attempt to bring a new generation up, and the record that it ends in."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+from livereload_core.core import events as ev
+from livereload_core.core.records import Outcome, ReloadRecord
+from livereload_core.core.states import PAUSED, REST, State
+from livereload_core.facts import Failure, RootReport
+
+__all__ = ["Attempt", "Kind"]
+
+
+class Kind(enum.Enum):
+    """Why an attempt is made."""
+
+    START = "start"
+    RELOAD = "reload"
+    RECOVER = "recover"
+
+
+@dataclasses.dataclass(slots=True)
+class Attempt:
+    """One try to bring a new generation up."""
+
+    kind: Kind
+    number: int
+    since: float
+    files: frozenset[str] = frozenset()
+    reset: bool = False
+    entered: float = 0.0
+    phases: list[tuple[str, float]] = dataclasses.field(default_factory=list)
+    roots: tuple[RootReport, ...] = ()
+    notes: list[str] = dataclasses.field(default_factory=list)
+    lingering: int = 0
+    connections: int = 0
+    old: ev.Child | None = None
+    """The generation that stands still (or is about to) for this attempt."""
+
+    def mark(self, state: State, now: float) -> None:
+        """Book the time since the last mark on ``state``."""
+        if state not in REST and state is not State.NEW:
+            self.phases.append((state.value, now - self.entered))
+        self.entered = now
+
+    def record(
+        self, outcome: Outcome, generation: int, root: str, now: float, failure: Failure | None
+    ) -> ReloadRecord:
+        """The terminal record; phases that came more than once (superseded) are added up."""
+        phases: dict[str, float] = {}
+        for name, seconds in self.phases:
+            phases[name] = phases.get(name, 0.0) + seconds
+        prefix = root.rstrip("/") + "/"
+        return ReloadRecord(
+            outcome=outcome,
+            generation=generation,
+            files=tuple(sorted(file.removeprefix(prefix) for file in self.files)),
+            total=now - self.since,
+            pause=sum(seconds for name, seconds in phases.items() if State(name) in PAUSED),
+            phases=tuple(phases.items()),
+            roots=self.roots,
+            failure=failure,
+            notes=tuple(self.notes),
+        )

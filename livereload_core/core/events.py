@@ -1,0 +1,413 @@
+"""What can happen to a run (events, past tense) and what the machine wants done (commands, imperative).
+
+A child is named by an ``int`` that the machine gives out when it asks for a process; it is never reused.
+``attempt`` numbers attempts; an event that carries the number of one that was given up is dropped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from livereload_core.core.records import Record
+from livereload_core.facts import Failure, RootReport
+
+__all__ = [
+    "Activate",
+    "ActiveFailed",
+    "Adopted",
+    "AskCommit",
+    "AskExport",
+    "AskFreeze",
+    "AskPrecopy",
+    "AskQuiesce",
+    "AskRehydrate",
+    "AskResume",
+    "AskRetire",
+    "Check",
+    "Checked",
+    "Child",
+    "ChildExited",
+    "ChildFailed",
+    "Collect",
+    "Collected",
+    "Command",
+    "Emit",
+    "Event",
+    "Exit",
+    "Exported",
+    "FilesTouched",
+    "Frozen",
+    "HideHold",
+    "Kill",
+    "Precopied",
+    "Prepared",
+    "ProgramFinished",
+    "Proved",
+    "Quiesced",
+    "Ready",
+    "ReloadRequested",
+    "Serving",
+    "ShowHold",
+    "Spawn",
+    "Started",
+    "StopRequested",
+    "TerminalChanged",
+    "Terminate",
+    "Tick",
+]
+
+Child = int
+
+
+class Event:
+    """Base of all events."""
+
+    __slots__ = ()
+
+
+class Command:
+    """Base of all commands."""
+
+    __slots__ = ()
+
+
+# --- events: from people, files and the clock ------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Started(Event):
+    """livecore itself is up: run the program for the first time."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FilesTouched(Event):
+    """The watcher saw these absolute paths; whether their content changed is not known yet."""
+
+    files: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Collected(Event):
+    """Answer to ``Collect``: the files whose content differs from what was last tried."""
+
+    changed: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Checked(Event):
+    """Answer to ``Check``: why files do not compile, empty when all do."""
+
+    failures: tuple[Failure, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReloadRequested(Event):
+    """A key, the command line or the program asks for a reload without an edit.
+
+    Attributes:
+        reset: start without the preserved state.
+    """
+
+    reset: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StopRequested(Event):
+    """Stop everything in order; the second one at once.
+
+    Attributes:
+        code: the exit code of livecore.
+    """
+
+    code: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TerminalChanged(Event):
+    """The program took the keyboard (a debugger, ``input()``) or gave it back."""
+
+    taken: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tick(Event):
+    """The time that ``Machine.deadline`` named has come."""
+
+
+# --- events: from children -------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prepared(Event):
+    """The candidate has imported the user's code."""
+
+    child: Child
+    attempt: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChildFailed(Event):
+    """A candidate says that its phase failed.
+
+    Attributes:
+        usage: the call of livecore itself is at fault.
+        port_busy: the address belongs to another program.
+    """
+
+    child: Child
+    attempt: int
+    failure: Failure
+    usage: bool = False
+    port_busy: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ActiveFailed(Event):
+    """The serving generation could not do what was asked: its state cannot be carried, a hook failed."""
+
+    child: Child
+    attempt: int
+    failure: Failure
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Exported(Event):
+    """The serving generation has exported its state while serving."""
+
+    child: Child
+    attempt: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Precopied(Event):
+    """The candidate decoded, migrated and validated that state on trial."""
+
+    child: Child
+    attempt: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Quiesced(Event):
+    """Nobody accepts; ``lingering`` requests would not finish in time."""
+
+    child: Child
+    attempt: int
+    lingering: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frozen(Event):
+    """The old generation stands still, its decisive snapshot is held.
+
+    Attributes:
+        connections: accepted connections that are still open in it.
+    """
+
+    child: Child
+    attempt: int
+    connections: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Adopted(Event):
+    """The decisive state is in place; the user's start-up begins."""
+
+    child: Child
+    attempt: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ready(Event):
+    """The candidate is verified: state in place, started, hooks run; it has accepted nothing."""
+
+    child: Child
+    attempt: int
+    roots: tuple[RootReport, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Serving(Event):
+    """The candidate accepts."""
+
+    child: Child
+    attempt: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Proved(Event):
+    """A first answer has left the serving generation."""
+
+    child: Child
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProgramFinished(Event):
+    """The program came to its end by itself; the exit of its process follows.
+
+    Attributes:
+        code: its exit code.
+        failure: the exception that ended it, if one did.
+        server: whether it had been listening on anything.
+    """
+
+    child: Child
+    code: int
+    failure: Failure | None
+    server: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChildExited(Event):
+    """A process has ended and was reaped.
+
+    Attributes:
+        how: ``exit code 3`` or ``killed by SIGSEGV``.
+    """
+
+    child: Child
+    how: str
+
+
+# --- commands --------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Collect(Command):
+    """Wait for a git checkout to end, hash these files, answer ``Collected``."""
+
+    files: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check(Command):
+    """Compile these files, answer ``Checked``."""
+
+    files: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Spawn(Command):
+    """Exec a fresh interpreter and know it as ``child``."""
+
+    child: Child
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Activate(Command):
+    """Let ``child`` import the user's code.
+
+    Attributes:
+        last_good: from the sources of the last committed generation instead of the disk.
+    """
+
+    child: Child
+    attempt: int
+    generation: int
+    last_good: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AskExport(Command):
+    """Export while serving."""
+
+    child: Child
+    attempt: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AskPrecopy(Command):
+    """Decode what was exported, on trial."""
+
+    child: Child
+    attempt: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AskQuiesce(Command):
+    """Stop accepting and let requests in flight finish."""
+
+    child: Child
+    attempt: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AskFreeze(Command):
+    """``export`` is false when the user gave the state up (reset)."""
+
+    child: Child
+    attempt: int
+    export: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AskResume(Command):
+    """Serve on: the attempt was given up."""
+
+    child: Child
+    attempt: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AskRehydrate(Command):
+    """``with_state``: from the newest snapshot held, if there is one."""
+
+    child: Child
+    attempt: int
+    with_state: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AskCommit(Command):
+    """Accept from now on."""
+
+    child: Child
+    attempt: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AskRetire(Command):
+    """Drain, shut down, exit; ``final`` when livecore itself stops."""
+
+    child: Child
+    final: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Terminate(Command):
+    """SIGTERM."""
+
+    child: Child
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kill(Command):
+    """SIGKILL, with everything that the child started."""
+
+    child: Child
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ShowHold(Command):
+    """Answer on all listeners with 503 and the failure."""
+
+    failure: Failure
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HideHold(Command):
+    """Stop answering for the program."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Emit(Command):
+    """Tell people and programs."""
+
+    record: Record
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Exit(Command):
+    """Leave with this code; no child is left."""
+
+    code: int

@@ -1,0 +1,201 @@
+"""From touched files to edits: what changed in content, whether it compiles, what is worth watching.
+
+``known`` is the digest of each file as it was last tried. A save counts when the disk differs from it; so
+neither time stamps nor sizes matter, an identical save is nothing, and the last of many saves always wins:
+what a candidate really compiled replaces what was hashed before, and any difference to the disk is an edit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sysconfig
+import urllib.parse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from livereload_core.core import events as ev
+from livereload_core.core.records import Notice, NoticeKind
+from livereload_core.core.settings import Settings, TargetKind
+from livereload_core.core.watching import Verdict, WatchRules
+from livereload_core.facts import Failure
+from livereload_core.parent.sources import check, digest
+from livereload_core.parent.watch import Watcher, git_busy
+
+if TYPE_CHECKING:
+    from livereload_core.parent.supervisor import Supervisor
+
+__all__ = ["Edits", "editable_roots"]
+
+GIT_POLL = 0.02
+"""Seconds between two looks for ``.git/index.lock``: its folder is not watched, so its end is no event."""
+GIT_PATIENCE = 10.0
+"""Seconds after which a lock counts as left behind by a git that crashed."""
+REAPPEAR = 0.05
+"""Seconds that a file may be missing or empty: editors that write in place or recreate a file pass through
+that moment, and it is no version of the program."""
+
+
+class Edits:
+    """Watches, hashes and compiles for one supervisor."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._run = supervisor
+        settings = supervisor.settings
+        self.roots = user_roots(settings)
+        watched = settings.reload_dirs or self.roots
+        self._rules = WatchRules(watched, include=settings.reload_include, exclude=settings.reload_exclude)
+        self._watcher = Watcher(watched, self._rules, self._touched, supervisor.warn)
+        self._known: dict[str, str | None] = {}
+        self._loaded: dict[ev.Child, dict[str, str]] = {}
+        self._imported: set[str] = set()
+        self._named: set[str] = set()
+        self._collecting: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._busy_since: float | None = None
+        self._waited: set[str] = set()
+
+    def start(self) -> None:
+        """Begin to watch, if the run wants that."""
+        if self._run.settings.reload:
+            self._watcher.start(self._run.loop)
+
+    def close(self) -> None:
+        """Stop watching; no thread is left."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._run.settings.reload:
+            self._watcher.close()
+
+    def describe(self) -> dict[str, Any]:
+        """What ``livecore status`` says about watching."""
+        return {
+            "reload": self._run.settings.reload,
+            "roots": list(self._rules.roots),
+            "imported": len(self._imported),
+            "named": sorted(self._named),
+        }
+
+    # -- what children and failures say -------------------------------------------------------------
+
+    def loaded(self, child: ev.Child, files: dict[str, str]) -> None:
+        """A child has compiled these files: path to digest."""
+        self._loaded.setdefault(child, {}).update(files)
+        self._imported.update(files)
+        self._known.update(files)
+        self._watch_also(files)
+
+    def committed(self, child: ev.Child) -> None:
+        """A child serves: what failed before is over, and files that changed meanwhile are edits."""
+        self._named.clear()
+        mine = self._loaded.get(child, {})
+        self._loaded = {child: mine}
+        self._imported = set(mine)
+        stale = frozenset(file for file, value in mine.items() if self._known.get(file) != value)
+        if stale:
+            self._run.dispatch(ev.FilesTouched(stale))
+
+    def name(self, failure: Failure) -> None:
+        """Watch the files that a failure names, whether anything imported them or not."""
+        new = set(failure.files) - self._named
+        self._named |= new
+        self._watch_also(new)
+
+    def _watch_also(self, files: Any) -> None:
+        outside = [file for file in files if not any(_below(file, root) for root in self._rules.roots)]
+        if outside and self._run.settings.reload:
+            self._watcher.watch_more(outside)
+
+    # -- touched files ------------------------------------------------------------------------------
+
+    def _touched(self, files: frozenset[str]) -> None:
+        relevant = frozenset(
+            file
+            for file in files
+            if self._rules.verdict(file, imported=self._imported, named=self._named) is Verdict.RELOAD
+        )
+        if relevant:
+            self._run.dispatch(ev.FilesTouched(relevant))
+
+    def collect(self, files: frozenset[str]) -> None:
+        """Hash ``files`` (and those that still wait) once the tree is at rest, and say what changed."""
+        self._collecting |= files
+        if self._timer is None:
+            self._try_collect()
+
+    def _try_collect(self) -> None:
+        self._timer = None
+        loop = self._run.loop
+        if git_busy(self._run.settings.root):
+            self._busy_since = self._busy_since or loop.time()
+            if loop.time() - self._busy_since < GIT_PATIENCE:
+                self._timer = loop.call_later(GIT_POLL, self._try_collect)
+                return
+        self._busy_since = None
+        digests = {file: digest(file) for file in self._collecting}
+        changed = {file for file, value in digests.items() if value != self._known.get(file)}
+        unsettled = {file for file in changed if _is_passing(file)} - self._waited
+        if unsettled:
+            self._waited |= unsettled
+            self._timer = loop.call_later(REAPPEAR, self._try_collect)
+            return
+        self._waited.clear()
+        self._collecting = set()
+        if changed and self._is_back_to_what_runs(changed, digests):
+            self._known.update(digests)
+            self._run.emit(Notice(NoticeKind.INFO, "the files are back to the code that runs; nothing to do"))
+            changed = set()
+        self._known.update(digests)
+        self._run.dispatch(ev.Collected(frozenset(changed)))
+
+    def _is_back_to_what_runs(self, changed: set[str], digests: dict[str, str | None]) -> bool:
+        """Whether an edit that was turned down has been undone."""
+        machine = self._run.machine
+        running = self._loaded.get(machine.active, {}) if machine.active is not None else {}
+        if machine.attempt is not None and machine.candidate is not None:
+            return False  # a candidate compiled something else: it has to be superseded
+        now = {**self._known, **digests}
+        return changed <= running.keys() and all(now.get(file) == value for file, value in running.items())
+
+    def check(self, files: frozenset[str]) -> tuple[Failure, ...]:
+        """Compile what is Python and is there; a file that is gone is for the import to judge."""
+        return check(sorted(file for file in files if file.endswith(".py") and os.path.exists(file)))
+
+
+def _is_passing(file: str) -> bool:
+    try:
+        return os.stat(file).st_size == 0
+    except OSError:
+        return True
+
+
+def _below(path: str, root: str) -> bool:
+    return path.startswith(root.rstrip("/") + "/")
+
+
+def user_roots(settings: Settings) -> tuple[str, ...]:
+    """Folders whose Python files are the user's own code, the project's first."""
+    roots = [settings.root, settings.app_dir]
+    if settings.target.kind is TargetKind.SCRIPT:
+        roots.append(os.path.dirname(os.path.join(settings.cwd, settings.target.name)))
+    roots += [*settings.reload_dirs, *editable_roots(sysconfig.get_path("purelib"))]
+    found: list[str] = []
+    for root in roots:
+        real = os.path.realpath(root)
+        if not any(real == other or _below(real, other) for other in found):
+            found.append(real)
+    return tuple(found)
+
+
+def editable_roots(site_packages: str) -> list[str]:
+    """Project folders of editable installs (PEP 660, PEP 610 ``direct_url.json``)."""
+    roots: list[str] = []
+    for path in sorted(Path(site_packages).glob("*.dist-info/direct_url.json")):
+        try:
+            url = json.loads(path.read_text(encoding="utf-8"))
+            if url.get("dir_info", {}).get("editable"):
+                roots.append(urllib.parse.unquote(urllib.parse.urlsplit(url["url"]).path))
+        except (OSError, ValueError, KeyError):
+            continue  # a broken install is nobody's edit
+    return roots

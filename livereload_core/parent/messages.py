@@ -1,0 +1,236 @@
+"""Between the machine's words and the wire: which message a command becomes, which event a message is.
+
+Holds what travels by fd: the newest snapshot, the snapshot on trial, the last good sources.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from livereload_core.core import events as ev
+from livereload_core.core.records import Notice, NoticeKind
+from livereload_core.errors import PortBusyError, UsageError
+from livereload_core.parent.children import GenerationHandle
+from livereload_core.posix.addresses import Address
+from livereload_core.wire import messages as wire
+
+if TYPE_CHECKING:
+    from livereload_core.parent.supervisor import Supervisor
+
+__all__ = ["ChildMessages"]
+
+
+class _Slot:
+    """Owns one fd at most."""
+
+    def __init__(self) -> None:
+        self.fd: int | None = None
+
+    def put(self, fd: int | None) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
+        self.fd = fd
+
+    def fds(self) -> tuple[int, ...]:
+        return () if self.fd is None else (self.fd,)
+
+
+class ChildMessages:
+    """Speaks with all children on behalf of one supervisor."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._run = supervisor
+        self._snapshot = _Slot()
+        self._trial = _Slot()
+        self._sources = _Slot()
+        self._generations: dict[ev.Child, int] = {}
+        self._required: tuple[dict[str, Any], ...] = ()
+        self._third_party: tuple[str, ...] = ()
+        self._servers: set[ev.Child] = set()
+        self._with_state = True
+
+    def close(self) -> None:
+        """Let go of every fd."""
+        for slot in (self._snapshot, self._trial, self._sources):
+            slot.put(None)
+
+    def forget(self, child: ev.Child) -> None:
+        """A child was reaped."""
+        self._generations.pop(child, None)
+        self._servers.discard(child)
+
+    def generation_of(self, child: ev.Child) -> int:
+        """The generation that a child is or wants to become; 0 for a spare."""
+        return self._generations.get(child, 0)
+
+    # -- to the children ----------------------------------------------------------------------------
+
+    def preload(self, handle: GenerationHandle) -> None:
+        """Have a fresh interpreter import ahead what the last generation used."""
+        if self._third_party and self._run.settings.spare:
+            handle.send(wire.Preload(self._third_party))
+
+    def activate(self, command: ev.Activate) -> None:
+        """Let a child import the user's code."""
+        self._generations[command.child] = command.generation
+        message = wire.Activate(
+            command.attempt, command.generation, self._run.settings.to_json(), self._run.user_roots()
+        )
+        self._send(command.child, message, self._sources.fds() if command.last_good else ())
+
+    def ask(self, command: Any) -> None:
+        """Send what an ``Ask...`` command means."""
+        number = getattr(command, "attempt", 0)
+        settings = self._run.settings
+        match command:
+            case ev.AskExport():
+                self._send(command.child, wire.Export(number))
+            case ev.AskPrecopy():
+                self._send(command.child, wire.Precopy(number), self._trial.fds())
+                self._trial.put(None)
+            case ev.AskQuiesce():
+                self._send(command.child, wire.Quiesce(number, settings.timeout_quiesce))
+            case ev.AskFreeze():
+                self._send(command.child, wire.Freeze(number, settings.timeout_hook, command.export))
+            case ev.AskResume():
+                self._send(command.child, wire.Resume(number))
+            case ev.AskRehydrate():
+                self._with_state = command.with_state
+                fds = self._snapshot.fds() if command.with_state else ()
+                self._send(command.child, wire.Rehydrate(number, self._required), fds)
+            case ev.AskCommit():
+                self._send(command.child, wire.Commit(number))
+            case ev.AskRetire():
+                self._send(command.child, wire.Retire(settings.timeout_graceful, command.final))
+
+    def _send(self, child: ev.Child, message: wire.Message, fds: tuple[int, ...] = ()) -> None:
+        handle = self._run.children.get(child)
+        if handle is not None:  # else its exit is on the way to the machine
+            handle.send(message, fds)
+
+    # -- from the children --------------------------------------------------------------------------
+
+    def receive(self, handle: GenerationHandle, message: wire.Message, fds: list[int]) -> None:
+        """Take one message; it owns the fds, and whatever nobody takes is closed."""
+        try:
+            self._receive(handle, message, fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _receive(self, handle: GenerationHandle, message: wire.Message, fds: list[int]) -> None:
+        child, dispatch = handle.number, self._run.dispatch
+        active = child == self._run.machine.active
+        match message:
+            case wire.Prepared():
+                self._third_party = message.third_party
+                self._run.edits.loaded(child, message.loaded)
+                dispatch(ev.Prepared(child, message.attempt))
+            case wire.Failed():
+                self._run.edits.loaded(child, message.loaded)
+                if active:
+                    dispatch(ev.ActiveFailed(child, message.attempt, message.failure))
+                else:
+                    dispatch(
+                        ev.ChildFailed(
+                            child, message.attempt, message.failure, message.usage, message.port_busy
+                        )
+                    )
+            case wire.Exported():
+                if active:
+                    self._trial.put(fds.pop())
+                    dispatch(ev.Exported(child, message.attempt))
+            case wire.Precopied():
+                dispatch(ev.Precopied(child, message.attempt))
+            case wire.Quiesced():
+                dispatch(ev.Quiesced(child, message.attempt, message.lingering))
+            case wire.Frozen():
+                if active:
+                    if fds:
+                        self._snapshot.put(fds.pop())
+                    self._required = message.listening
+                    dispatch(ev.Frozen(child, message.attempt, message.connections))
+            case wire.Adopted():
+                dispatch(ev.Adopted(child, message.attempt))
+            case wire.Ready():
+                dispatch(ev.Ready(child, message.attempt, message.roots, message.notes))
+            case wire.Serving():
+                self._serving(child, message)
+            case wire.Proved():
+                dispatch(ev.Proved(child))
+            case _:
+                self._receive_other(handle, message, fds, active=active)
+
+    def _serving(self, child: ev.Child, message: wire.Serving) -> None:
+        if not self._with_state:
+            self._snapshot.put(None)  # the user gave it up
+        self._required = message.listening
+        if message.listening:
+            self._servers.add(child)
+        self._run.dispatch(ev.Serving(child, message.attempt))
+        self._run.edits.committed(child)
+
+    def _receive_other(
+        self, handle: GenerationHandle, message: wire.Message, fds: list[int], *, active: bool
+    ) -> None:
+        child, dispatch = handle.number, self._run.dispatch
+        match message:
+            case wire.Sources():
+                if active:
+                    self._sources.put(fds.pop())
+            case wire.Checkpoint():
+                if active:
+                    self._snapshot.put(fds.pop())
+            case wire.Finished():
+                if active and fds:
+                    self._snapshot.put(fds.pop())
+                server = child in self._servers
+                dispatch(ev.ProgramFinished(child, message.code, message.failure, server))
+            case wire.LateImport():
+                self._run.edits.loaded(child, message.loaded)
+            case wire.FindListener():
+                self._find_listener(handle, message)
+            case wire.OpenListeners():
+                self._open_listeners(handle, message)
+            case wire.NewListener():
+                self._new_listener(child, message, fds.pop())
+            case wire.ReloadRequest():
+                dispatch(ev.ReloadRequested())
+            case wire.Terminal():
+                self._run.on_terminal(handle, message.taken)
+            case wire.Warn():
+                self._run.warn(message.text)
+            case _:
+                pass  # Hello: a spare is up; what it is sent before waits in its socket
+
+    # -- listeners ----------------------------------------------------------------------------------
+
+    def _find_listener(self, handle: GenerationHandle, message: wire.FindListener) -> None:
+        sock = self._run.listeners.find(handle.number, Address.from_json(message.address))
+        handle.send(wire.ListenerFound(message.request), () if sock is None else (sock.fileno(),))
+
+    def _open_listeners(self, handle: GenerationHandle, message: wire.OpenListeners) -> None:
+        known = set(self._run.listeners.addresses)
+        try:
+            opened = self._run.listeners.configured()
+        except PortBusyError as error:
+            handle.send(wire.ListenersOpened(message.request, (), f"port-busy:{error}"))
+            return
+        except UsageError as error:
+            handle.send(wire.ListenersOpened(message.request, (), f"usage:{error}"))
+            return
+        addresses = tuple(address.to_json() for address, _ in opened)
+        handle.send(wire.ListenersOpened(message.request, addresses), [sock.fileno() for _, sock in opened])
+        for address, _ in opened:
+            if address not in known:
+                self._announce(address)
+
+    def _new_listener(self, child: ev.Child, message: wire.NewListener, fd: int) -> None:
+        address = Address.from_json(message.address)
+        if self._run.listeners.add(child, address, fd, requested_port=message.requested_port):
+            self._announce(address)
+        self._servers.add(child)
+
+    def _announce(self, address: Address) -> None:
+        self._run.emit(Notice(NoticeKind.LISTENING, address.url, self._run.machine.generation))

@@ -1,0 +1,349 @@
+"""The shell around the state machine: carries its commands out and tells it what happened.
+
+Nothing is decided here. Each callback (a message, the end of a child, a file, a signal, a timer) becomes one
+event; ``dispatch`` gives it to the machine and performs the commands that come back, in order. Everything
+runs in one thread, in one asyncio loop.
+
+Invariants:
+    * State passes through as an fd of a sealed snapshot; its bytes are never read here.
+    * The newest snapshot is held until a newer one of the serving generation takes its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
+
+from livereload_core.core import events as ev
+from livereload_core.core.machine import Machine
+from livereload_core.core.records import Notice, NoticeKind, Record, ReloadRecord, as_json
+from livereload_core.core.settings import Settings
+from livereload_core.errors import UsageError
+from livereload_core.parent.children import GenerationHandle
+from livereload_core.parent.control import ControlServer
+from livereload_core.parent.edits import Edits
+from livereload_core.parent.hold import HoldPage
+from livereload_core.parent.listeners import Listeners
+from livereload_core.parent.messages import ChildMessages
+from livereload_core.posix import process
+from livereload_core.wire import messages as wire
+
+__all__ = ["Console", "Supervisor", "run"]
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class Console(Protocol):
+    """The keyboard, as the face implements it."""
+
+    def start(self, loop: asyncio.AbstractEventLoop, on_key: Callable[[str], None]) -> None:
+        """Read keys and report each: ``r``, ``R``, ``h`` or ``q``."""
+
+    def release(self) -> None:
+        """Leave the terminal to the program."""
+
+    def reclaim(self) -> None:
+        """Take it back."""
+
+    def close(self) -> None:
+        """Restore the terminal."""
+
+
+def run(
+    settings: Settings,
+    emit: Callable[[Record], None],
+    *,
+    interactive: bool = False,
+    console: Console | None = None,
+) -> int:
+    """Run until stopped and return the exit code.
+
+    Args:
+        settings: one resolved run.
+        emit: told every record.
+        interactive: whether a person sits at the terminal.
+        console: the keyboard, if there is one.
+
+    Raises:
+        UsageError: the run cannot begin (the project root cannot be watched, the control socket not made).
+    """
+    return asyncio.run(Supervisor(settings, emit, console if interactive else None).main())
+
+
+class Supervisor:
+    """One run."""
+
+    def __init__(self, settings: Settings, emit: Callable[[Record], None], console: Console | None) -> None:
+        self.settings = settings
+        self.machine = Machine(settings)
+        self.listeners = Listeners(settings)
+        self.children: dict[ev.Child, GenerationHandle] = {}
+        self._emit_record = emit
+        self._console = console
+        self._messages = ChildMessages(self)
+        self.edits = Edits(self)
+        self._hold = HoldPage()
+        self._control = ControlServer(settings.root, self._answer_control)
+        self._events: collections.deque[ev.Event] = collections.deque()
+        self._dispatching = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: list[asyncio.Future[Record]] = []
+        self.last_record: Record | None = None
+        self.last_roots: tuple[Any, ...] = ()
+        self._env = {**dict(settings.env), **os.environ}
+        self._since = time.monotonic()
+
+    def user_roots(self) -> tuple[str, ...]:
+        """Folders whose Python files are the user's own code."""
+        return self.edits.roots
+
+    async def main(self) -> int:
+        """Run until the machine says exit."""
+        self.loop = asyncio.get_running_loop()
+        self._exit: asyncio.Future[int] = self.loop.create_future()
+        process.become_subreaper()
+        for number in _STOP_SIGNALS:
+            self.loop.add_signal_handler(number, self._on_stop_signal, number)
+        try:
+            await self._control.start()
+            if self._console is not None:
+                self._console.start(self.loop, self._on_key)
+            self.emit(Notice(NoticeKind.STARTING, f"{self.settings.target} in {self.settings.root}"))
+            self.dispatch(ev.Started())
+            # The first interpreter starts while the watcher sets itself up.
+            self.edits.start()
+            return await self._exit
+        finally:
+            await self._shut_down()
+
+    async def _shut_down(self) -> None:
+        self.edits.close()
+        if self._console is not None:
+            self._console.close()
+        for handle in tuple(self.children.values()):
+            handle.kill_tree()
+        self._hold.hide()
+        await self._control.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        self.listeners.close()
+        self._messages.close()
+        for pid in process.descendants(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    # -- events -------------------------------------------------------------------------------------
+
+    def dispatch(self, event: ev.Event) -> None:
+        """Give one event to the machine and perform what it says; re-entrant calls queue up."""
+        self._events.append(event)
+        if self._dispatching:
+            return
+        self._dispatching = True
+        try:
+            while self._events:
+                for command in self.machine.handle(self._events.popleft(), self.loop.time()):
+                    self._PERFORM[type(command)](self, command)
+        finally:
+            self._dispatching = False
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.machine.deadline is not None:
+            self._timer = self.loop.call_at(self.machine.deadline, self.dispatch, ev.Tick())
+
+    def _on_stop_signal(self, number: signal.Signals) -> None:
+        self.dispatch(ev.StopRequested(130 if number == signal.SIGINT else 128 + number))
+
+    def _on_key(self, key: str) -> None:
+        if key in "rR":
+            self.dispatch(ev.ReloadRequested(reset=key == "R"))
+        elif key == "q":
+            self.dispatch(ev.StopRequested(0))
+        elif key == "h":
+            self.emit(
+                Notice(NoticeKind.INFO, "keys: r reload, R reset the state and reload, q quit, h this help")
+            )
+
+    def on_terminal(self, handle: GenerationHandle, taken: bool) -> None:
+        """A child needs the keyboard, or gives it back."""
+        if self._console is not None:
+            if taken:
+                self._console.release()
+            else:
+                self._console.reclaim()
+        if taken:
+            handle.send(wire.TerminalGranted())
+        self.dispatch(ev.TerminalChanged(taken))
+
+    def _on_exit(self, handle: GenerationHandle, code: int) -> None:
+        self.children.pop(handle.number, None)
+        self.listeners.forget(handle.number)
+        self._messages.forget(handle.number)
+        process.reap_orphans({child.pid for child in self.children.values()})
+        self.dispatch(ev.ChildExited(handle.number, process.status_sentence(code)))
+
+    # -- commands -----------------------------------------------------------------------------------
+
+    def _spawn(self, command: ev.Spawn) -> None:
+        try:
+            handle = GenerationHandle(
+                command.child,
+                cwd=self.settings.cwd,
+                env=self._env,
+                loop=self.loop,
+                on_message=self._messages.receive,
+                on_exit=self._on_exit,
+            )
+        except OSError as error:
+            self.emit(Notice(NoticeKind.WARNING, f"cannot start an interpreter: {error.strerror}"))
+            self._events.append(ev.ChildExited(command.child, f"not started ({error.strerror})"))
+            return
+        self.children[command.child] = handle
+        self._messages.preload(handle)
+
+    def _activate(self, command: ev.Activate) -> None:
+        self._messages.activate(command)
+
+    def _ask(self, command: Any) -> None:
+        self._messages.ask(command)
+
+    def _terminate(self, command: ev.Terminate) -> None:
+        if command.child in self.children:
+            self.children[command.child].signal(signal.SIGTERM)
+
+    def _kill(self, command: ev.Kill) -> None:
+        if command.child in self.children:
+            self.children[command.child].kill_tree()
+
+    def _collect(self, command: ev.Collect) -> None:
+        self.edits.collect(command.files)
+
+    def _check(self, command: ev.Check) -> None:
+        self.dispatch(ev.Checked(self.edits.check(command.files)))
+
+    def _show_hold(self, command: ev.ShowHold) -> None:
+        self.edits.name(command.failure)
+        if not len(self.listeners) and self.settings.port_given:
+            # Nothing has listened yet: a person who asked for a port looks there for the reason.
+            with contextlib.suppress(UsageError):  # busy: the start itself will say so
+                self.listeners.configured()
+        self._run(self._hold.show(command.failure, [sock for _, sock in self.listeners]))
+
+    def _hide_hold(self, command: ev.HideHold) -> None:
+        self._hold.hide()
+
+    def _emit(self, command: ev.Emit) -> None:
+        self.emit(command.record)
+
+    def _leave(self, command: ev.Exit) -> None:
+        if not self._exit.done():
+            self._exit.set_result(command.code)
+
+    def _run(self, work: Any) -> None:
+        task: asyncio.Task[None] = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- telling ------------------------------------------------------------------------------------
+
+    def emit(self, record: Record) -> None:
+        """Tell people and programs, and whoever waits for the end of an attempt."""
+        failure = record.failure
+        if failure is not None:
+            self.edits.name(failure)
+        if record_ends_attempt(record):
+            self.last_record = record
+            waiting, self._waiting = self._waiting, []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(record)
+        if record.roots:
+            self.last_roots = record.roots
+        self._emit_record(record)
+
+    def warn(self, text: str) -> None:
+        """One sentence about something that works less well than it could."""
+        self.emit(Notice(NoticeKind.WARNING, text))
+
+    async def _answer_control(self, request: dict[str, Any]) -> dict[str, Any]:
+        operation = request.get("op")
+        if operation == "status":
+            return self._status()
+        if operation == "reload":
+            future: asyncio.Future[Record] = self.loop.create_future()
+            self._waiting.append(future)
+            self.dispatch(ev.ReloadRequested(reset=bool(request.get("reset"))))
+            return {"v": 1, "record": as_json(await future)}
+        if operation == "stop":
+            self.loop.call_soon(self.dispatch, ev.StopRequested(0))
+            return {"v": 1, "stopping": True}
+        return {"v": 1, "error": f"unknown request {operation!r}"}
+
+    def _status(self) -> dict[str, Any]:
+        machine = self.machine
+        roles = {machine.active: "active", machine.candidate: "candidate", machine.spare: "spare"}
+        roles |= {machine.frozen: "frozen"} | dict.fromkeys(machine.draining, "draining")
+        return {
+            "v": 1,
+            "pid": os.getpid(),
+            "generation": machine.generation,
+            "state": machine.state.value,
+            "target": str(self.settings.target),
+            "root": self.settings.root,
+            "uptime": round(time.monotonic() - self._since, 3),
+            "rss": process.resident_bytes(os.getpid()),
+            "listeners": [address.url for address in self.listeners.addresses],
+            "children": [
+                {
+                    "role": roles.get(number, "leaving"),
+                    "pid": handle.pid,
+                    "generation": self._messages.generation_of(number),
+                    "rss": process.resident_bytes(handle.pid),
+                }
+                for number, handle in sorted(self.children.items())
+            ],
+            "last": as_json(self.last_record) if self.last_record is not None else None,
+            "roots": [{"key": r.key, "fate": r.fate.value, "detail": r.detail} for r in self.last_roots],
+            "watching": self.edits.describe(),
+        }
+
+    _PERFORM: ClassVar[dict[type[ev.Command], Callable[..., None]]] = {
+        ev.Spawn: _spawn,
+        ev.Activate: _activate,
+        ev.AskExport: _ask,
+        ev.AskPrecopy: _ask,
+        ev.AskQuiesce: _ask,
+        ev.AskFreeze: _ask,
+        ev.AskResume: _ask,
+        ev.AskRehydrate: _ask,
+        ev.AskCommit: _ask,
+        ev.AskRetire: _ask,
+        ev.Terminate: _terminate,
+        ev.Kill: _kill,
+        ev.Collect: _collect,
+        ev.Check: _check,
+        ev.ShowHold: _show_hold,
+        ev.HideHold: _hide_hold,
+        ev.Emit: _emit,
+        ev.Exit: _leave,
+    }
+
+
+def record_ends_attempt(record: Record) -> bool:
+    """Whether somebody who waits for a reload has the answer now."""
+    return isinstance(record, ReloadRecord) or record.kind in (
+        NoticeKind.STARTED,
+        NoticeKind.RECOVERED,
+        NoticeKind.HOLD,
+    )

@@ -1,0 +1,211 @@
+"""Control channels: frames with fds over a local stream socket, blocking for the child, not for the parent.
+
+Ownership of fds: whoever sends keeps its own copies and closes them when it likes; whoever receives owns
+what came. EOF and ECONNRESET mean the same: the other side is gone.
+"""
+
+from __future__ import annotations
+
+import array
+import collections
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from livereload_core.errors import ProtocolViolationError
+from livereload_core.wire import frames
+from livereload_core.wire.messages import Message, decode, encode
+
+__all__ = ["BlockingChannel", "ChannelClosedError", "StreamChannel"]
+
+_CHUNK = 256 * 1024
+_ANCILLARY = socket.CMSG_SPACE(frames.MAX_FDS * array.array("i").itemsize)
+
+Received = tuple[Message, list[int]]
+
+
+class ChannelClosedError(ConnectionError):
+    """The other side is gone."""
+
+
+def _ancillary(fds: Sequence[int]) -> list[tuple[int, int, array.array[int]]]:
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+
+
+class _Inbox:
+    """Pairs frames with the fds that came beside them."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._decoder = frames.FrameDecoder()
+        self._fds: collections.deque[int] = collections.deque()
+
+    def read(self, flags: int = 0) -> list[Received]:
+        """One recvmsg.
+
+        Raises:
+            ChannelClosedError: EOF or reset.
+            BlockingIOError: nothing there and the socket does not block.
+            ProtocolViolationError: the bytes, or the number of fds, are wrong.
+        """
+        try:
+            data, ancillary, message_flags, _ = self._sock.recvmsg(_CHUNK, _ANCILLARY, flags | _CLOEXEC)
+        except (ConnectionResetError, BrokenPipeError) as error:
+            raise ChannelClosedError("the other side is gone") from error
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                received = array.array("i")
+                received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
+                self._fds.extend(received)
+        if message_flags & socket.MSG_CTRUNC:
+            # The kernel dropped fds (limit of open files, or too small a buffer): pairing is lost for good.
+            raise ProtocolViolationError(
+                "file descriptors were lost on the way (limit of open files reached?)"
+            )
+        if not data:
+            raise ChannelClosedError("the other side is gone")
+        received_messages: list[Received] = []
+        for payload, count in self._decoder.feed(data):
+            if len(self._fds) < count:
+                raise ProtocolViolationError(f"a frame announced {count} fds, {len(self._fds)} came")
+            fds = [self._fds.popleft() for _ in range(count)]
+            received_messages.append((decode(payload), fds))
+        return received_messages
+
+    def close(self) -> None:
+        while self._fds:
+            os.close(self._fds.popleft())
+
+
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
+
+class BlockingChannel:
+    """The child's side: one reader at a time, any thread may send."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(True)
+        self._sock = sock
+        self._inbox = _Inbox(sock)
+        self._ready: collections.deque[Received] = collections.deque()
+        # Re-entrant: while the state is exported under it, the user's code may import, and tell of it.
+        self._lock = threading.RLock()
+
+    def fileno(self) -> int:
+        """The socket's fd, for polling."""
+        return self._sock.fileno()
+
+    @property
+    def pending(self) -> bool:
+        """Whether a message was received already and is not yet taken."""
+        return bool(self._ready)
+
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Send one message; the fds stay the caller's.
+
+        Raises:
+            ChannelClosedError: the parent is gone.
+        """
+        frame = frames.encode_frame(encode(message), len(fds))
+        with self._lock:
+            try:
+                sent = self._sock.sendmsg([frame], _ancillary(fds))
+                if sent < len(frame):
+                    self._sock.sendall(frame[sent:])
+            except (BrokenPipeError, ConnectionResetError) as error:
+                raise ChannelClosedError("the parent is gone") from error
+
+    def receive(self) -> Received:
+        """Wait for one message.
+
+        Raises:
+            ChannelClosedError: the parent is gone.
+        """
+        while not self._ready:
+            self._ready.extend(self._inbox.read())
+        return self._ready.popleft()
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other threads from sending, so that frames can be written to the fd directly."""
+        with self._lock:
+            yield
+
+    def forked(self) -> None:
+        """In a process that the user's code forked: leave the parent's channel alone."""
+        self._lock = threading.RLock()  # the old one may have been held by a thread that the fork left behind
+        self._sock.close()
+
+
+class StreamChannel:
+    """The parent's side: never blocks; a frame that does not fit waits for the socket to drain.
+
+    Args:
+        sock: our end.
+        on_stall: called with True when output waits for the socket and False when it is empty again.
+    """
+
+    def __init__(self, sock: socket.socket, on_stall: Callable[[bool], None]) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._inbox = _Inbox(sock)
+        self._outbox: collections.deque[tuple[bytes, list[int]]] = collections.deque()
+        self._on_stall = on_stall
+
+    def fileno(self) -> int:
+        """The socket's fd, for the event loop."""
+        return self._sock.fileno()
+
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Send now, or queue; the caller may close its fds at once. A dead peer is noticed when reading."""
+        own = [os.dup(fd) for fd in fds]
+        self._outbox.append((frames.encode_frame(encode(message), len(own)), own))
+        if len(self._outbox) == 1:
+            self.flush()
+            if self._outbox:
+                self._on_stall(True)
+
+    def flush(self) -> None:
+        """Send what the socket takes."""
+        while self._outbox:
+            frame, fds = self._outbox[0]
+            try:
+                sent = self._sock.sendmsg([frame], _ancillary(fds))
+            except BlockingIOError:
+                return
+            except OSError:
+                # The peer died; its exit is an event of its own, so nothing is swallowed here.
+                self._drop_output()
+                break
+            for fd in fds:
+                os.close(fd)
+            if sent < len(frame):
+                self._outbox[0] = (frame[sent:], [])
+            else:
+                self._outbox.popleft()
+        self._on_stall(False)
+
+    def read(self) -> list[Received]:
+        """Read once, without blocking.
+
+        Raises:
+            ChannelClosedError: the child closed its end.
+            ProtocolViolationError: it sent what is no message.
+        """
+        try:
+            return self._inbox.read()
+        except BlockingIOError:
+            return []
+
+    def close(self) -> None:
+        """Close our end and every fd that was on its way."""
+        self._drop_output()
+        self._inbox.close()
+        self._sock.close()
+
+    def _drop_output(self) -> None:
+        while self._outbox:
+            for fd in self._outbox.popleft()[1]:
+                os.close(fd)

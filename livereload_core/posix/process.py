@@ -1,0 +1,144 @@
+"""Processes: exec a fresh interpreter, notice its end, never outlive the parent.
+
+Kernel facts relied on:
+    * PR_SET_PDEATHSIG is cleared by exec and bound to the *thread* that forked, so the child sets it itself
+      after exec, and the parent execs from its main thread only. A parent that died in between is seen by
+      comparing ``getppid()``.
+    * A pidfd is readable once the process has ended (Linux 5.3); elsewhere a thread waits.
+    * PR_SET_CHILD_SUBREAPER makes orphans of a generation our children, so that none is lost sight of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+__all__ = [
+    "become_subreaper",
+    "descendants",
+    "die_with_parent",
+    "interpreter_flags",
+    "pidfd_open",
+    "reap_orphans",
+    "resident_bytes",
+    "spawn",
+    "status_sentence",
+]
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def _prctl(option: int, value: int) -> bool:
+    if not sys.platform.startswith("linux"):
+        return False
+    return bool(ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) == 0)
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent dies; exit now if it is dead already."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def become_subreaper() -> bool:
+    """Adopt the orphans of our children; returns whether the system can."""
+    return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def interpreter_flags() -> list[str]:
+    """The options of this interpreter that a child has to be started with as well."""
+    flags = ["-" + "O" * sys.flags.optimize] if sys.flags.optimize else []
+    if sys.flags.dev_mode:
+        flags.append("-Xdev")
+    if sys.flags.utf8_mode:
+        flags.append("-Xutf8")
+    flags += [f"-W{option}" for option in sys.warnoptions]
+    return flags
+
+
+def spawn(
+    module: str, channel: socket.socket, *, cwd: str, env: Mapping[str, str], extra: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
+    """Exec a fresh interpreter that runs ``module`` with our pid and the fd of ``channel`` as its arguments.
+
+    ``-P`` keeps the working directory off ``sys.path`` until the child puts the user's folder there.
+    stdin, stdout and stderr are inherited: the program owns the terminal as if it were started alone.
+
+    Raises:
+        OSError: no memory, no process or no fd left.
+    """
+    fd = channel.fileno()
+    command = [sys.executable, *interpreter_flags(), "-P", "-m", module, str(os.getpid()), str(fd), *extra]
+    return subprocess.Popen(command, pass_fds=(fd,), cwd=cwd, env=dict(env))
+
+
+def pidfd_open(pid: int) -> int | None:
+    """An fd that becomes readable when ``pid`` ends, or None where the system has none."""
+    opener = getattr(os, "pidfd_open", None)
+    if opener is None:
+        return None
+    try:
+        return int(opener(pid))
+    except OSError:
+        return None
+
+
+def status_sentence(returncode: int) -> str:
+    """Say how a process ended: ``exit code 3`` or ``killed by SIGSEGV``."""
+    if returncode >= 0:
+        return f"exit code {returncode}"
+    try:
+        return f"killed by {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"killed by signal {-returncode}"
+
+
+def descendants(pid: int) -> list[int]:
+    """All living descendants of ``pid``, parents before children; empty where there is no /proc."""
+    found: list[int] = []
+    queue = [pid]
+    while queue:
+        current = queue.pop(0)
+        with contextlib.suppress(OSError):
+            for listing in Path(f"/proc/{current}/task").glob("*/children"):
+                children = [int(word) for word in listing.read_text().split()]
+                found += children
+                queue += children
+    return found
+
+
+def reap_orphans(known: set[int]) -> None:
+    """Collect ended children that nobody waits for: orphans that we adopted as subreaper.
+
+    Args:
+        known: pids whose end somebody else collects.
+    """
+    for pid in descendants_direct(os.getpid()):
+        if pid not in known:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def descendants_direct(pid: int) -> list[int]:
+    """The living or ended direct children of ``pid``."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for listing in Path(f"/proc/{pid}/task").glob("*/children"):
+            found += [int(word) for word in listing.read_text().split()]
+    return found
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of ``pid`` in bytes, 0 when it is gone or the system has no /proc."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

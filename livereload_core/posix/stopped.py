@@ -1,0 +1,213 @@
+"""System calls that keep the GIL, for the moment in which every Python thread has to stand still.
+
+``os.write()`` and friends release the GIL, and another thread would then change the very state whose bytes
+are on their way. ``ctypes.PyDLL`` calls C without releasing it. Between two calls the interpreter itself may
+hand the GIL over, once a waiting thread has waited for ``sys.getswitchinterval()``; :func:`standstill` makes
+them wait longer than the section takes.
+
+Threads that run C code without the GIL (BLAS, an event loop in C asleep in epoll_wait) go on, but cannot
+touch a Python object. Where there is no memfd, a temporary file takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+
+__all__ = ["memfd_write", "peek", "send", "standstill", "wait_readable"]
+
+_LIBC = ctypes.PyDLL(None, use_errno=True)
+_POLLIN = 0x001  # poll.h
+_POLLOUT = 0x004
+_SOL_SOCKET = 1  # sys/socket.h, Linux
+_SCM_RIGHTS = 1
+_MSG_NOSIGNAL = 0x4000
+_MFD_CLOEXEC_ALLOW_SEALING = 0x3
+_MOST_FDS = 250  # the kernel takes 253 per message (SCM_MAX_FD)
+_SEALS = 0x2 | 0x4 | 0x8  # shrink, grow, write
+
+
+class _PollFd(ctypes.Structure):
+    _fields_ = (("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short))
+
+
+class _IoVec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _MsgHdr(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("namelen", ctypes.c_uint32),
+        ("iov", ctypes.POINTER(_IoVec)),
+        ("iovlen", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("controllen", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
+
+
+class _CmsgHdr(ctypes.Structure):
+    # on 64-bit machines the data follows without a gap (CMSG_ALIGN(16) == 16)
+    _fields_ = (("length", ctypes.c_size_t), ("level", ctypes.c_int), ("type", ctypes.c_int))
+
+
+def _typed() -> None:
+    # without these a 64-bit size or pointer would pass through a C int
+    _LIBC.write.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+    _LIBC.write.restype = ctypes.c_ssize_t
+    _LIBC.sendmsg.argtypes = (ctypes.c_int, ctypes.POINTER(_MsgHdr), ctypes.c_int)
+    _LIBC.sendmsg.restype = ctypes.c_ssize_t
+    _LIBC.recv.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    _LIBC.recv.restype = ctypes.c_ssize_t
+    _LIBC.poll.argtypes = (ctypes.POINTER(_PollFd), ctypes.c_ulong, ctypes.c_int)
+    _LIBC.usleep.argtypes = (ctypes.c_uint,)
+
+
+_typed()
+
+
+@contextlib.contextmanager
+def standstill(longest: float = 0.25) -> Iterator[None]:
+    """Keep other Python threads from asking for the GIL inside the block, for up to ``longest`` seconds.
+
+    A thread that waits for the GIL asks for it after the interval that held when its wait began (or began
+    anew). So the interval is raised, those who wait already are let past once, and from then on nobody asks
+    before ``longest`` is over. The price: a thread that computes without pause may run for ``longest`` once
+    before the block begins. That is why ``longest`` should be as short as the section allows.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(max(longest, before))
+    try:
+        if len(sys._current_frames()) > 1:
+            _LIBC.usleep(int(before * 1.2e6))  # holds the GIL: whoever waits has asked when this returns
+            time.sleep(0)
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+def memfd_write(data: bytes, name: str = "livecore") -> int:
+    """Write ``data`` into a new sealed anonymous file and return its fd (close-on-exec).
+
+    Raises:
+        OSError: no memory, or no fd left; nothing stays open.
+    """
+    if hasattr(os, "memfd_create"):
+        fd = _checked("memfd_create", _LIBC.memfd_create(name.encode(), _MFD_CLOEXEC_ALLOW_SEALING))
+    else:
+        fd, path = tempfile.mkstemp(prefix=f"{name}-")
+        os.unlink(path)
+    try:
+        _write_all(fd, data)
+        if hasattr(fcntl, "F_ADD_SEALS"):
+            _LIBC.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)  # a file without seals is as good to its reader
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def send(fd: int, payload: bytes, fds: Sequence[int] = ()) -> None:
+    """Send ``payload`` on a connected Unix socket, all ``fds`` with its first byte.
+
+    Waits while the socket's buffer is full, also when the socket is non-blocking.
+
+    Raises:
+        ValueError: fds without a byte to carry them, or more than the kernel takes in one message.
+        OSError: the other side is gone.
+    """
+    if len(fds) > _MOST_FDS:
+        raise ValueError(f"{len(fds)} fds in one message; send at most {_MOST_FDS} at a time")
+    if fds and not payload:
+        raise ValueError("fds need at least one byte of payload to travel with")
+    start = _start_of(payload)
+    offset = 0
+    while offset < len(payload):
+        chunk = _IoVec(start + offset, len(payload) - offset)
+        header = _MsgHdr(iov=ctypes.pointer(chunk), iovlen=1)
+        control = _rights(fds) if offset == 0 and fds else None
+        if control is not None:
+            header.control = ctypes.addressof(control)
+            header.controllen = ctypes.sizeof(control)
+        sent = _LIBC.sendmsg(fd, ctypes.byref(header), _MSG_NOSIGNAL)
+        if sent < 0:
+            if _retry("sendmsg"):
+                _wait(fd, _POLLOUT)
+            continue
+        offset += sent
+
+
+def wait_readable(fd: int) -> None:
+    """Return once ``fd`` has bytes to read, has been hung up, or is broken: the read tells which."""
+    _wait(fd, _POLLIN)
+
+
+def peek(fd: int, size: int = 4096) -> bytes:
+    """Return up to ``size`` bytes that wait on a socket, and leave them there; empty when none do."""
+    buffer = ctypes.create_string_buffer(size)
+    got = _LIBC.recv(fd, buffer, size, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    return buffer.raw[: max(got, 0)]
+
+
+def _wait(fd: int, events: int) -> None:
+    item = _PollFd(fd, events, 0)
+    while _LIBC.poll(ctypes.byref(item), 1, -1) < 0:
+        _retry("poll")
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    start = _start_of(data)
+    offset = 0
+    while offset < len(data):
+        written = _LIBC.write(fd, start + offset, len(data) - offset)
+        if written < 0:
+            _retry("write")
+            continue
+        offset += written
+
+
+def _start_of(data: bytes) -> int:
+    # the caller's reference keeps the bytes where they are; an address stays right beside null bytes
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+
+
+def _rights(fds: Sequence[int]) -> ctypes.Array[ctypes.c_char]:
+    head = ctypes.sizeof(_CmsgHdr)
+    length = head + 4 * len(fds)
+    align = ctypes.sizeof(ctypes.c_size_t)
+    control = ctypes.create_string_buffer((length + align - 1) // align * align)
+    _CmsgHdr.from_buffer(control).length = length
+    _CmsgHdr.from_buffer(control).level = _SOL_SOCKET
+    _CmsgHdr.from_buffer(control).type = _SCM_RIGHTS
+    (ctypes.c_int * len(fds)).from_buffer(control, head)[:] = list(fds)
+    return control
+
+
+def _retry(call: str) -> bool:
+    """Judge the error of a call: True to wait first, False to try again at once.
+
+    Raises:
+        OSError: it will not get better.
+    """
+    number = ctypes.get_errno()
+    if number == errno.EINTR:
+        return False
+    if number in (errno.EAGAIN, errno.EWOULDBLOCK):
+        return True
+    raise OSError(number, f"{call}: {os.strerror(number)}")
+
+
+def _checked(call: str, result: int) -> int:
+    if result < 0:
+        _retry(call)
+        raise OSError(errno.EAGAIN, f"{call}: {os.strerror(errno.EAGAIN)}")
+    return result

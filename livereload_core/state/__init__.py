@@ -1,0 +1,17 @@
+"""Preserved state: what ``preserve`` declares, how it crosses into the next generation.
+
+Lives in the child only, inside the user's interpreter; the parent carries snapshots as bytes.
+
+    declare     preserve() as the user sees it          hooks, runtime   the other public names
+    engine      the life of state in one generation     roots            what was declared, and where
+    exporting   live roots -> snapshot                  restoring        snapshot -> live roots
+    snapshot    the bytes                               inplace          objects that can be refilled
+    codec       one object <-> one stream               reducers, code   what plain pickle cannot do
+    shapes      fields of classes, then and now         walker           which part of a value is at fault
+
+Invariants:
+    * ``declare``, ``hooks`` and ``runtime`` import next to nothing: a program that runs without
+      ``livecore`` pays a few milliseconds at most.
+    * User code never crosses by value: classes and functions go by name, and come back as the new code.
+    * Exporting changes nothing: the generation that exports may go on serving.
+"""

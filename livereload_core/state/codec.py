@@ -1,0 +1,276 @@
+"""One object to one stream and back: the C pickler, with our reductions inside of it.
+
+The memo of every stream begins with the roots. On the writing side it is preset (id -> number), so that
+any mention of a root, from anywhere, is written as "get number n", at C speed and with no hook per
+object. On the reading side a preamble is put in front of the stream, which loads the new process's
+objects under the same numbers:
+
+    PROTO 5 │ BININT 0 BINPERSID MEMOIZE POP │ BININT 1 BINPERSID MEMOIZE POP │ ... │ stream without its PROTO
+
+(Presetting ``Unpickler.memo`` instead does not survive ``load()``, and a ``persistent_id`` on the
+writing side costs a Python call per object.)
+
+Invariants:
+    * A root is never written by its own stream either: a shallow copy of it is (see ``inplace``).
+    * Loading imports by name only; code never comes out of a stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from livereload_core.state.code import is_executing
+from livereload_core.state.reducers import Reducer, classify
+from livereload_core.state.refusals import RefusedError
+from livereload_core.state.roots import class_key
+from livereload_core.state.shapes import fields_of
+
+__all__ = ["Dumper", "load", "lookup", "uncollected", "undisturbed"]
+
+PROTOCOL = 5
+
+_DEEP = 1_200_000
+"""Recursion limit for deep structures: five Python frames per object, none of them on the C stack."""
+
+_PATIENCE = 5.0
+"""Seconds for which other threads wait for the interpreter during a dump, instead of 5 ms.
+
+Not longer: user code in a dump may release the interpreter (a file, a lock), and would then wait as
+long for a thread that computes.
+"""
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """No thread switches and no garbage collection while the block runs.
+
+    A thread that began to wait before the block may still force one switch; whoever dumps starts a
+    stream again when a container changed under it.
+    """
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(_PATIENCE)
+    try:
+        with uncollected():
+            yield
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage collection while the block runs: it would walk the growing heap again and again."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+class _Reductions:
+    """What both picklers share: reductions by type, and the classes that were met."""
+
+    def __init__(self, file: io.BytesIO, kinds: dict[type, Reducer], classes: set[type]) -> None:
+        super().__init__(file, PROTOCOL)  # type: ignore[call-arg]
+        self._kinds = kinds
+        self._classes = classes
+
+    def reducer_override(self, obj: Any) -> Any:
+        cls = type(obj)
+        try:
+            reducer = self._kinds[cls]
+        except KeyError:
+            reducer = self._kinds[cls] = classify(obj)
+        if reducer is None:
+            return NotImplemented
+        if isinstance(obj, type):
+            self._classes.add(obj)
+        return reducer(obj)
+
+
+class _Pickler(_Reductions, pickle.Pickler):
+    """The C pickler."""
+
+
+_PythonPickler: Any = vars(pickle)["_Pickler"]
+
+
+class _DeepPickler(_Reductions, _PythonPickler):  # type: ignore[misc]
+    """The Python pickler, for structures too deep for the C stack.
+
+    Python calls Python without using the C stack, as long as no ``f(*args)`` stands between: the
+    standard ``save`` has one, hence this one.
+    """
+
+    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
+        self.framer.commit_frame()
+        known = self.memo.get(id(obj))
+        if known is not None:
+            self.write(self.get(known[0]))
+            return
+        reduction = self.reducer_override(obj)
+        if reduction is NotImplemented:
+            save = self.dispatch.get(type(obj))
+            if save is not None:
+                save(self, obj)
+                return
+            if isinstance(obj, type):
+                self.save_global(obj)
+                return
+            reduce = vars(pickle)["dispatch_table"].get(type(obj))
+            reduction = obj.__reduce_ex__(PROTOCOL) if reduce is None else reduce(obj)
+        if isinstance(reduction, str):
+            self.save_global(obj, reduction)
+            return
+        func, args, state, items, pairs, setter = (*reduction, None, None, None, None)[:6]
+        self.save_reduce(func, args, state, items, pairs, setter, obj=obj)
+
+
+class Dumper:
+    """Writes streams whose memo begins with the given roots.
+
+    Args:
+        roots: the objects that any stream may refer to, in the order of their table.
+        is_user_module: tells whose classes are the user's, by module name.
+    """
+
+    _kinds: dict[type, Reducer] = {}  # noqa: RUF012 - one per process: types are classified once
+
+    def __init__(self, roots: Sequence[object], is_user_module: Callable[[str], bool]) -> None:
+        self._roots = {id(root): (number, root) for number, root in enumerate(roots)}
+        self._is_user_module = is_user_module
+        preset = pickle.Pickler(io.BytesIO(), PROTOCOL)
+        preset.memo = self._roots
+        # A memo proxy is copied in C; a dict would be read entry by entry for each stream.
+        self._memo = preset.memo
+        self._keep_alive = preset
+
+    @property
+    def roots(self) -> dict[int, tuple[int, object]]:
+        """Roots by id, as (number, object)."""
+        return self._roots
+
+    def dump(self, obj: object) -> tuple[bytes, dict[str, list[str]]]:
+        """Write one object.
+
+        Returns:
+            the stream, and the fields of the user's classes in it.
+
+        Raises:
+            RefusedError: a value of a kind that cannot be carried.
+            Exception: whatever the object's own methods raise.
+        """
+        classes: set[type] = set()
+        try:
+            stream = self._attempt(_Pickler, self._memo, obj, classes)
+        except RecursionError:
+            with _deep():
+                stream = self._attempt(_DeepPickler, dict(self._roots), obj, classes)
+        return stream, self._fields(classes)
+
+    def reduction_of(self, obj: object) -> Any:
+        """Return what would be written for ``obj`` alone; for the walker."""
+        pickler = _Pickler(io.BytesIO(), self._kinds, set())
+        return pickler.reducer_override(obj)
+
+    def _attempt(self, make: Any, memo: Any, obj: object, classes: set[type]) -> bytes:
+        file = io.BytesIO()
+        pickler = make(file, self._kinds, classes)
+        pickler.memo = memo
+        pickler.dump(obj)
+        return file.getvalue()
+
+    def _fields(self, classes: set[type]) -> dict[str, list[str]]:
+        found = {}
+        for cls in classes:
+            if self._is_user_module(cls.__module__):
+                fields = fields_of(cls)
+                if fields is not None:
+                    found[class_key(cls)] = fields
+        return found
+
+
+@contextlib.contextmanager
+def _deep() -> Iterator[None]:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _DEEP))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def lookup(module: str, name: str) -> Any:
+    """Return what a dotted name in a module stands for in the new code.
+
+    Raises:
+        RefusedError: it is gone, or not there yet (``later``).
+    """
+    try:
+        __import__(module)
+        found: Any = sys.modules[module]
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise RefusedError(
+            f"{module}:{name} is gone{_look_alike(module, name)}",
+            "put it back, or name what replaces it: @preserve(aliases="
+            f'("{module}:{name}",)) on the class, or version= and migrate=',
+            later=is_executing(module),
+        ) from error
+    return found
+
+
+def _look_alike(module: str, name: str) -> str:
+    import difflib
+
+    loaded = sys.modules.get(module)
+    if loaded is None:
+        return f" (there is no module {module!r})"
+    close = difflib.get_close_matches(name, [n for n, v in vars(loaded).items() if callable(v)], 1)
+    return f" ({close[0]!r} looks like it)" if close else ""
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(
+        self, file: io.BytesIO, root: Callable[[int], object], aliases: dict[tuple[str, str], type]
+    ) -> None:
+        super().__init__(file)
+        self._root = root
+        self._aliases = aliases
+
+    def persistent_load(self, number: Any) -> Any:
+        return self._root(number)
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = self._aliases.get((module, name))
+        return lookup(module, name) if found is None else found
+
+
+def load(
+    stream: bytes | memoryview,
+    count: int,
+    root: Callable[[int], object],
+    aliases: dict[tuple[str, str], type],
+) -> Any:
+    """Read one object.
+
+    Args:
+        stream: what :meth:`Dumper.dump` wrote.
+        count: the number of roots with which its memo begins.
+        root: returns this process's object for a number.
+        aliases: (module, qualname) of old -> class that replaces it.
+
+    Raises:
+        RefusedError: a name is gone.
+        Exception: whatever the object's own methods raise.
+    """
+    head = b"\x80\x05" + b"".join(b"J" + number.to_bytes(4, "little") + b"Q\x940" for number in range(count))
+    return _Unpickler(io.BytesIO(b"".join([head, memoryview(stream)[2:]])), root, aliases).load()

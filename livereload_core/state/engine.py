@@ -1,0 +1,244 @@
+"""The life of preserved state in one generation: declared, restored, exported.
+
+    activate ─▶ user code is imported: declare_* ─▶ trial ─▶ adopt ─▶ start-up: declare_* ─▶ settle
+                                                                          serving: export, again and again
+
+Invariants:
+    * ``trial`` and ``export`` change nothing.
+    * Nothing is lost without an explicit act: what no declaration claims is parked, and written again.
+    * After :meth:`Engine.settle` each root has exactly one fate.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+
+from livereload_core.core.records import RootFate, RootReport
+from livereload_core.state import exporting, runtime
+from livereload_core.state.classforms import ClassForms
+from livereload_core.state.exporting import Export
+from livereload_core.state.inplace import attributes, is_immutable, set_attributes
+from livereload_core.state.mainwatch import MainWatch
+from livereload_core.state.restoring import Restorer
+from livereload_core.state.roots import UNSET, Form, Options, Place, Root, class_key, global_of
+from livereload_core.state.snapshot import Entry, unpack
+
+__all__ = ["Engine", "Export"]
+
+
+class Engine:
+    """Preserved state of this process.
+
+    Args:
+        is_user_module: tells the user's modules from installed ones, by name.
+
+    Attributes:
+        generation: the number of this generation; one more than that of the adopted snapshot.
+    """
+
+    def __init__(self, *, is_user_module: Callable[[str], bool]) -> None:
+        self.generation = 1
+        self._is_user_module = functools.cache(is_user_module)
+        self._lock = threading.RLock()
+        self._roots: dict[str, Root] = {}
+        self._aliases: dict[str, str] = {}
+        self._classes = ClassForms()
+        self._held: dict[str, Entry] = {}
+        self._reports: dict[str, RootReport] = {}
+        self._restorer = self._new_restorer(self._held)
+        self._settled = False
+        self._watch = MainWatch(self._restore_found)
+
+    def activate(self) -> None:
+        """Make ``preserve`` live; call it before user code is imported."""
+        runtime.current = self
+
+    def deactivate(self) -> None:
+        """Make ``preserve`` a no-op again (tests)."""
+        self._watch.stop()
+        if runtime.current is self:
+            runtime.current = None
+
+    # -- what the user's code calls ------------------------------------------------------------------
+
+    def declare_value(
+        self, name: str, factory: Callable[[], Any], options: Mapping[str, Any], frame: FrameType
+    ) -> Any:
+        """Declare ``preserve(name, factory)``; return the object."""
+        key = f"{frame.f_globals.get('__name__', '__main__')}:{name}"
+        with self._lock:
+            root, again = self._declared(key, Form.VALUE, factory, Options.of(options), Place.of(frame))
+            if again:
+                value = global_of(key) if root.slot else UNSET
+                return root.value if value is UNSET else value
+            try:
+                root.value = factory()
+            except BaseException:
+                del self._roots[key]
+                raise
+            root.slot = is_immutable(root.value)
+            root.initial = class_key(type(root.value))
+            self._claim(root)
+            return root.value
+
+    def declare_factory(
+        self, function: Callable[[], Any], options: Mapping[str, Any], frame: FrameType
+    ) -> Any:
+        """Declare a factory; return what the user calls instead."""
+        chosen = Options.of(options)
+        key = f"{function.__module__}:{chosen.name or function.__qualname__}"
+        with self._lock:
+            root, again = self._declared(key, Form.FACTORY, function, chosen, Place.of(frame))
+            if not again:
+                self._claim(root)
+
+        @functools.wraps(function)
+        def kept() -> Any:
+            return self._made(root) if root.value is UNSET else root.value
+
+        return kept
+
+    def declare_class(self, cls: type, options: Mapping[str, Any], frame: FrameType) -> type:
+        """Declare a class whose module-level instances are kept; return the class."""
+        with self._lock:
+            self._classes.declare(cls, Options.of(options))
+            self._restore_found()
+        return cls
+
+    # -- what the child's runtime calls --------------------------------------------------------------
+
+    def export(self) -> Export:
+        """Write the state of all roots; the program may go on running.
+
+        Raises:
+            CannotCarryError: with path and remedy, for a root that is not ``on_error="reset"``.
+        """
+        with self._lock:
+            return exporting.export(self._all_roots(), self._held, self.generation, self._is_user_module)
+
+    def trial(self, data: bytes | memoryview) -> tuple[RootReport, ...]:
+        """Decode, migrate and validate a snapshot into scratch objects; live ones are not touched.
+
+        Returns:
+            the fates that :meth:`adopt` would bring about; roots that nobody declared yet are left out.
+
+        Raises:
+            CannotCarryError: the new code cannot take a root.
+            SnapshotError: the snapshot cannot be read.
+        """
+        with self._lock:
+            entries = unpack(data).entries
+            restorer = self._new_restorer(entries, scratch=True)
+            outcomes = [outcome for outcome in restorer.restore(self._pairs(entries)) if not outcome.later]
+            for outcome in outcomes:
+                if outcome.refused is not None and not outcome.root.options.resets:
+                    raise outcome.error()
+            return tuple(outcome.report() for outcome in outcomes)
+
+    def adopt(self, data: bytes | memoryview) -> None:
+        """Fill every declared root in place; roots that are declared later are filled then.
+
+        Raises:
+            CannotCarryError: the new code cannot take a root.
+            SnapshotError: the snapshot cannot be read.
+        """
+        with self._lock:
+            # A copy: the caller may unmap the snapshot, and parked roots outlive it.
+            snapshot = unpack(bytes(data))
+            self.generation = snapshot.generation + 1
+            self._held.update(snapshot.entries)
+            self._restore_found()
+            if any(key.startswith("__main__:") for key in self._held):
+                self._watch.start()
+
+    def settle(self) -> tuple[RootReport, ...]:
+        """Start-up has run: fill what was missing, park what nobody declared.
+
+        Returns:
+            the fate of every root.
+
+        Raises:
+            CannotCarryError: a declared root cannot be filled.
+        """
+        with self._lock:
+            self._settled = True
+            self._watch.stop()
+            self._restore_found()
+            for key, entry in self._held.items():
+                fate = RootFate.LOST if entry.lost else RootFate.PARKED
+                detail = entry.lost or "its declaration is gone; it comes back with it"
+                self._reports[key] = RootReport(key, fate, detail, entry.remedy)
+            for key in [key for key, entry in self._held.items() if entry.lost]:
+                del self._held[key]
+            for root in self._all_roots():
+                root.follow_rebinding()
+                self._reports.setdefault(root.key, RootReport(root.key, RootFate.NEW))
+            return tuple(self._reports.values())
+
+    # -- declarations ----------------------------------------------------------------------------------
+
+    def _declared(
+        self, key: str, form: Form, factory: Callable[[], Any], options: Options, place: Place
+    ) -> tuple[Root, bool]:
+        """Register a declaration; return its root, and whether it was there already."""
+        root = self._roots.get(key)
+        if root is not None:
+            root.refuse_other_place(place)
+            root.place, root.factory, root.options = place, factory, options
+            return root, True
+        root = self._roots[key] = Root(key, form, options, place, factory)
+        module = key.partition(":")[0]
+        for alias in options.aliases:
+            self._aliases[alias if ":" in alias else f"{module}:{alias}"] = key
+        return root, False
+
+    def _made(self, root: Root) -> Any:
+        with self._lock:
+            if root.value is UNSET and root.factory is not None:
+                root.value = root.factory()
+            return root.value
+
+    def _find(self, key: str, type_key: str = "") -> Root | None:
+        """Return today's root for a key of then: declared, under another key, or found as an instance."""
+        root = self._roots.get(key) or self._roots.get(self._aliases.get(key, ""))
+        return root or self._classes.find(key, type_key)
+
+    def _all_roots(self) -> list[Root]:
+        declared = list(self._roots.values())
+        return [*declared, *self._classes.instances(self._roots, self._is_user_module)]
+
+    # -- restoring -------------------------------------------------------------------------------------
+
+    def _new_restorer(self, entries: Mapping[str, Entry], *, scratch: bool = False) -> Restorer:
+        return Restorer(entries, self._find, self._classes.aliases, self._classes.renamed, scratch=scratch)
+
+    def _pairs(self, entries: Mapping[str, Entry]) -> list[tuple[Root, Entry]]:
+        pairs = ((self._find(key, entry.type), entry) for key, entry in entries.items())
+        return [(root, entry) for root, entry in pairs if root is not None]
+
+    def _claim(self, root: Root) -> None:
+        """Give a root that was just declared what is held for it, and retry what waits for more code."""
+        if not self._held:
+            return
+        for key in (root.key, *(alias for alias, target in self._aliases.items() if target == root.key)):
+            shell = self._restorer.shell_of(key)
+            if shell is not UNSET and type(shell) is type(root.value):
+                # Other roots hold the shell already, so it is the object; the fresh one only lends it
+                # the fields that the new code added.
+                present = attributes(shell)
+                set_attributes(shell, {k: v for k, v in attributes(root.value).items() if k not in present})
+                root.value = shell
+        self._restore_found()
+
+    def _restore_found(self) -> None:
+        for outcome in self._restorer.restore(self._pairs(self._held)):
+            if outcome.later and not self._settled:
+                continue
+            if outcome.refused is not None and not outcome.root.options.resets:
+                raise outcome.error()
+            self._reports[outcome.root.key] = outcome.report()
+            del self._held[outcome.entry.key]

@@ -1,0 +1,186 @@
+"""Live roots to a snapshot. Changes nothing: the generation goes on serving meanwhile, and afterwards.
+
+Invariants:
+    * Each root has a stream of its own; one that fails is refused or, if its user said so, given up,
+      without touching the others.
+    * What is held for declarations that nobody made yet is written again as it came, byte for byte.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+
+from livereload_core.core.records import RootFate, RootReport
+from livereload_core.errors import CannotCarryError
+from livereload_core.state.codec import Dumper, undisturbed
+from livereload_core.state.inplace import family_of, is_immutable
+from livereload_core.state.roots import UNSET, Form, Root, class_key, global_of
+from livereload_core.state.snapshot import Entry, Kind, pack
+from livereload_core.state.walker import find_culprit
+
+__all__ = ["Export", "export"]
+
+_ATTEMPTS = 5
+"""How often a stream is begun again when another thread changed a container under it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Export:
+    """A snapshot and what it holds.
+
+    Attributes:
+        data: the bytes.
+        roots: the fate of each root so far: kept, parked, or lost where ``on_error="reset"`` gave it up.
+    """
+
+    data: bytes
+    roots: tuple[RootReport, ...]
+
+
+def export(
+    roots: Iterable[Root],
+    held: Mapping[str, Entry],
+    generation: int,
+    is_user_module: Callable[[str], bool],
+) -> Export:
+    """Write the state of all roots.
+
+    Args:
+        roots: declared and found ones; those without a value are skipped.
+        held: entries that wait for their declaration.
+        generation: the number of the generation that writes.
+        is_user_module: tells whose classes are the user's, by module name.
+
+    Raises:
+        CannotCarryError: a root cannot be carried, and its user did not say ``on_error="reset"``.
+    """
+    alive = [root for root in roots if root.value is not UNSET and root.key not in held]
+    with undisturbed():
+        work = _Work(alive, is_user_module)
+        entries = [work.entry(root) for root in alive]
+    work.raise_failures()
+    reports = [_report(entry) for entry in entries]
+    reports += [RootReport(key, RootFate.PARKED, "its declaration is gone") for key in held]
+    return Export(pack([*entries, *held.values()], generation), tuple(reports))
+
+
+def _report(entry: Entry) -> RootReport:
+    if entry.lost:
+        return RootReport(entry.key, RootFate.LOST, entry.lost, entry.remedy)
+    return RootReport(entry.key, RootFate.KEPT)
+
+
+def _shell_args(value: object) -> tuple[object, ...] | None:
+    """Return what an empty object of this kind is made from, ``None`` where none can be made."""
+    family = family_of(value)
+    return None if family is None or is_immutable(value) else family.args(value)
+
+
+class _Work:
+    """One export: the table of roots, and the failures so far."""
+
+    def __init__(self, roots: list[Root], is_user_module: Callable[[str], bool]) -> None:
+        self._failures: list[CannotCarryError] = []
+        self._rebound = {root.key: root.follow_rebinding() for root in roots}
+        named: dict[int, tuple[str, object]] = {}
+        for root in roots:
+            if not root.slot and _shell_args(root.value) is not None:
+                named.setdefault(id(root.value), (root.key, root.value))
+        self._table = tuple(key for key, _ in named.values())
+        self._dumper = Dumper([obj for _, obj in named.values()], is_user_module)
+
+    def entry(self, root: Root) -> Entry:
+        """Write one root; a failure is noted, and leaves an entry without a stream."""
+        try:
+            return self._written(root)
+        except CannotCarryError as error:
+            if not root.options.resets:
+                self._failures.append(error)
+            return Entry(
+                root.key,
+                root.form.value,
+                Kind.WHOLE,
+                root.options.version,
+                lost=str(error),
+                remedy=error.remedy,
+            )
+
+    def raise_failures(self) -> None:
+        """Raise the first failure, and say how many more there are."""
+        if not self._failures:
+            return
+        first = self._failures[0]
+        if len(self._failures) > 1:
+            others = ", ".join(error.path or "?" for error in self._failures[1:4])
+            first.add_note(f"and {len(self._failures) - 1} more: {others}")
+        raise first
+
+    def _written(self, root: Root) -> Entry:
+        if self._rebound[root.key]:
+            raise CannotCarryError(
+                self._rebound[root.key], path=root.name, remedy="change it in place, or use the factory form"
+            )
+        if root.slot:
+            return self._slot(root)
+        family, args = family_of(root.value), _shell_args(root.value)
+        if family is None or args is None:
+            return self._whole(root)
+        stream, classes = self._dump(root, lambda: family.clone(root.value, root.options.transient))
+        type_key = class_key(type(root.value))
+        return self._entry(root, Kind.SHELL, type_key, args, stream, classes)
+
+    def _slot(self, root: Root) -> Entry:
+        value = global_of(root.key)
+        if value is UNSET:
+            module, _, name = root.key.partition(":")
+            raise CannotCarryError(
+                f"is {type(root.value).__name__}, which cannot be changed in place,"
+                f" and {module!r} has no global {name!r} to read its value from",
+                path=root.name,
+                remedy="name the key like the global, or keep a dict, an object, or use the factory form",
+            )
+        stream, classes = self._dump(root, lambda: value)
+        return self._entry(root, Kind.SLOT, root.initial, (), stream, classes)
+
+    def _whole(self, root: Root) -> Entry:
+        if root.form is not Form.FACTORY:
+            raise CannotCarryError(
+                f"{type(root.value).__module__}.{type(root.value).__qualname__} cannot be refilled in place",
+                path=root.name,
+                remedy="use the factory form: @preserve on a function that makes it",
+            )
+        stream, classes = self._dump(root, lambda: root.value)
+        return self._entry(root, Kind.WHOLE, class_key(type(root.value)), (), stream, classes)
+
+    def _entry(
+        self,
+        root: Root,
+        kind: str,
+        type_key: str,
+        args: tuple[object, ...],
+        stream: bytes,
+        classes: dict[str, list[str]],
+    ) -> Entry:
+        version = root.options.version
+        return Entry(
+            root.key, root.form.value, kind, version, type_key, args, self._table, classes, stream=stream
+        )
+
+    def _dump(self, root: Root, contents: Callable[[], object]) -> tuple[bytes, dict[str, list[str]]]:
+        for attempt in range(_ATTEMPTS):
+            copy = contents()
+            try:
+                return self._dumper.dump(copy)
+            except (Exception, SystemExit) as error:  # becomes the reason of the rejection
+                changed = isinstance(error, RuntimeError) and "changed size during iteration" in str(error)
+                if changed and attempt + 1 < _ATTEMPTS:
+                    continue
+                raise self._failure(root, copy, error) from error
+        raise AssertionError("unreachable")
+
+    def _failure(self, root: Root, contents: object, error: BaseException) -> CannotCarryError:
+        if isinstance(error, SystemExit):
+            return CannotCarryError("its own methods end the program", path=root.name)
+        path, message, remedy = find_culprit(self._dumper, contents, root.name, error)
+        return CannotCarryError(message, path=path, remedy=remedy)

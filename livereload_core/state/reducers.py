@@ -1,0 +1,260 @@
+"""What plain pickle cannot do, or does wrong: one reduction per kind of object.
+
+A reduction is what ``__reduce_ex__`` would return. Three sources, in this order:
+
+    refused     kinds that have no meaning in another process, with advice (threads, generators ...)
+    ours        kinds that pickle or dill carry with the wrong meaning (locks held, enums by value ...)
+    dill        kinds that plain pickle refuses and dill knows; imported at that moment, not before
+
+Invariants:
+    * Functions and classes never cross by value: the new code must be what runs.
+    * A kind is classified once per process, by type; objects of a plain kind cost one lookup.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import enum
+import io
+import os
+import sys
+import threading
+import types
+import weakref
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from livereload_core.state import code
+from livereload_core.state.dillbridge import dill_reduction, has_saver
+from livereload_core.state.inplace import attributes
+from livereload_core.state.refusals import RefusedError, refusal_of
+from livereload_core.state.shapes import set_fields
+
+__all__ = ["Reducer", "classify"]
+
+Reducer = Callable[[Any], Any] | None
+"""Returns a reduction or ``NotImplemented``; ``None`` stands for "as plain pickle does"."""
+
+
+def classify(obj: object) -> Reducer:
+    """Find out how objects of the type of ``obj`` are reduced; the answer holds for the whole type."""
+    cls = type(obj)
+    if issubclass(cls, type):
+        return _reduce_class
+    if cls in _OURS:
+        return _OURS[cls]
+    refused = refusal_of(cls)
+    if refused is not None:
+        message, remedy = refused
+        return lambda obj: _refuse(message, remedy)
+    for base in cls.__mro__:
+        named = _BY_NAME.get(f"{base.__module__}:{base.__qualname__}")
+        if named is not None:
+            return named
+    if issubclass(cls, enum.Enum):
+        return _reduce_enum
+    if issubclass(cls, (defaultdict, Counter)) and cls not in (defaultdict, Counter):
+        return _reduce_with_attributes
+    if _is_positional_dataclass(cls):
+        return _reduce_fields
+    return _by_probe(obj)
+
+
+def _refuse(message: str, remedy: str) -> Any:
+    raise RefusedError(message, remedy)
+
+
+def _by_probe(obj: object) -> Reducer:
+    cls = type(obj)
+    default = cls.__reduce_ex__ is object.__reduce_ex__ and cls.__reduce__ is object.__reduce__
+    if not default or cls in copyreg.dispatch_table:
+        return None
+    try:
+        obj.__reduce_ex__(5)
+    except TypeError:
+        return dill_reduction if has_saver(cls) else None
+    except Exception:  # the pickler meets it again at once, and the walker names the object
+        return None
+    return None
+
+
+def _reduce_class(cls: type) -> Any:
+    if "<locals>" in cls.__qualname__:
+        raise RefusedError(
+            f"class {cls.__module__}:{cls.__qualname__} is local to a function",
+            "define it at module level, so that the new code can be found",
+        )
+    module = sys.modules.get(cls.__module__)
+    found: Any = module
+    for part in cls.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if found is cls or module is None:
+        return NotImplemented
+    if cls.__module__ == "builtins" and has_saver(type):
+        return dill_reduction(cls)  # ``function``, ``generator`` ...: types that have no public name
+    raise RefusedError(
+        f"class {cls.__module__}:{cls.__qualname__} is not what that name stands for now",
+        "do not rebind the names of classes whose instances are kept",
+    )
+
+
+def _reduce_enum(member: enum.Enum) -> Any:
+    # By name: pickle's own reduction is by value, and ``auto()`` numbers anew when members are reordered.
+    name = getattr(member, "_name_", None)
+    if name is None or type(member).__members__.get(name) is not member:
+        return NotImplemented  # a combination of flags has no name
+    return getattr, (type(member), name)
+
+
+def _is_positional_dataclass(cls: type) -> bool:
+    # dataclass(slots=True, frozen=True) pickles by position: fields in a new order would be silently wrong.
+    return getattr(cls.__dict__.get("__getstate__"), "__name__", "") == "_dataclass_getstate"
+
+
+def _reduce_fields(obj: object) -> Any:
+    return copyreg.__newobj__, (type(obj),), attributes(obj), None, None, set_fields  # type: ignore[attr-defined]
+
+
+def _reduce_with_attributes(obj: Any) -> Any:
+    # The reductions of Counter and defaultdict forget the attributes of subclasses.
+    reduction = obj.__reduce__()
+    if vars(obj) and (len(reduction) < 3 or reduction[2] is None):
+        return (*reduction[:2], vars(obj), *reduction[3:])
+    return reduction
+
+
+def _lock(_: object) -> Any:
+    return threading.Lock, ()
+
+
+def _rlock(_: object) -> Any:
+    return threading.RLock, ()
+
+
+def _condition(condition: Any) -> Any:
+    # Its waiters are locks on which threads of this process sleep.
+    return type(condition), (condition._lock,)
+
+
+def _event(event: Any) -> Any:
+    return _make_event, (type(event), event.is_set())
+
+
+def _make_event(cls: Any, is_set: bool) -> Any:
+    event = cls()
+    if is_set:
+        event.set()
+    return event
+
+
+def _semaphore(semaphore: Any) -> Any:
+    # A bounded one says how many there were; for a plain one the value is all there is.
+    return type(semaphore), (getattr(semaphore, "_initial_value", None) or semaphore._value,)
+
+
+def _bounded_async_semaphore(semaphore: Any) -> Any:
+    return type(semaphore), (semaphore._bound_value,)
+
+
+def _free(obj: object) -> Any:
+    return type(obj), ()
+
+
+def _barrier(barrier: Any) -> Any:
+    return type(barrier), (barrier.parties, barrier._action, barrier._timeout)
+
+
+def _queue_items(queue: Any) -> Any:
+    items = list(queue._queue)
+    return _make_queue, (type(queue), queue.maxsize), items, None, None, _fill_queue
+
+
+def _make_queue(cls: Any, maxsize: int) -> Any:
+    return cls(maxsize)
+
+
+def _fill_queue(queue: Any, items: list[Any]) -> None:
+    queue._queue.extend(items)
+    if items:
+        queue._unfinished_tasks = len(items)
+        queue._finished.clear()
+
+
+def _module(module: types.ModuleType) -> Any:
+    if sys.modules.get(module.__name__) is not module:
+        raise RefusedError(f"module {module.__name__!r} is not in sys.modules", "import it by its name")
+    return _import, (module.__name__,)
+
+
+def _import(name: str) -> types.ModuleType:
+    __import__(name)
+    return sys.modules[name]
+
+
+def _weak_values(mapping: Any) -> Any:
+    return _make_weak, (type(mapping), dict(mapping.items()))
+
+
+def _make_weak(cls: Any, items: dict[Any, Any]) -> Any:
+    return cls(items)
+
+
+def _file(file: Any) -> Any:
+    """Reopen by name at the same position; 'w' must not truncate what it has written."""
+    for name in ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    path, mode = getattr(file, "name", None), getattr(file, "mode", "")
+    if file.closed or not isinstance(path, (str, bytes)) or not isinstance(mode, str):
+        raise RefusedError("a file without a name cannot be opened again", "keep its content or its path")
+    position = file.tell()
+    if file.writable():
+        file.flush()
+    encoding = (file.encoding, file.errors) if isinstance(file, io.TextIOBase) else (None, None)
+    buffering = 0 if isinstance(file, io.RawIOBase) else -1
+    return _open, (os.path.abspath(path), mode, buffering, *encoding, position)
+
+
+def _open(
+    path: str | bytes, mode: str, buffering: int, encoding: str | None, errors: str | None, position: int
+) -> Any:
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags & ~(os.O_TRUNC | os.O_CREAT | os.O_EXCL), 0o666)
+
+    file = open(path, mode, buffering, encoding, errors, opener=opener)  # noqa: SIM115 - it is the value
+    if position <= os.fstat(file.fileno()).st_size:
+        file.seek(position)
+    return file
+
+
+_OURS: dict[type, Reducer] = {
+    **dict.fromkeys((type(None), bool, int, float, str, bytes, bytearray, complex, range, slice)),
+    **dict.fromkeys((dict, list, tuple, set, frozenset, types.BuiltinFunctionType, types.MethodType)),
+    types.FunctionType: code.reduce_function,
+    types.CellType: code.reduce_cell,
+    types.ModuleType: _module,
+    type(threading.Lock()): _lock,
+    type(threading.RLock()): _rlock,
+    threading.Condition: _condition,
+    threading.Event: _event,
+    threading.Semaphore: _semaphore,
+    threading.BoundedSemaphore: _semaphore,
+    threading.Barrier: _barrier,
+    weakref.WeakValueDictionary: _weak_values,
+    weakref.WeakKeyDictionary: _weak_values,
+    io.TextIOWrapper: _file,
+    io.BufferedReader: _file,
+    io.BufferedWriter: _file,
+    io.BufferedRandom: _file,
+    io.FileIO: _file,
+}
+
+_BY_NAME: dict[str, Reducer] = {
+    "asyncio.locks:Lock": _free,
+    "asyncio.locks:Event": _event,
+    "asyncio.locks:Condition": _condition,
+    "asyncio.locks:BoundedSemaphore": _bounded_async_semaphore,
+    "asyncio.locks:Semaphore": _semaphore,
+    "asyncio.queues:Queue": _queue_items,
+}

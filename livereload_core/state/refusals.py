@@ -1,0 +1,91 @@
+"""What has no meaning in another process, and what to do about it.
+
+Kinds are named, not imported: a program that never loaded ssl must not load it because of us.
+"""
+
+from __future__ import annotations
+
+__all__ = ["RefusedError", "refusal_of"]
+
+
+class RefusedError(Exception):
+    """A value cannot be carried; whoever knows the root and the path turns this into CannotCarryError.
+
+    Attributes:
+        message: what and why, without the path.
+        remedy: what to do next, or ``""``.
+        later: the name may yet appear, because its module is still being executed.
+    """
+
+    def __init__(self, message: str, remedy: str = "", *, later: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.later = later
+
+
+_ITERATE = "keep the data it works on and how far it came, and make a new one"
+_TASK = "keep what it works on, and start it again in an on_ready hook"
+_SOCKET = "keep the address, and connect in an on_ready hook"
+_OWNER = "name it in transient=, or make it in an on_ready hook"
+
+_REFUSED = {
+    "builtins:generator": ("a generator stands in the middle of old code", _ITERATE),
+    "builtins:async_generator": ("an async generator stands in the middle of old code", _ITERATE),
+    "builtins:coroutine": ("a coroutine stands in the middle of old code", _ITERATE),
+    "builtins:frame": ("a frame belongs to running code", "keep the values instead"),
+    "builtins:traceback": ("a traceback belongs to running code", "keep traceback.format_exc() instead"),
+    "builtins:memoryview": ("a memoryview has no bytes of its own", "keep bytes or a bytearray"),
+    "threading:Thread": ("a thread cannot cross into another process", _TASK),
+    "_thread:_ThreadHandle": ("a thread cannot cross into another process", _TASK),
+    "_thread:_local": ("thread-local data belongs to threads of this process", _OWNER),
+    "_asyncio:Task": ("a running task cannot cross into another process", _TASK),
+    "_asyncio:Future": ("a future is awaited by code of this process", _TASK),
+    "asyncio.tasks:Task": ("a running task cannot cross into another process", _TASK),
+    "asyncio.futures:Future": ("a future is awaited by code of this process", _TASK),
+    "asyncio.events:AbstractEventLoop": ("an event loop belongs to this process", _OWNER),
+    "asyncio.events:Handle": ("a scheduled call belongs to this process", _TASK),
+    "asyncio.transports:BaseTransport": ("a connection belongs to this process", _SOCKET),
+    "asyncio.streams:StreamReader": ("a connection belongs to this process", _SOCKET),
+    "asyncio.streams:StreamWriter": ("a connection belongs to this process", _SOCKET),
+    "asyncio.base_events:Server": ("a server belongs to this process", _OWNER),
+    "concurrent.futures._base:Future": ("a future is awaited by code of this process", _TASK),
+    "concurrent.futures._base:Executor": ("an executor owns threads or processes", _OWNER),
+    "_socket:socket": ("a socket cannot be carried inside of preserved state", _SOCKET),
+    "_ssl:_SSLSocket": ("a TLS session cannot cross into another process", _SOCKET),
+    "_ssl:MemoryBIO": ("a TLS session cannot cross into another process", _SOCKET),
+    "_ssl:_SSLContext": ("a TLS context holds keys of this process", _OWNER),
+    "ssl:SSLObject": ("a TLS session cannot cross into another process", _SOCKET),
+    "subprocess:Popen": (
+        "a child process belongs to this process",
+        "keep its pid, or start it in an on_ready hook",
+    ),
+    "multiprocessing.process:BaseProcess": ("a child process belongs to this process", _OWNER),
+    "sqlite3:Connection": (
+        "a database connection belongs to this process",
+        "keep the path, and connect anew",
+    ),
+    "_queue:SimpleQueue": ("a SimpleQueue cannot be read without emptying it", "use queue.Queue"),
+    "_contextvars:Token": ("a context token belongs to this process", _OWNER),
+    "_contextvars:Context": ("a context belongs to this process", _OWNER),
+    "_contextvars:ContextVar": (
+        "a ContextVar is known by identity",
+        "make it a module global, and do not keep it",
+    ),
+    "builtins:Context": ("a context belongs to this process", _OWNER),
+    "builtins:ContextVar": (
+        "a ContextVar is known by identity",
+        "make it a module global, and do not keep it",
+    ),
+    "builtins:Token": ("a context token belongs to this process", _OWNER),
+    "builtins:PyCapsule": ("a capsule is an address in this process", _OWNER),
+}
+
+
+def refusal_of(cls: type) -> tuple[str, str] | None:
+    """Return (why, advice) when instances of ``cls`` are refused, else ``None``."""
+    for base in cls.__mro__:
+        found = _REFUSED.get(f"{base.__module__}:{base.__qualname__}")
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,365 @@
+"""A snapshot to live roots, or to scratch ones for a trial.
+
+For each root: decode its stream, convert fields, migrate, check, pour into the object that the user
+holds, validate. Roots may mention each other, so all are decoded before any migration runs, and one
+whose decoding needs another's contents (an object used as a key) is tried again after the others.
+
+Invariants:
+    * In a trial no live object is touched and no factory is called.
+    * A root that fails leaves its live object as the new code made it.
+    * A root that nobody declared is made only if another one really refers to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from livereload_core.core.records import RootFate, RootReport
+from livereload_core.errors import CannotCarryError
+from livereload_core.state.codec import load, lookup, uncollected
+from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
+from livereload_core.state.refusals import RefusedError
+from livereload_core.state.roots import UNSET, Form, Root, class_key
+from livereload_core.state.shapes import converting
+from livereload_core.state.snapshot import Entry, Kind
+from livereload_core.state.walker import raised_at
+
+__all__ = ["Outcome", "Restorer"]
+
+_MIGRATE = 'raise version= and pass migrate=, or say on_error="reset"'
+
+
+@dataclasses.dataclass(slots=True)
+class Outcome:
+    """What became of one root.
+
+    Attributes:
+        root: as declared now.
+        entry: as written then.
+        new: its decoded contents.
+        notes: what was converted on the way; makes it "migrated" instead of "kept".
+        refused: why it could not be restored.
+    """
+
+    root: Root
+    entry: Entry
+    new: Any = UNSET
+    notes: list[str] = dataclasses.field(default_factory=list)
+    refused: RefusedError | None = None
+
+    @property
+    def later(self) -> bool:
+        """Whether it may still work, once more of the user's module has been executed."""
+        return self.refused is not None and self.refused.later
+
+    def error(self) -> CannotCarryError:
+        """Return the refusal as the error that the user sees."""
+        assert self.refused is not None
+        error = CannotCarryError(self.refused.message, path=self.root.name, remedy=self.refused.remedy)
+        error.__cause__ = self.refused.__cause__
+        return error
+
+    def report(self) -> RootReport:
+        """Return the fate of the root."""
+        key = self.root.key
+        if self.refused is not None:
+            return RootReport(key, RootFate.RESET, self.refused.message, self.refused.remedy)
+        if self.notes:
+            return RootReport(key, RootFate.MIGRATED, "; ".join(self.notes))
+        return RootReport(key, RootFate.KEPT)
+
+
+class _Absent:
+    """Stands for a root that cannot be made; harmless unless something refers to it."""
+
+    def __init__(self, refused: RefusedError) -> None:
+        self.refused = refused
+
+
+class Restorer:
+    """Restores roots out of a set of entries.
+
+    Args:
+        entries: what the snapshot holds (and what is parked), by key.
+        find_root: returns today's root for a key of then.
+        aliases: (module, qualname) of then -> class of today.
+        renamed: class -> {old field: new field}.
+        scratch: a trial: leave live objects alone.
+    """
+
+    def __init__(
+        self,
+        entries: Mapping[str, Entry],
+        find_root: Callable[[str], Root | None],
+        aliases: dict[tuple[str, str], type],
+        renamed: Mapping[type, Mapping[str, str]],
+        *,
+        scratch: bool = False,
+    ) -> None:
+        self._entries = entries
+        self._find_root = find_root
+        self._aliases = aliases
+        self._renamed = renamed
+        self._scratch = scratch
+        self._shells: dict[str, Any] = {}
+        self._filled: set[str] = set()
+        self._wanted: dict[str, Outcome] = {}
+
+    def restore(self, pairs: Iterable[tuple[Root, Entry]]) -> list[Outcome]:
+        """Restore some roots; nothing is raised, each outcome says how it went."""
+        outcomes = [Outcome(root, entry) for root, entry in pairs]
+        with uncollected():
+            open_outcomes = outcomes
+            while open_outcomes:
+                for outcome in open_outcomes:
+                    self._guarded(outcome, self._decode)
+                decoded = [outcome for outcome in open_outcomes if outcome.refused is None]
+                # Migrations may look at other roots, so the plain ones are filled first.
+                for outcome in sorted(decoded, key=_is_migrated):
+                    self._guarded(outcome, self._apply)
+                self._fill_wanted()
+                if not decoded:
+                    break
+                open_outcomes = [outcome for outcome in open_outcomes if outcome.new is UNSET]
+        return outcomes
+
+    def shell_of(self, key: str) -> Any:
+        """Return the object that other roots took for this one before it was declared, or ``UNSET``."""
+        return self._shells.get(key, UNSET) if key in self._filled else UNSET
+
+    def _guarded(self, outcome: Outcome, step: Callable[[Outcome], None]) -> None:
+        outcome.refused = None
+        try:
+            step(outcome)
+        except RefusedError as refused:
+            outcome.refused = refused
+        except (Exception, SystemExit) as error:  # becomes the reason of the rejection
+            reason = f"{type(error).__name__}: {error}{raised_at(error)}"
+            outcome.refused = RefusedError(f"the new code cannot take it ({reason})", _MIGRATE)
+            outcome.refused.__cause__ = error
+
+    def _decode(self, outcome: Outcome) -> None:
+        entry = outcome.entry
+        if entry.lost:
+            raise RefusedError(f"could not be carried ({entry.lost})", entry.remedy)
+        if entry.key in self._filled:
+            outcome.new = _copy_of(self._shells[entry.key])
+            return
+        outcome.new, outcome.notes = self._load(entry, outcome)
+
+    def _load(self, entry: Entry, outcome: Outcome) -> tuple[Any, list[str]]:
+        renamed = dict(self._renamed)
+        options = outcome.root.options
+        if options.renamed and entry is outcome.entry and entry.type:
+            renamed[self._class(entry.type)] = options.renamed
+        with converting(entry.classes, renamed, self._class_or_none) as conversion:
+            new = load(
+                entry.stream,
+                len(entry.table),
+                lambda number: self._object(entry.table[number]),
+                self._aliases,
+            )
+        self._note_references(entry, outcome)
+        return new, list(conversion.notes)
+
+    def _class(self, key: str) -> type:
+        module, _, name = key.partition(":")
+        found = self._aliases.get((module, name)) or lookup(module, name)
+        if not isinstance(found, type):
+            raise RefusedError(f"{key} is no class any more", _MIGRATE)
+        return found
+
+    def _class_or_none(self, key: str) -> type | None:
+        try:
+            return self._class(key)
+        except RefusedError:
+            return None  # the stream names it too, and loading that says so
+
+    def _object(self, key: str) -> Any:
+        """Return this process's object for a root: the live one, or an empty one to be filled."""
+        root = None if self._scratch else self._find_root(key)
+        if root is not None and root.value is not UNSET and not root.slot:
+            return root.value
+        if key not in self._shells:
+            self._shells[key] = self._new_shell(key)
+        return self._shells[key]
+
+    def _new_shell(self, key: str) -> Any:
+        entry = self._entries.get(key)
+        if entry is None or entry.kind != Kind.SHELL:
+            return _Absent(RefusedError(f"refers to {key}, which is not there any more", _MIGRATE))
+        try:
+            cls = self._class(entry.type)
+            family = family_of_class(cls)
+            if family is None:
+                raise RefusedError(f"{entry.type} cannot be refilled in place any more", _MIGRATE)
+            return family.shell(cls, entry.args)
+        except RefusedError as refused:
+            return _Absent(refused)
+
+    def _note_references(self, entry: Entry, outcome: Outcome) -> None:
+        for key in entry.table:
+            if key in self._filled or key not in self._shells:
+                continue
+            shell = self._shells[key]
+            if sys.getrefcount(shell) <= _UNREFERENCED:
+                continue
+            if isinstance(shell, _Absent):
+                refused = shell.refused
+                del self._shells[key]  # may be there the next time
+                raise refused
+            self._wanted[key] = outcome
+
+    def _fill_wanted(self) -> None:
+        """Fill the shells that decoded roots refer to and that have no declaration of their own."""
+        while self._wanted:
+            key, outcome = self._wanted.popitem()
+            if key in self._filled or self._find_root(key) is not None:
+                continue
+            self._guarded(outcome, functools.partial(self._fill, key))
+
+    def _fill(self, key: str, outcome: Outcome) -> None:
+        new, _ = self._load(self._entries[key], outcome)
+        shell = self._shells[key]
+        family = family_of(shell)
+        assert family is not None  # made by one
+        family.become(shell, new)
+        self._filled.add(key)
+
+    def _apply(self, outcome: Outcome) -> None:
+        root, new = outcome.root, outcome.new
+        if _is_migrated(outcome):
+            new = _migrated(outcome)
+        self._check(outcome, new)
+        backup = None
+        family = family_of(root.value)
+        if root.options.resets and root.options.validate and family and not self._scratch and not root.slot:
+            backup = family.clone(root.value)
+        target = self._pour(outcome, new)
+        try:
+            _validate(root, target)
+        except RefusedError:
+            if backup is not None and family is not None:
+                family.become(root.value, backup)
+            raise
+        if not self._scratch:
+            self._hand_over(root, target)
+
+    def _check(self, outcome: Outcome, new: Any) -> None:
+        """Refuse what the declaration of today has no room for."""
+        root, entry = outcome.root, outcome.entry
+        if root.slot:
+            nothing = "builtins:NoneType"
+            if (
+                not _is_migrated(outcome)
+                and nothing not in (entry.type, root.initial)
+                and entry.type != root.initial
+            ):
+                raise RefusedError(
+                    f"was declared as {_name(entry.type)}, is {_name(root.initial)} now", _MIGRATE
+                )
+            return
+        if root.value is UNSET:
+            return
+        family = family_of(root.value)
+        if family is None or is_immutable(root.value):
+            raise RefusedError(
+                f"{class_key(type(root.value))} cannot be refilled in place,"
+                " and the new code has made one already",
+                "use the factory form, and call it in functions only",
+            )
+        if type(new) is not type(root.value):
+            raise RefusedError(f"was {type(new).__name__}, is {type(root.value).__name__} now", _MIGRATE)
+        why_not = family.why_not(root.value, new)
+        if why_not:
+            raise RefusedError(why_not, _MIGRATE)
+
+    def _pour(self, outcome: Outcome, new: Any) -> Any:
+        """Return the object that holds the value from now on."""
+        root, entry = outcome.root, outcome.entry
+        if root.slot or (entry.kind != Kind.SHELL and (root.value is UNSET or self._scratch)):
+            return new
+        target = self._object(entry.key)
+        family = family_of(target)
+        if isinstance(target, _Absent) or family is None or type(target) is not type(new):
+            return new  # migrated to another type, before anybody got hold of it
+        homeless = family.become(target, new)
+        outcome.notes.extend(f"attribute {name!r} has no place any more" for name in homeless)
+        self._filled.add(entry.key)
+        return target
+
+    def _hand_over(self, root: Root, target: Any) -> None:
+        if root.slot:
+            module, _, name = root.key.partition(":")
+            space = vars(sys.modules[module]) if module in sys.modules else {}
+            if name in space:
+                space[name] = target
+        elif root.value is UNSET and root.form is Form.FACTORY:
+            _add_transient(root, target)
+        root.value = target
+
+
+def _is_migrated(outcome: Outcome) -> bool:
+    return outcome.entry.version != outcome.root.options.version
+
+
+def _migrated(outcome: Outcome) -> Any:
+    old, now = outcome.entry.version, outcome.root.options.version
+    migrate = outcome.root.options.migrate
+    if migrate is None:
+        raise RefusedError(f"is kept in version {old}, the code declares version {now}", "pass migrate=")
+    try:
+        new = migrate(outcome.new, old)
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}{raised_at(error)}"
+        raise RefusedError(f"migrate() raised {reason}", "correct it; the old value is untouched") from error
+    if new is None and outcome.new is not None:
+        raise RefusedError("migrate() returned None", "return the new value")
+    outcome.notes.append(f"version {old} to {now}")
+    return new
+
+
+def _validate(root: Root, value: Any) -> None:
+    if root.options.validate is None:
+        return
+    try:
+        verdict = root.options.validate(value)
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}{raised_at(error)}"
+        raise RefusedError(f"validate() raised {reason}", _MIGRATE) from error
+    if verdict is False:
+        raise RefusedError("validate() turned it down", _MIGRATE)
+
+
+def _add_transient(root: Root, target: Any) -> None:
+    """Give a factory's kept object the attributes that do not cross, from a fresh one."""
+    present = attributes(target)
+    missing = [
+        name for name in root.options.transient if name not in present and not hasattr(type(target), name)
+    ]
+    if missing and root.factory is not None:
+        fresh = attributes(root.factory())
+        set_attributes(target, {name: fresh[name] for name in missing if name in fresh})
+
+
+def _copy_of(obj: Any) -> Any:
+    family = family_of(obj)
+    return obj if family is None else family.clone(obj)
+
+
+def _name(type_key: str) -> str:
+    return type_key.removeprefix("builtins:")
+
+
+def _unreferenced() -> int:
+    holder = {"key": object()}
+    shell = holder["key"]
+    return sys.getrefcount(shell)
+
+
+_UNREFERENCED = _unreferenced()
+"""What ``sys.getrefcount`` says of an object that one dict and one local variable hold."""

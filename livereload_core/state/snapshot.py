@@ -1,0 +1,179 @@
+"""The bytes in which state crosses: one header, one index, one stream per root.
+
+     offset  size
+    ┌──────┬─────┬──────────────────────────────────────────────────────────────┐
+    │    0 │   8 │ magic, b"LIVECORE"                                           │
+    │    8 │   2 │ format number                               (all little-endian)
+    │   10 │   2 │ Python that wrote it: major, minor                           │
+    │   12 │   4 │ generation that wrote it                                     │
+    │   16 │   4 │ length of the index in bytes (n)                             │
+    │   20 │   8 │ length of all streams in bytes (m)                           │
+    │   28 │   4 │ CRC-32 of the bytes 0..27 and of everything from 32 on       │
+    ├──────┼─────┼──────────────────────────────────────────────────────────────┤
+    │   32 │   n │ index: JSON, UTF-8                                           │
+    │      │     │   {"tables": [[key, ...], ...],                              │
+    │      │     │    "roots": [{"key", "form", "kind", "version", "type",      │
+    │      │     │               "args", "table", "classes", "lost", "remedy",  │
+    │      │     │               "offset", "length"}, ...]}                     │
+    ├──────┼─────┼──────────────────────────────────────────────────────────────┤
+    │ 32+n │   m │ streams, one after another; offsets count from here          │
+    └──────┴─────┴──────────────────────────────────────────────────────────────┘
+
+Invariants:
+    * Everything but the inside of a stream can be read without unpickling.
+    * The checksum is verified before anything else is believed. It finds damage, not malice: only
+      snapshots that our own parent handed over are ever unpickled.
+    * A table names the roots that the memo of a stream begins with. It travels with the stream, so a
+      stream that is parked and written again keeps its meaning.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+import sys
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+from livereload_core.errors import SnapshotError
+
+__all__ = ["FORMAT", "MAGIC", "Entry", "Kind", "Snapshot", "pack", "unpack"]
+
+MAGIC = b"LIVECORE"
+FORMAT = 1
+
+_HEADER = struct.Struct("<8sHBBIIQ")
+_CHECKSUM = struct.Struct("<I")
+_START = _HEADER.size + _CHECKSUM.size
+
+
+class Kind:
+    """How the stream of a root is to be understood."""
+
+    SHELL = "shell"  # a shallow copy; pours into an object of ``type`` made by ``args``
+    SLOT = "slot"  # the value of a module global; ``type`` is what the factory made
+    WHOLE = "whole"  # the object itself
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """One root in a snapshot.
+
+    Attributes:
+        key: ``module:name``.
+        form: ``value``, ``factory`` or ``class``.
+        kind: one of :class:`Kind`.
+        version: as declared by the generation that wrote it.
+        type: ``module:qualname`` of its class.
+        args: what an empty object of that class is made from, JSON types only.
+        table: keys of the roots with which the memo of the stream begins.
+        classes: ``module:qualname`` -> field names, for classes whose fields are declared.
+        lost: why the value could not be carried (``on_error="reset"``); the stream is empty then.
+        remedy: what to write so that it can, or ``""``.
+        stream: the pickle.
+    """
+
+    key: str
+    form: str
+    kind: str
+    version: int
+    type: str = ""
+    args: tuple[Any, ...] = ()
+    table: tuple[str, ...] = ()
+    classes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    lost: str = ""
+    remedy: str = ""
+    stream: bytes | memoryview = b""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What :func:`unpack` read.
+
+    Attributes:
+        generation: the generation that wrote it.
+        entries: the roots by key, in the order in which they were declared.
+    """
+
+    generation: int
+    entries: dict[str, Entry]
+
+
+def pack(entries: Iterable[Entry], generation: int) -> bytes:
+    """Write a snapshot."""
+    tables: dict[tuple[str, ...], int] = {}
+    roots: list[dict[str, Any]] = []
+    streams: list[bytes | memoryview] = []
+    offset = 0
+    for entry in entries:
+        fields = {
+            field.name: getattr(entry, field.name)
+            for field in dataclasses.fields(entry)
+            if field.name not in ("table", "stream")
+        }
+        fields["table"] = tables.setdefault(entry.table, len(tables))
+        fields["offset"], fields["length"] = offset, len(entry.stream)
+        roots.append(fields)
+        streams.append(entry.stream)
+        offset += len(entry.stream)
+    index = json.dumps({"tables": list(tables), "roots": roots}, separators=(",", ":")).encode()
+    major, minor = sys.version_info[:2]
+    header = _HEADER.pack(MAGIC, FORMAT, major, minor, generation, len(index), offset)
+    checksum = zlib.crc32(index, zlib.crc32(header))
+    for stream in streams:
+        checksum = zlib.crc32(stream, checksum)
+    return b"".join([header, _CHECKSUM.pack(checksum), index, *streams])
+
+
+def unpack(data: bytes | memoryview) -> Snapshot:
+    """Read a snapshot; streams are views into ``data``, nothing is copied or unpickled.
+
+    Raises:
+        SnapshotError: it is damaged, foreign, from another Python or from a newer format.
+    """
+    view = memoryview(data).toreadonly().cast("B")
+    if len(view) < _START:
+        raise SnapshotError(f"snapshot has {len(view)} bytes, its header alone takes {_START}")
+    magic, number, major, minor, generation, index_size, streams_size = _HEADER.unpack_from(view)
+    if magic != MAGIC:
+        raise SnapshotError(f"snapshot begins with {magic!r}, so it is not one of livecore")
+    if number != FORMAT:
+        raise SnapshotError(
+            f"snapshot has format {number}, this livecore reads format {FORMAT}",
+            remedy="start without it, or with the livecore that wrote it",
+        )
+    if (major, minor) != sys.version_info[:2]:
+        raise SnapshotError(
+            f"snapshot was written by Python {major}.{minor},"
+            f" this is {sys.version_info[0]}.{sys.version_info[1]}",
+            remedy="run with the Python that wrote it, or start without it",
+        )
+    if len(view) != _START + index_size + streams_size:
+        raise SnapshotError(
+            f"snapshot has {len(view)} bytes, its header announces {_START + index_size + streams_size}"
+        )
+    (expected,) = _CHECKSUM.unpack_from(view, _HEADER.size)
+    found = zlib.crc32(view[_START:], zlib.crc32(view[: _HEADER.size]))
+    if found != expected:
+        raise SnapshotError(f"snapshot is damaged: checksum {found:08x} instead of {expected:08x}")
+    body = _START + index_size
+    try:
+        entries = _entries(json.loads(bytes(view[_START:body])), view[body:])
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise SnapshotError(f"snapshot has an index that cannot be read: {error!r}") from error
+    return Snapshot(generation, entries)
+
+
+def _entries(index: dict[str, Any], streams: memoryview) -> dict[str, Entry]:
+    tables = [tuple(table) for table in index["tables"]]
+    entries = {}
+    for fields in index["roots"]:
+        offset, length = fields.pop("offset"), fields.pop("length")
+        if not 0 <= offset <= offset + length <= len(streams):
+            raise ValueError(f"stream of {fields['key']!r} lies outside")
+        fields["table"] = tables[fields["table"]]
+        fields["args"] = tuple(fields["args"])
+        entries[fields["key"]] = Entry(**fields, stream=streams[offset : offset + length])
+    return entries

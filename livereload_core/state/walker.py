@@ -1,0 +1,146 @@
+"""Which part of a value is at fault: a slow search that runs only after a dump has failed.
+
+Breadth first, so that the shortest path is named; with an open list instead of recursion, so that deep
+structures cannot overflow; each object is tried alone, so that no user method runs more often than needed.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+import types
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from livereload_core.state.codec import Dumper
+from livereload_core.state.refusals import RefusedError
+
+__all__ = ["describe", "find_culprit", "raised_at"]
+
+_LIMIT = 500_000
+"""Objects looked at before giving up: a few seconds, in a reload that is turned down anyway."""
+
+_ATOMS = (type(None), bool, int, float, complex, str, bytes, bytearray, range)
+
+
+def find_culprit(dumper: Dumper, contents: object, name: str, error: BaseException) -> tuple[str, str, str]:
+    """Find what made the dump of a root fail.
+
+    Args:
+        dumper: that wrote it; the other roots are not looked into.
+        contents: the (copied) root.
+        name: how the path begins.
+        error: what the dump raised.
+
+    Returns:
+        path, message and remedy. The path is ``name`` when no single object fails alone.
+    """
+    open_objects: deque[tuple[object, str]] = deque([(contents, name)])
+    seen: dict[int, object] = {id(contents): contents}  # holds them, so that no id is used twice
+    while open_objects and len(seen) < _LIMIT:
+        obj, path = open_objects.popleft()
+        try:
+            children = list(_children(dumper, obj, path))
+        except Exception as found:  # the very thing looked for; reported by the caller
+            return path, *describe(found, obj)
+        for child, child_path in children:
+            if isinstance(child, _ATOMS) or id(child) in seen or id(child) in dumper.roots:
+                continue
+            seen[id(child)] = child
+            open_objects.append((child, child_path))
+    return name, *describe(error, contents)
+
+
+def describe(error: BaseException, obj: object = None) -> tuple[str, str]:
+    """Turn what a dump or load raised into a message and a remedy."""
+    if isinstance(error, RefusedError):
+        return error.message, error.remedy
+    where = raised_at(error)
+    cls = type(obj)
+    if isinstance(error, RecursionError):
+        return f"is nested too deeply{where}", "keep it flatter, as a list or a dict of parts"
+    if isinstance(error, (pickle.PicklingError, TypeError)) and not where:
+        return f"{cls.__module__}.{cls.__qualname__} cannot be carried ({error})", (
+            "name it in transient=, or give its class __getstate__ and __setstate__"
+        )
+    return f"{type(error).__name__}: {error}{where}", ""
+
+
+def raised_at(error: BaseException) -> str:
+    """Return the user's innermost frame in a traceback as `` (in f, file:line)``, or ``""``."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if not trace.tb_frame.f_globals.get("__name__", "").startswith(
+            ("livereload_core.", "pickle", "copyreg")
+        ):
+            place = f" (in {code.co_qualname}, {code.co_filename}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return place
+
+
+def _children(dumper: Dumper, obj: Any, path: str) -> Iterator[tuple[object, str]]:
+    """Yield the parts of one object with their paths; raise what its reduction raises."""
+    cls = type(obj)
+    if cls is dict:
+        for key, value in list(obj.items()):
+            yield key, f"{path} (key {_short(key)})"
+            yield value, f"{path}[{_short(key)}]"
+    elif cls in (list, tuple):
+        for index, value in enumerate(obj):
+            yield value, f"{path}[{index}]"
+    elif cls in (set, frozenset):
+        for value in obj:
+            yield value, f"{path} (element {_short(value)})"
+    else:
+        yield from _reduced(obj, _reduce(dumper, obj), path)
+
+
+def _reduce(dumper: Dumper, obj: Any) -> Any:
+    reduction = dumper.reduction_of(obj)
+    if reduction is not NotImplemented:
+        return reduction
+    if isinstance(obj, (type, types.FunctionType)):
+        return ""
+    reduce = vars(pickle)["dispatch_table"].get(type(obj))
+    reduction = obj.__reduce_ex__(5) if reduce is None else reduce(obj)
+    if isinstance(reduction, str):
+        module = getattr(obj, "__module__", None)
+        if isinstance(module, str) and getattr(sys.modules.get(module), reduction, obj) is not obj:
+            raise RefusedError(f"{module}:{reduction} is not this object")
+    return reduction
+
+
+def _reduced(obj: Any, reduction: Any, path: str) -> Iterator[tuple[object, str]]:
+    if not isinstance(reduction, tuple):
+        return
+    _, args, state, items, pairs = (*reduction, None, None, None)[:5]
+    for part in state if isinstance(state, tuple) else (state,):
+        if isinstance(part, dict):
+            for name, value in part.items():
+                yield value, f"{path}.{name}" if isinstance(name, str) else f"{path}[{_short(name)}]"
+        else:
+            yield part, f"{path} (state of {type(obj).__name__})"
+    for index, value in enumerate(items or ()):
+        yield value, f"{path}[{index}]"
+    for key, value in pairs or ():
+        yield key, f"{path} (key {_short(key)})"
+        yield value, f"{path}[{_short(key)}]"
+    names = {id(value): name for name, value in getattr(obj, "__dict__", {}).items()}
+    for value in args or ():
+        name = names.get(id(value))
+        yield value, f"{path}.{name}" if name else path
+
+
+def _short(key: object) -> str:
+    if isinstance(key, str):
+        text = json.dumps(key, ensure_ascii=False)
+    else:
+        try:
+            text = repr(key)
+        except Exception:  # only a label: the path stays readable without it
+            text = f"<{type(key).__name__}>"
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,96 @@
+"""Deaths: of the serving child, of the parent, and of a child that dies again and again."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from livereload_core.testing import Load, port_is_free, until
+from tests.e2e.launching import PLAYGROUND_APP, Launcher
+
+DIES_WHILE_POISONED = PLAYGROUND_APP.replace(
+    "app = web.Application()",
+    'if os.path.exists("poison"):\n    os._exit(7)\napp = web.Application()',
+)
+
+
+def test_killed_child_comes_back_with_the_state_that_was_held(livecore: Launcher) -> None:
+    run = livecore.app()
+    for _ in range(5):
+        run.get("/hit")
+    run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
+    run.wait_reload("committed")  # the hand-over is the newest state that the parent holds
+    serving = run.get().json()["pid"]
+    os.kill(serving, signal.SIGKILL)
+    run.wait_event("died")
+    run.wait_event("recovered")
+    after = run.get().json()
+    assert after["count"] == 5
+    assert after["version"] == "2"
+    assert after["pid"] != serving
+
+
+def test_listener_is_never_closed_while_a_killed_child_comes_back(livecore: Launcher) -> None:
+    run = livecore.app()
+    with Load(run.port) as load:
+        load.more(50)
+        os.kill(run.get().json()["pid"], signal.SIGKILL)
+        run.wait_event("recovered")
+        load.more(100)
+    # What the dead process had accepted is lost with it; nobody who connects is turned away.
+    lost = [failed for failed in load.failures if failed.kind != "reset"]
+    assert not lost, load.report()
+    assert len(load.failures) <= 10, load.report()
+
+
+def test_edit_after_a_recovery_goes_live(livecore: Launcher) -> None:
+    run = livecore.app()
+    os.kill(run.get().json()["pid"], signal.SIGKILL)
+    run.wait_event("recovered")
+    run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
+    run.wait_reload("committed")
+    assert run.get().json()["version"] == "2"
+
+
+def test_last_good_code_comes_back_and_not_the_broken_file_on_disk(livecore: Launcher) -> None:
+    run = livecore.app()
+    run.write("app.py", "def broken(:\n")
+    run.wait_reload("rejected")
+    os.kill(run.get().json()["pid"], signal.SIGKILL)
+    run.wait_event("recovered")
+    assert run.get().json()["version"] == "1"
+
+
+def test_child_that_dies_again_and_again_ends_in_the_hold_page_until_an_edit(livecore: Launcher) -> None:
+    run = livecore.app(source=DIES_WHILE_POISONED)
+    poison = run.cwd / "poison"
+    poison.touch()
+    os.kill(run.get().json()["pid"], signal.SIGKILL)
+    run.wait_event("hold", timeout=30)
+    assert run.get().status == 503
+    poison.unlink()
+    number = len(run.records)
+    run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
+    run.wait_for(
+        lambda record: record["event"] in {"started", "recovered"} or record.get("outcome") == "committed",
+        since=number,
+        what="return to service",
+    )
+    assert run.get().json()["version"] == "2"
+
+
+def test_killed_parent_leaves_no_process_and_a_free_port(livecore: Launcher) -> None:
+    run = livecore.app()
+    run.get("/hit")
+    run.kill()
+    until(lambda: not run.pids(), timeout=1, what="end of every process", context=lambda: str(run.pids()))
+    assert port_is_free(run.port)
+
+
+def test_parent_killed_while_new_code_hangs_leaves_no_process(livecore: Launcher) -> None:
+    run = livecore.app()
+    run.write("app.py", "import pathlib; pathlib.Path('looping').touch()\nwhile True: pass\n")
+    until((run.cwd / "looping").exists, what="the endless loop")
+    run.kill()
+    until(lambda: not run.pids(), timeout=1, what="end of every process", context=lambda: str(run.pids()))
+    assert port_is_free(run.port)

@@ -1,0 +1,621 @@
+"""The state machine as dialogues of events and commands: every state, every failure, no process, no clock."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies
+
+from livereload_core.core import events as ev
+from livereload_core.core.machine import (
+    MAX_DRAINING,
+    MAX_SPARE_DEATHS,
+    MAX_UNPROVEN_DEATHS,
+    STATES,
+    Machine,
+    State,
+)
+from livereload_core.core.records import Notice, NoticeKind, Outcome, ReloadRecord
+from livereload_core.core.settings import Settings, Target, TargetKind
+from livereload_core.facts import Failure, RootFate, RootReport
+
+APP = "/project/app.py"
+SETTINGS = Settings(
+    Target(TargetKind.ATTRIBUTE, "app", "app"), cwd="/project", root="/project", app_dir="/project"
+)
+BROKEN = Failure("prepare", "ImportError: no module named nowhere", "Traceback ...", (APP,))
+
+
+class Play:
+    """A machine, a clock that only the test moves, and everything that was commanded."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.machine = Machine(dataclasses.replace(SETTINGS, **changes))
+        self.now = 100.0
+        self.log: list[ev.Command] = []
+
+    def say(self, event: ev.Event) -> list[ev.Command]:
+        commands = self.machine.handle(event, self.now)
+        self.log += commands
+        for command in commands:
+            if isinstance(command, ev.Check):
+                self.checks = command.files
+        return commands
+
+    def tick(self) -> list[ev.Command]:
+        deadline = self.machine.deadline
+        assert deadline is not None
+        self.now = max(self.now, deadline)
+        return self.say(ev.Tick())
+
+    @property
+    def number(self) -> int:
+        assert self.machine.attempt is not None
+        return self.machine.attempt.number
+
+    @property
+    def candidate(self) -> int:
+        assert self.machine.candidate is not None
+        return self.machine.candidate
+
+    @property
+    def active(self) -> int:
+        assert self.machine.active is not None
+        return self.machine.active
+
+    def records(self) -> list[Any]:
+        return [command.record for command in self.log if isinstance(command, ev.Emit)]
+
+    def reloads(self) -> list[ReloadRecord]:
+        return [record for record in self.records() if isinstance(record, ReloadRecord)]
+
+    def notices(self) -> list[NoticeKind]:
+        return [record.kind for record in self.records() if isinstance(record, Notice)]
+
+    # the good path, step by step
+
+    def step(self) -> None:
+        """Answer what the machine waits for, as a healthy child would."""
+        state, machine = self.machine.state, self.machine
+        if state is State.COLLECT:
+            self.say(ev.Collected(frozenset({APP})))
+        elif state is State.CHECK:
+            self.say(ev.Checked(()))
+        elif state is State.PREPARE:
+            self.say(ev.Prepared(self.candidate, self.number))
+        elif state is State.PRECOPY:
+            self.say(ev.Exported(self.active, self.number))
+            self.say(ev.Precopied(self.candidate, self.number))
+        elif state is State.QUIESCE:
+            self.say(ev.Quiesced(self.active, self.number, 0))
+        elif state is State.FREEZE:
+            self.say(ev.Frozen(self.active, self.number, 0))
+        elif state is State.REHYDRATE:
+            self.say(ev.Adopted(self.candidate, self.number))
+        elif state is State.VERIFY:
+            self.say(ev.Ready(self.candidate, self.number, (RootReport("app:hits", RootFate.KEPT),)))
+        elif state is State.COMMIT:
+            self.say(ev.Serving(self.candidate, self.number))
+        else:
+            raise AssertionError(f"nothing to answer in {machine.state}")
+
+    def reach(self, state: State) -> Play:
+        while self.machine.state is not state:
+            self.step()
+        return self
+
+    def started(self) -> Play:
+        self.say(ev.Started())
+        self.reach(State.IDLE)
+        self.say(ev.Proved(self.active))
+        return self
+
+    def edited(self) -> Play:
+        self.say(ev.FilesTouched(frozenset({APP})))
+        return self
+
+    def reloaded(self) -> Play:
+        self.edited()
+        while self.machine.attempt is not None:
+            self.step()
+        return self
+
+
+ATTEMPT_STATES = (
+    State.PREPARE,
+    State.PRECOPY,
+    State.QUIESCE,
+    State.FREEZE,
+    State.REHYDRATE,
+    State.VERIFY,
+    State.COMMIT,
+)
+PAUSED = ATTEMPT_STATES[2:]
+
+
+def test_first_start_serves_and_warms_a_spare() -> None:
+    play = Play().started()
+    assert play.machine.generation == 1
+    assert play.machine.spare is not None
+    assert play.notices() == [NoticeKind.STARTED]
+    assert not any(isinstance(command, ev.AskExport | ev.AskFreeze) for command in play.log)
+
+
+def test_a_good_edit_commits_in_order_and_with_phases_that_sum_up() -> None:
+    play = Play().started()
+    spare = play.machine.spare
+    play.edited()
+    while play.machine.attempt is not None:
+        play.now += 0.001
+        play.step()
+    (record,) = play.reloads()
+    assert record.outcome is Outcome.COMMITTED
+    assert record.generation == 2
+    assert record.files == ("app.py",)
+    assert play.active == spare
+    assert record.total == pytest.approx(sum(seconds for _, seconds in record.phases))
+    assert 0 < record.pause < record.total
+    asked = [type(command).__name__ for command in play.log if type(command).__name__.startswith("Ask")]
+    assert asked[2:] == [
+        "AskExport",
+        "AskPrecopy",
+        "AskQuiesce",
+        "AskFreeze",
+        "AskRehydrate",
+        "AskCommit",
+    ]
+
+
+def test_the_old_one_stays_frozen_until_a_first_good_answer() -> None:
+    play = Play().started()
+    old = play.active
+    play.reloaded()
+    assert play.machine.state is State.PROBATION
+    assert play.machine.frozen == old
+    commands = play.say(ev.Proved(play.active))
+    assert commands == [ev.AskRetire(old, final=False)]
+    assert play.machine.state is State.IDLE
+
+
+def test_probation_ends_by_time_when_nobody_asks() -> None:
+    play = Play().started().reloaded()
+    old = play.machine.frozen
+    assert ev.AskRetire(old, final=False) in play.tick()  # type: ignore[arg-type]
+    assert play.machine.state is State.IDLE
+
+
+def test_open_connections_do_not_wait_for_the_probation() -> None:
+    play = Play().started()
+    old = play.active
+    play.edited().reach(State.QUIESCE)
+    play.say(ev.Quiesced(play.active, play.number, 2))
+    play.say(ev.Frozen(play.active, play.number, 3))
+    play.reach(State.IDLE)
+    assert ev.AskRetire(old, final=False) in play.log
+    (record,) = play.reloads()
+    assert record.notes == ("2 requests in flight drain in generation 1",)
+
+
+def test_identical_content_touches_no_process() -> None:
+    play = Play().started()
+    before = len(play.log)
+    play.edited()
+    play.say(ev.Collected(frozenset()))
+    assert play.machine.state is State.IDLE
+    assert [type(command) for command in play.log[before:]] == [ev.Collect]
+
+
+def test_syntax_error_is_rejected_without_a_process() -> None:
+    play = Play().started()
+    before = len(play.log)
+    play.edited()
+    play.step()
+    play.say(ev.Checked((Failure("check", "syntax error", "", (APP,)),)))
+    assert play.machine.state is State.IDLE
+    assert not any(isinstance(command, ev.Activate | ev.Spawn | ev.Kill) for command in play.log[before:])
+    (record,) = play.reloads()
+    assert record.outcome is Outcome.REJECTED
+    assert record.pause == 0.0
+
+
+@pytest.mark.parametrize("state", ATTEMPT_STATES)
+@pytest.mark.parametrize("how", ["says so", "dies", "is silent"])
+def test_a_candidate_that_fails_leaves_the_old_one_serving(state: State, how: str) -> None:
+    play = Play().started()
+    old = play.active
+    play.edited().reach(state)
+    number, candidate = play.number, play.candidate
+    if how == "says so":
+        play.say(ev.ChildFailed(candidate, number, BROKEN))
+    elif how == "dies":
+        play.say(ev.ChildExited(candidate, "killed by SIGSEGV"))
+    else:
+        play.tick()
+    assert play.machine.active == old
+    assert play.machine.state is State.IDLE
+    assert play.machine.candidate is None
+    assert play.machine.generation == 1
+    assert (ev.Kill(candidate) in play.log) == (how != "dies")
+    assert (ev.AskResume(old, number) in play.log) == (state in PAUSED)
+    (record,) = play.reloads()
+    assert record.outcome is (Outcome.ROLLED_BACK if state in PAUSED else Outcome.REJECTED)
+    assert record.failure is not None
+    play.reloaded()
+    assert play.reloads()[-1].outcome is Outcome.COMMITTED
+
+
+@pytest.mark.parametrize("state", [State.PRECOPY, State.FREEZE])
+def test_state_that_cannot_be_carried_keeps_the_old_one(state: State) -> None:
+    play = Play().started()
+    old = play.active
+    play.edited().reach(state)
+    failure = Failure(state.value, 'rooms["lobby"].lock: a thread cannot be carried')
+    play.say(ev.ActiveFailed(old, play.number, failure))
+    (record,) = play.reloads()
+    assert record.failure == failure
+    assert play.machine.active == old
+
+
+@pytest.mark.parametrize(
+    "state", [State.COLLECT, State.CHECK, State.PREPARE, State.PRECOPY, State.QUIESCE, State.FREEZE]
+)
+def test_active_that_dies_before_it_is_frozen_is_recovered_and_the_edit_tried_again(state: State) -> None:
+    play = Play().started()
+    play.edited().reach(state)
+    play.say(ev.ChildExited(play.active, "killed by SIGKILL"))
+    activated = [command for command in play.log if isinstance(command, ev.Activate)]
+    assert activated[-1].last_good
+    assert play.machine.active is None
+    while play.machine.generation < 2:
+        play.step()
+    assert NoticeKind.RECOVERED in play.notices()
+    if state is not State.COLLECT:
+        assert play.machine.state is State.COLLECT, "the edit that was under way is taken up again"
+
+
+@pytest.mark.parametrize("state", [State.REHYDRATE, State.VERIFY, State.COMMIT])
+def test_old_one_that_dies_frozen_does_not_stop_the_switch(state: State) -> None:
+    play = Play().started()
+    play.edited().reach(state)
+    play.say(ev.ChildExited(play.active, "killed by SIGKILL"))
+    play.reach(State.IDLE)
+    (record,) = play.reloads()
+    assert record.outcome is Outcome.COMMITTED
+    assert play.machine.generation == 2
+
+
+def test_both_die_and_the_last_good_code_comes_back() -> None:
+    play = Play().started()
+    play.edited().reach(State.VERIFY)
+    play.say(ev.ChildExited(play.active, "killed by SIGKILL"))
+    play.say(ev.ChildFailed(play.candidate, play.number, BROKEN))
+    assert play.machine.state is State.PREPARE
+    play.reach(State.IDLE)
+    assert NoticeKind.RECOVERED in play.notices()
+    rehydrated = [command for command in play.log if isinstance(command, ev.AskRehydrate)]
+    assert rehydrated[-1].with_state
+
+
+def test_kill_of_a_proven_generation_recovers_any_number_of_times() -> None:
+    play = Play().started()
+    for _ in range(20):
+        play.say(ev.ChildExited(play.active, "killed by SIGKILL"))
+        play.reach(State.IDLE)
+        play.say(ev.Proved(play.active))
+    assert NoticeKind.HOLD not in play.notices()
+    assert play.machine.generation == 21
+
+
+def test_crash_loop_ends_in_the_hold_page_and_an_edit_ends_the_hold() -> None:
+    play = Play().started()
+    play.say(ev.ChildExited(play.active, "killed by SIGSEGV"))
+    for _ in range(MAX_UNPROVEN_DEATHS):
+        play.reach(State.IDLE)
+        play.say(ev.ChildExited(play.active, "killed by SIGSEGV"))
+    assert play.machine.state is State.HOLD
+    assert any(isinstance(command, ev.ShowHold) for command in play.log)
+    play.reloaded()
+    assert play.machine.state is State.IDLE
+    assert any(isinstance(command, ev.HideHold) for command in play.log)
+    assert play.reloads()[-1].outcome is Outcome.COMMITTED
+
+
+def test_first_start_broken_holds_and_waits_for_the_fix() -> None:
+    play = Play()
+    play.say(ev.Started())
+    play.say(ev.ChildFailed(play.candidate, play.number, BROKEN))
+    assert play.machine.state is State.HOLD
+    assert ev.ShowHold(BROKEN) in play.log
+    play.edited().reach(State.PREPARE)
+    play.say(ev.ChildFailed(play.candidate, play.number, BROKEN))
+    assert play.machine.state is State.HOLD
+    assert [record.outcome for record in play.reloads()] == [Outcome.REJECTED]
+    play.reloaded()
+    assert play.machine.active is not None
+
+
+def test_first_start_broken_without_watching_exits_3() -> None:
+    play = Play(reload=False)
+    play.say(ev.Started())
+    candidate = play.candidate
+    play.say(ev.ChildFailed(candidate, play.number, BROKEN))
+    play.say(ev.ChildExited(candidate, "exit code 1"))
+    assert play.log[-1] == ev.Exit(3)
+
+
+@pytest.mark.parametrize(("flag", "code"), [("usage", 2), ("port_busy", 4)])
+def test_first_start_that_cannot_work_exits(flag: str, code: int) -> None:
+    play = Play()
+    play.say(ev.Started())
+    candidate = play.candidate
+    play.say(ev.ChildFailed(candidate, play.number, BROKEN, **{flag: True}))
+    play.say(ev.ChildExited(candidate, "exit code 1"))
+    assert play.log[-1] == ev.Exit(code)
+
+
+def test_new_one_that_dies_in_its_probation_gives_way_to_the_frozen_one() -> None:
+    play = Play().started()
+    old = play.active
+    play.reloaded()
+    play.say(ev.ChildExited(play.active, "killed by SIGSEGV"))
+    assert play.machine.active == old
+    assert play.machine.state is State.IDLE
+    assert play.machine.generation == 1
+    assert any(isinstance(command, ev.AskResume) and command.child == old for command in play.log)
+    assert play.notices()[-2:] == [NoticeKind.DIED, NoticeKind.RECOVERED]
+    play.reloaded()
+    assert play.machine.generation == 3, "numbers are never used twice"
+
+
+def test_frozen_one_that_dies_ends_the_probation() -> None:
+    play = Play().started()
+    old = play.active
+    play.reloaded()
+    play.say(ev.ChildExited(old, "killed by SIGKILL"))
+    assert play.machine.state is State.IDLE
+    assert play.machine.frozen is None
+
+
+@pytest.mark.parametrize("state", [State.CHECK, State.PREPARE, State.PRECOPY, State.QUIESCE])
+def test_an_edit_supersedes_what_is_under_way(state: State) -> None:
+    play = Play().started()
+    old = play.active
+    play.edited().reach(state)
+    stale = play.number
+    candidate = play.machine.candidate
+    play.say(ev.FilesTouched(frozenset({"/project/other.py"})))
+    play.say(ev.Collected(frozenset({"/project/other.py"})))
+    assert play.machine.state is State.CHECK
+    assert play.number > stale
+    assert play.checks == {APP, "/project/other.py"}
+    if candidate is not None:
+        assert ev.Kill(candidate) in play.log
+        before = play.machine.state
+        play.say(ev.Prepared(candidate, stale))
+        assert play.machine.state is before, "an answer of the superseded attempt is dropped"
+    play.reach(State.PROBATION)
+    (record,) = play.reloads()
+    assert record.files == ("app.py", "other.py")
+    assert play.machine.frozen == old
+
+
+@pytest.mark.parametrize("state", [State.FREEZE, State.REHYDRATE, State.VERIFY, State.COMMIT])
+def test_an_edit_from_freeze_on_waits_and_then_follows(state: State) -> None:
+    play = Play().started()
+    play.edited().reach(state).edited()
+    while not play.reloads():
+        play.step()
+    assert play.machine.state is State.COLLECT
+    while len(play.reloads()) < 2:
+        play.step()
+    assert play.machine.generation == 3
+
+
+def test_an_edit_during_the_probation_retires_the_frozen_one() -> None:
+    play = Play().started()
+    oldest = play.active
+    play.reloaded().reloaded()
+    assert ev.AskRetire(oldest, final=False) in play.log
+    assert play.machine.generation == 3
+
+
+def test_old_code_that_is_busy_is_tried_again_by_itself() -> None:
+    play = Play().started()
+    play.edited().reach(State.FREEZE)
+    play.tick()
+    assert play.reloads()[-1].outcome is Outcome.ROLLED_BACK
+    play.tick()
+    assert play.machine.state is State.PREPARE
+    play.reach(State.PROBATION)
+    assert play.reloads()[-1].outcome is Outcome.COMMITTED
+
+
+def test_reset_takes_no_state_over() -> None:
+    play = Play().started()
+    play.say(ev.ReloadRequested(reset=True))
+    play.reach(State.PROBATION)
+    (freeze,) = [command for command in play.log if isinstance(command, ev.AskFreeze)]
+    assert not freeze.export
+    assert not any(isinstance(command, ev.AskExport) for command in play.log)
+    assert not [command for command in play.log if isinstance(command, ev.AskRehydrate)][-1].with_state
+
+
+def test_a_reload_waits_while_a_person_is_at_the_debugger() -> None:
+    play = Play().started()
+    play.say(ev.TerminalChanged(taken=True))
+    play.edited().edited()
+    assert play.machine.state is State.IDLE
+    assert play.notices().count(NoticeKind.WAITING) == 1
+    play.say(ev.TerminalChanged(taken=False))
+    assert play.machine.state is State.COLLECT
+
+
+def test_a_program_that_returns_is_run_again_by_an_edit() -> None:
+    play = Play().started()
+    play.say(ev.ProgramFinished(play.active, 0, None, server=False))
+    play.say(ev.ChildExited(play.active, "exit code 0"))
+    assert play.machine.state is State.FINISHED
+    play.reloaded()
+    assert play.machine.state is State.IDLE
+    assert [command for command in play.log if isinstance(command, ev.AskRehydrate)][-1].with_state
+
+
+def test_a_program_that_returns_without_watching_ends_the_run_with_its_code() -> None:
+    play = Play(reload=False)
+    play.started()
+    spare = play.machine.spare
+    play.say(ev.ProgramFinished(play.active, 7, None, server=False))
+    play.say(ev.ChildExited(play.active, "exit code 7"))
+    play.say(ev.ChildExited(spare or 0, "killed by SIGKILL"))
+    assert play.log[-1] == ev.Exit(7)
+
+
+def test_a_program_without_listeners_that_raises_is_not_run_again_and_again() -> None:
+    play = Play().started()
+    play.say(ev.ProgramFinished(play.active, 1, BROKEN, server=False))
+    play.say(ev.ChildExited(play.active, "exit code 1"))
+    assert play.machine.state is State.HOLD
+
+
+def test_recovery_whose_code_raises_holds_at_once() -> None:
+    play = Play().started()
+    play.say(ev.ChildExited(play.active, "killed by SIGKILL"))
+    play.say(ev.ChildFailed(play.candidate, play.number, BROKEN))
+    assert play.machine.state is State.HOLD
+
+
+def test_spares_that_keep_dying_are_given_up_with_a_warning() -> None:
+    play = Play().started()
+    for _ in range(MAX_SPARE_DEATHS):
+        assert play.machine.spare is not None
+        play.say(ev.ChildExited(play.machine.spare, "killed by SIGKILL"))
+    assert play.machine.spare is None
+    assert NoticeKind.WARNING in play.notices()
+    play.reloaded()
+    assert play.machine.spare is not None
+
+
+def test_a_drain_that_does_not_end_is_terminated_then_killed() -> None:
+    play = Play(probation=0.0).started()
+    old = play.active
+    play.reloaded()
+    assert ev.Terminate(old) in play.tick()
+    assert ev.Kill(old) in play.tick()
+
+
+def test_old_generations_that_drain_are_limited() -> None:
+    play = Play(probation=0.0).started()
+    first = play.active
+    for _ in range(MAX_DRAINING + 1):
+        play.reloaded()
+    assert ev.Kill(first) in play.log
+
+
+def test_stop_ends_everything_in_order() -> None:
+    play = Play().started().reloaded()
+    active, frozen, spare = play.active, play.machine.frozen, play.machine.spare
+    commands = play.say(ev.StopRequested(130))
+    assert ev.AskRetire(active, final=True) in commands
+    assert ev.Kill(frozen or 0) in commands
+    assert ev.Kill(spare or 0) in commands
+    for child in (active, frozen, spare):
+        play.say(ev.ChildExited(child or 0, "exit code 0"))
+    assert play.log[-1] == ev.Exit(130)
+
+
+def test_second_stop_kills_at_once() -> None:
+    play = Play().started()
+    play.say(ev.StopRequested(130))
+    assert ev.Kill(play.active) in play.say(ev.StopRequested(130))
+
+
+def test_stop_that_is_not_followed_is_enforced() -> None:
+    play = Play().started()
+    active = play.active
+    play.say(ev.StopRequested())
+    assert ev.Terminate(active) in play.tick()
+    assert ev.Kill(active) in play.tick()
+
+
+@pytest.mark.parametrize("state", [State.COLLECT, State.CHECK, *ATTEMPT_STATES])
+def test_stop_in_every_state_leaves_no_child(state: State) -> None:
+    play = Play().started()
+    play.edited().reach(state)
+    alive = {command.child for command in play.log if isinstance(command, ev.Spawn)}
+    play.say(ev.StopRequested())
+    for child in alive:
+        play.say(ev.ChildExited(child, "exit code 0"))
+    assert play.log[-1] == ev.Exit(0)
+
+
+def test_every_state_of_the_table_is_reachable_and_leads_somewhere() -> None:
+    assert set(STATES) == set(State)
+    targets = {target for info in STATES.values() for target in (*info.success, *info.failure)}
+    assert targets | {State.NEW, State.STOPPING} == set(State)
+
+
+EVENTS = strategies.sampled_from(
+    [
+        "good",
+        "fail",
+        "die candidate",
+        "die active",
+        "die frozen",
+        "die spare",
+        "tick",
+        "edit",
+        "same",
+        "proved",
+        "reload",
+        "finish",
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(strategies.lists(EVENTS, max_size=60))
+def test_no_order_of_events_serves_twice_or_promotes_the_unready(words: list[str]) -> None:
+    play = Play()
+    play.say(ev.Started())
+    dead: set[int] = set()
+
+    def die(child: int | None) -> None:
+        if child is not None:
+            dead.add(child)
+            play.say(ev.ChildExited(child, "killed by SIGKILL"))
+
+    for word in words:
+        play.now += 0.05
+        machine = play.machine
+        before, committed = machine.active, machine.state is State.COMMIT
+        if word == "good" and machine.attempt is not None:
+            play.step()
+        elif word == "fail" and machine.candidate is not None:
+            play.say(ev.ChildFailed(machine.candidate, play.number, BROKEN))
+        elif word.startswith("die"):
+            die(getattr(machine, word.removeprefix("die ")))
+        elif word == "tick" and machine.deadline is not None:
+            play.tick()
+        elif word == "edit":
+            play.edited()
+        elif word == "same":
+            play.say(ev.Collected(frozenset()))
+        elif word == "proved" and machine.active is not None:
+            play.say(ev.Proved(machine.active))
+        elif word == "reload":
+            play.say(ev.ReloadRequested())
+        elif word == "finish" and machine.active is not None:
+            play.say(ev.ProgramFinished(machine.active, 0, None, server=True))
+            die(machine.active)
+        roles = [machine.active, machine.candidate, machine.spare, machine.frozen, *machine.draining]
+        living = [role for role in roles if role is not None]
+        assert len(living) == len(set(living)), "one child, one role"
+        assert not dead & set(living), "the dead have no role"
+        if machine.active != before and machine.active is not None:
+            fell_back = before is not None and before in dead
+            assert (committed and word == "good") or fell_back, "only COMMIT promotes"
+    commits = [record for record in play.reloads() if record.outcome is Outcome.COMMITTED]
+    for record in commits:
+        assert sum(seconds for _, seconds in record.phases) == pytest.approx(record.total)

@@ -1,0 +1,52 @@
+"""The status of a run, for people."""
+
+from __future__ import annotations
+
+from livereload_core.core.records import Outcome, ReloadRecord, as_json
+from livereload_core.facts import RootFate, RootReport
+from livereload_core.ui.status import render_status
+from livereload_core.ui.style import Palette
+
+ROOT = RootReport("app:cache", RootFate.KEPT)
+STATUS = {
+    "v": 1,
+    "pid": 4101,
+    "generation": 7,
+    "state": "IDLE",
+    "target": "shop:app",
+    "uptime": 192.0,
+    "listeners": ["http://127.0.0.1:8000", "unix:/x"],
+    "children": [
+        {"role": "active", "pid": 4177, "generation": 7, "rss": 41_000_000},
+        {"role": "spare", "pid": 419, "generation": 0, "rss": None},
+    ],
+    "last": as_json(ReloadRecord(Outcome.COMMITTED, 7, ("app.py",), 0.023, roots=(ROOT,))),
+    "roots": [{"key": "app:cache", "fate": "kept"}, "app:world"],
+    "watching": "/p",
+}
+
+
+def test_a_status_is_a_calm_table() -> None:
+    assert render_status(STATUS, Palette(False)).splitlines() == [
+        "livecore   idle  gen 7  pid 4101  up 3 min 12 s",
+        "target     shop:app",
+        "address    http://127.0.0.1:8000",
+        "           unix:/x",
+        "last       reload  app.py  gen 7  23 ms  kept 1: cache",
+        "processes  active  gen 7  pid 4177  41 MB",
+        "           spare          pid 419",
+        "state      app:cache, app:world",
+        "watching   /p",
+    ]
+
+
+def test_what_a_run_does_not_tell_has_no_line() -> None:
+    assert (
+        render_status({"state": "hold", "last": None, "children": None}, Palette(False))
+        == "livecore   hold\n"
+    )
+
+
+def test_watching_may_be_told_in_several_ways() -> None:
+    assert "nothing (--no-reload)" in render_status({"watching": False}, Palette(False))
+    assert "files 12" in render_status({"watching": {"files": 12}}, Palette(False))
