@@ -178,14 +178,18 @@ class TrackedSocket(_plain):
         self._head = first
         self._sent = 0
         self._tail = b""
-        self._head_open = b"\r\n\r\n" not in first and first.startswith(b"HTTP/1.")
+        self._head_open = b"\r\n\r\n" not in first and answers.may_be_http(first)
         self._upgraded = answers.is_upgrade(first)
 
     def _continue_head(self, more: bytes) -> None:
         # wsgiref writes each field on its own; the status line alone does not tell the length
         self._head = (self._head + more)[: answers.HEAD_LIMIT]
         self._upgraded = answers.is_upgrade(self._head)
-        self._head_open = b"\r\n\r\n" not in self._head and len(self._head) < answers.HEAD_LIMIT
+        self._head_open = (
+            b"\r\n\r\n" not in self._head
+            and len(self._head) < answers.HEAD_LIMIT
+            and answers.may_be_http(self._head)
+        )
 
     def note_sendfile(self, sent: int) -> None:
         """Count bytes of a body that left by ``os.sendfile()``."""

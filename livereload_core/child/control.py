@@ -2,9 +2,11 @@
 
 How a generation stands still: where the main thread runs an event loop, the decisive snapshot is taken inside
 *one* callback of it, which then blocks. So no handler runs between the snapshot and the verdict, and rolling
-back is returning from the callback. Without a loop the control thread does it: it can hold the GIL only
-while every other thread is between two bytecodes or outside of Python. From the first byte to the verdict
-the GIL is not let go (``posix.stopped``).
+back is returning from the callback. A program with neither loop nor listeners (a simulation) is brought to a
+bytecode boundary by a signal, and its main thread does it in the handler: after the verdict "retire" the
+handler raises, so that not one more step of the old program runs. A server without a loop works in threads:
+there the control thread does it, which can hold the GIL only while every other thread is between two bytecodes
+or outside of Python. From the first byte to the verdict the GIL is not let go (``posix.stopped``).
 """
 
 from __future__ import annotations
@@ -40,6 +42,11 @@ CHECKPOINT_DUTY = 50
 """A background snapshot that took s seconds is followed by none for 50 s: at most 2 % of the time."""
 BUSY_CPU = 0.002
 """CPU seconds of this process below which nothing can have happened that is worth a snapshot."""
+SWITCH_INTERVAL = 0.0002
+"""Seconds of the GIL's switch interval from QUIESCE to the verdict."""
+PAUSE_SIGNAL = getattr(signal, "SIGRTMIN", None) and signal.SIGRTMIN + 7
+"""Brings the main thread of a program without listeners and event loop to a bytecode boundary; a real-time
+signal, because programs hardly use them. None where there are none (macOS)."""
 LATE_IMPORT_DELAY = 0.2
 """Seconds after a late import until the sources are handed over: an import pulls in many modules."""
 
@@ -55,6 +62,8 @@ class Control:
         self._checkpoint_sum = 0
         self._late: dict[str, float] = {}
         self._interrupted = False
+        self._interval: float | None = None
+        self._main_work: Callable[[], bool] | None = None
         self._ours = True
 
     def start(self) -> None:
@@ -107,12 +116,14 @@ class Control:
             case wire.Export():
                 self._guard(message.attempt, "precopy", lambda: self._export(message))
             case wire.Quiesce():
+                self._switch_often()
                 runtime.net.stop_accepting()
                 left = runtime.net.wait_quiet(message.grace)
                 runtime.channel.send(wire.Quiesced(message.attempt, left))
             case wire.Freeze():
                 self._guard(message.attempt, "freeze", lambda: self._freeze(message))
             case wire.Resume():
+                self._switch_normally()
                 runtime.net.resume_accepting()
             case wire.Retire():
                 self._retire(message)
@@ -236,11 +247,60 @@ class Control:
 
     # -- standing still -----------------------------------------------------------------------------
 
-    def _freeze(self, message: wire.Freeze) -> None:
-        run_hooks_in(current_loop(), "before_reload", message.timeout)
-        self._at_safe_point(lambda: self._stand_still(message))
+    def _switch_often(self) -> None:
+        """Shorten the GIL's switch interval until the verdict.
 
-    def _stand_still(self, message: wire.Freeze) -> None:
+        Before the standstill every thread that waits for the GIL is let past once, which takes one interval:
+        with Python's default that would be most of the pause.
+        """
+        if self._interval is None:
+            self._interval = sys.getswitchinterval()
+            sys.setswitchinterval(min(self._interval, SWITCH_INTERVAL))
+
+    def _switch_normally(self) -> None:
+        if self._interval is not None:
+            sys.setswitchinterval(self._interval)
+            self._interval = None
+
+    def prepare_main_thread(self) -> None:
+        """Take the signal that brings the main thread to a boundary; called there."""
+        if PAUSE_SIGNAL is not None:
+            signal.signal(PAUSE_SIGNAL, self._on_pause_signal)
+
+    def _on_pause_signal(self, number: int, frame: object) -> None:
+        work, self._main_work = self._main_work, None
+        if work is not None and work():
+            self._interrupted = True
+            self._runtime.leaving = True
+            handler = signal.getsignal(signal.SIGINT)
+            if callable(handler):
+                handler(signal.SIGINT, frame)  # type: ignore[arg-type]
+            else:
+                raise KeyboardInterrupt
+
+    def _freeze(self, message: wire.Freeze) -> None:
+        loop = current_loop()
+        run_hooks_in(loop, "before_reload", message.timeout)
+        if loop is not None or self._runtime.net.listening() or PAUSE_SIGNAL is None:
+            self._at_safe_point(lambda: self._stand_still(message))
+            return
+        future: Future[bool] = Future()
+
+        def work() -> bool:
+            try:
+                retire = self._stand_still(message)
+            except BaseException as error:  # raised again by result() below
+                future.set_exception(error)
+                return False
+            future.set_result(retire)
+            return retire
+
+        self._main_work = work
+        signal.pthread_kill(threading.main_thread().ident or 0, PAUSE_SIGNAL)
+        future.result()
+
+    def _stand_still(self, message: wire.Freeze) -> bool:
+        """Export, say so, and wait for the verdict with the GIL held; returns whether it is "retire"."""
         runtime = self._runtime
         channel = runtime.channel
         listening = tuple(address.to_json() for address in runtime.net.listening())
@@ -250,17 +310,16 @@ class Control:
             frozen = wire.Frozen(message.attempt, runtime.net.open_connections(), listening)
             stopped.send(channel.fileno(), frames.encode_frame(wire.encode(frozen), len(fds)), fds)
             stopped.wait_readable(channel.fileno())
-            if not listening and current_loop() is None and b'["Retire"' in stopped.peek(channel.fileno()):
-                # A program without listeners must not run on: its successor does. The signal is pending
-                # before the main thread gets the GIL back.
-                self._interrupt()
+            retire = b'["Retire"' in stopped.peek(channel.fileno())
         for fd in fds:
             os.close(fd)
+        return retire
 
     # -- leaving ------------------------------------------------------------------------------------
 
     def _retire(self, message: wire.Retire) -> None:
         runtime = self._runtime
+        self._switch_normally()
         self._next_checkpoint = None
         self._late.clear()
         runtime.leaving = runtime.leaving or self._interrupted

@@ -6,8 +6,7 @@ asyncio: ``create_server``, ``create_unix_server``, ``Server.start_serving`` and
 in ``accept()`` does the same work less elegantly.
 
 uvloop: the server is made with ``start_serving=False`` underneath and started when the gate opens; it
-listens and accepts in C. A program that itself asks for ``start_serving=False`` and starts the server before
-the gate is open accepts too early: uvloop's server is a C object that nothing can be hung onto.
+listens and accepts in C. Until then the program holds a stand-in (child.net_late).
 
 Neither package is imported here: they are patched when the program imports them.
 """
@@ -15,12 +14,14 @@ Neither package is imported here: they are patched when the program imports them
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from livereload_core.child.net_afterimport import AfterImport
+from livereload_core.child.net_late import LateServer, soon
 from livereload_core.child.net_patches import Patches
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class LoopLayer:
             if net.gate.is_open or net.listeners.of(sock.fileno()) is None:
                 start()
             else:
-                net.when_open(lambda: _soon(loop, start))
+                net.when_open(lambda: soon(loop, start))
 
         self._patches.put(loop_class, "_start_serving", start_serving)
 
@@ -113,48 +114,28 @@ class LoopLayer:
     def _late(self, original: Callable[..., Any]) -> Callable[..., Any]:
         net = self._net
         layer = self
+        # asyncio is imported by now, since uvloop does it
+        base = sys.modules["asyncio"].AbstractServer
+        stand_in: Any = type("LateServer", (LateServer, base), {})
 
         @functools.wraps(original)
         async def create(loop: Any, *args: Any, **kwargs: Any) -> Any:
             net.accepts_in_c = True
-            wanted = kwargs.pop("start_serving", True)
             if net.gate.is_open:
-                server = await original(loop, *args, start_serving=wanted, **kwargs)
+                server = await original(loop, *args, **kwargs)
                 layer._announce(server)
                 return server
+            wanted = kwargs.pop("start_serving", True)
             server = await original(loop, *args, start_serving=False, **kwargs)
             layer._announce(server)
+            late = stand_in(net, loop, server, layer._announce)
             if wanted:
-                net.when_open(lambda: _soon(loop, functools.partial(layer._start, loop, server)))
-            return server
+                late.want()
+            return late
 
         return create
 
     def _announce(self, server: Any) -> None:
+        # also after it has begun to serve: its own backlog is smaller than ours
         for sock in server.sockets:
             self._net.announce(sock.fileno())
-
-    def _start(self, loop: Any, server: Any) -> None:
-        async def start() -> None:
-            if server.sockets:  # else it was closed before it could begin
-                await server.start_serving()
-                self._announce(server)  # its own backlog is smaller than ours
-
-        task = loop.create_task(start())
-        _keep(task)
-
-
-_tasks: set[Any] = set()
-
-
-def _keep(task: Any) -> None:
-    # a loop refers to its tasks weakly
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
-
-
-def _soon(loop: Any, callback: Callable[[], None]) -> None:
-    try:
-        loop.call_soon_threadsafe(callback)
-    except RuntimeError:
-        pass  # the program has closed its loop, and its servers with it

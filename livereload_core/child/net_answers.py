@@ -6,7 +6,7 @@ when somebody waits for quiet, not per call. RFC 9112, section 6.3 gives the ord
 
 from __future__ import annotations
 
-__all__ = ["HEAD_LIMIT", "TAIL_LENGTH", "is_complete", "is_upgrade"]
+__all__ = ["HEAD_LIMIT", "TAIL_LENGTH", "is_complete", "is_upgrade", "may_be_http"]
 
 HEAD_LIMIT = 16 * 1024
 """Bytes of a head that are kept; a longer one is taken for an answer of unknown length."""
@@ -15,6 +15,12 @@ TAIL_LENGTH = 7
 """Bytes kept of the end: those of the last chunk with the line break before it."""
 
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
+_VERSION = b"HTTP/1."
+
+
+def may_be_http(head: bytes) -> bool:
+    """Whether an answer that begins like this is HTTP/1.x, as far as it has been sent."""
+    return bool(head) and head[: len(_VERSION)] == _VERSION[: len(head)]
 
 
 def is_upgrade(head: bytes) -> bool:
@@ -35,7 +41,7 @@ def is_complete(head: bytes, sent: int, tail: bytes, *, to_head: bool = False) -
         True when the client has nothing more to expect. Bytes that are no HTTP/1.x (TLS, HTTP/2, a protocol
         of the user's) count as whole: nothing is known but that the last word was the server's.
     """
-    if not head.startswith(b"HTTP/1."):
+    if not may_be_http(head):
         return True
     end = head.find(b"\r\n\r\n")
     if end < 0:

@@ -79,7 +79,14 @@ class SocketLayer:
             layer._before_shutdown(sock)
             plain_shutdown(sock, how)
 
-        for function in (bind, listen, accept, connect, connect_ex, shutdown):
+        def getsockopt(sock: socket.socket, level: int, option: int, /, *buffer: int) -> int | bytes:
+            if option == socket.SO_ACCEPTCONN and level == socket.SOL_SOCKET:
+                listener = layer._net.listeners.of(sock.fileno())
+                if listener is not None and not listener.listening:
+                    return 0  # gunicorn would leave out listen(), and nobody would know that it serves
+            return _plain.getsockopt(sock, level, option, *buffer)
+
+        for function in (bind, listen, accept, connect, connect_ex, shutdown, getsockopt):
             function.__doc__ = getattr(socket.socket, function.__name__).__doc__
             self._patches.put(socket.socket, function.__name__, function)
         self._install_os()

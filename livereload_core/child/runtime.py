@@ -119,6 +119,7 @@ class Runtime:
         gate.install(self.await_start)
         terminal.install(self.channel, self.broker)
         os.register_at_fork(after_in_child=self._forked)
+        self.control.prepare_main_thread()
         self.control.start()
 
     def await_start(self) -> None:

@@ -366,9 +366,12 @@ class Machine:
         self._enter(State.PROBATION if self.frozen is not None else State.IDLE)
         self._report_commit(attempt)
         self.attempt = None
-        if self._settings.spare and self.spare is None:
-            self.spare = self._spawn()
+        self._warm_spare()
         self._next()
+
+    def _warm_spare(self) -> None:
+        if self._settings.spare and self.spare is None and self._spare_deaths < MAX_SPARE_DEATHS:
+            self.spare = self._spawn()
 
     def _settle_old(self, old: ev.Child | None, generation: int, attempt: Attempt) -> None:
         """Keep the old one frozen for the probation, unless clients wait for it."""
@@ -418,7 +421,7 @@ class Machine:
             self._fail(event.failure)
 
     def _refuse_start(self, event: ev.ChildFailed) -> None:
-        self._tell(NoticeKind.HOLD, event.failure.reason, failure=event.failure)
+        self._tell(NoticeKind.REFUSED, event.failure.reason, failure=event.failure)
         self._exit_code = 4 if event.port_busy else 2
         self._stop()
 
@@ -471,7 +474,7 @@ class Machine:
 
     def _hold(self, failure: Failure, *, tell: bool) -> None:
         if not self._settings.reload:
-            self._tell(NoticeKind.HOLD, failure.reason, failure=failure)
+            self._tell(NoticeKind.REFUSED, failure.reason, failure=failure)
             self._exit_code = 3
             self._stop()
             return
@@ -480,6 +483,7 @@ class Machine:
         self._do(ev.ShowHold(failure))
         if tell:
             self._tell(NoticeKind.HOLD, failure.reason, failure=failure)
+        self._warm_spare()
         self._next()
 
     # -- deaths -------------------------------------------------------------------------------------
@@ -516,9 +520,8 @@ class Machine:
     def _spare_died(self) -> None:
         self.spare = None
         self._spare_deaths += 1
-        if self._spare_deaths < MAX_SPARE_DEATHS:
-            self.spare = self._spawn()
-        else:
+        self._warm_spare()
+        if self.spare is None:
             self._tell(
                 NoticeKind.WARNING,
                 "the warm interpreter keeps dying; reloads start cold until the next commit",
@@ -612,6 +615,7 @@ class Machine:
             target = State.PROBATION if self.frozen is not None else State.IDLE
         if self.state is not target:
             self._enter(target)
+        self._warm_spare()
         self._next()
 
     def _next(self) -> None:

@@ -72,6 +72,7 @@ class NoticeKind(enum.Enum):
     STARTING = "starting"  # livecore itself: target, root
     LISTENING = "listening"  # a listening address: url
     STARTED = "started"  # the first generation serves
+    REFUSED = "refused"  # the run cannot begin and ends: wrong call, port busy
     HOLD = "hold"  # nothing serves: the hold page answers 503; failure says why
     DIED = "died"  # the serving generation died; failure says how
     RECOVERED = "recovered"  # last good code and newest state serve again

@@ -108,7 +108,7 @@ class Settings:
     timeout_quiesce: float = 0.1
     timeout_graceful: float = 5.0
     probation: float = 2.0
-    checkpoint: float = 1.0
+    checkpoint: float = 0.25
     keys: bool = True
     spare: bool = True
 

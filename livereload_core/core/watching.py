@@ -134,14 +134,16 @@ class WatchRules:
         exclude: Sequence[str] = (),
         gitignores: Mapping[str, str] | None = None,
     ) -> None:
-        # The innermost root first: patterns count from there.
-        self._roots = sorted({root.rstrip("/") or "/" for root in roots}, key=len, reverse=True)
-        self._include = [_Patterns(root, include, option="--reload-include") for root in self._roots]
-        self._exclude = [_Patterns(root, exclude, option="--reload-exclude") for root in self._roots]
+        self._lines = (tuple(include), tuple(exclude))
+        self._roots: list[str] = []
+        self._include: list[_Patterns] = []
+        self._exclude: list[_Patterns] = []
         self._opened = [start for pattern in include if (start := _literal_start(pattern))]
         self._texts: dict[str, str] = {}
         self._gitignores: list[tuple[str, _Patterns]] = []
         self._folders: dict[str, str] = {}
+        for root in roots:
+            self.add_root(root)
         for path, text in (gitignores or {}).items():
             self.set_gitignore(path, text)
 
@@ -149,6 +151,16 @@ class WatchRules:
     def roots(self) -> tuple[str, ...]:
         """The watched folders, the innermost first."""
         return tuple(self._roots)
+
+    def add_root(self, root: str) -> None:
+        """Let files below one more folder count."""
+        include, exclude = self._lines
+        # Replaced as a whole, here and below, because the watcher's thread reads while another one changes.
+        # The innermost root first: patterns count from there.
+        self._roots = sorted({*self._roots, root.rstrip("/") or "/"}, key=len, reverse=True)
+        self._include = [_Patterns(root, include, option="--reload-include") for root in self._roots]
+        self._exclude = [_Patterns(root, exclude, option="--reload-exclude") for root in self._roots]
+        self._folders = {}
 
     def set_gitignore(self, path: str, text: str | None) -> bool:
         """Take the text of a .gitignore (or of .git/info/exclude), None when it is gone.
@@ -167,7 +179,6 @@ class WatchRules:
             others.append((path, _Patterns(folder, text.splitlines())))
             # The deepest one has the first say.
             others.sort(key=lambda item: len(item[1].folder), reverse=True)
-        # Replaced as a whole, because the watcher's thread reads while another one changes.
         self._gitignores = others
         self._folders = {}
         return True
@@ -179,6 +190,10 @@ class WatchRules:
     def ignores(self, path: str) -> bool:
         """Whether a change of ``path`` is filtered out, unless the program uses it."""
         return self.verdict(path, imported=(), named=()) is Verdict.IGNORE
+
+    def includes(self, path: str) -> bool:
+        """Whether ``path`` reloads because of the user's patterns alone."""
+        return bool(self._lines[0]) and self.verdict(path, imported=(), named=()) is Verdict.RELOAD
 
     def verdict(self, path: str, *, imported: Container[str], named: Container[str]) -> Verdict:
         """Decide what a change of ``path`` means.

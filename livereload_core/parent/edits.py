@@ -189,13 +189,14 @@ def user_roots(settings: Settings) -> tuple[str, ...]:
 
 
 def editable_roots(site_packages: str) -> list[str]:
-    """Project folders of editable installs (PEP 660, PEP 610 ``direct_url.json``)."""
+    """Project folders of editable installs (PEP 660, PEP 610 ``direct_url.json``), our own left out."""
     roots: list[str] = []
     for path in sorted(Path(site_packages).glob("*.dist-info/direct_url.json")):
         try:
             url = json.loads(path.read_text(encoding="utf-8"))
-            if url.get("dir_info", {}).get("editable"):
-                roots.append(urllib.parse.unquote(urllib.parse.urlsplit(url["url"]).path))
+            folder = urllib.parse.unquote(urllib.parse.urlsplit(url["url"]).path)
+            if url.get("dir_info", {}).get("editable") and not _below(__file__, folder):
+                roots.append(folder)
         except (OSError, ValueError, KeyError):
             continue  # a broken install is nobody's edit
     return roots

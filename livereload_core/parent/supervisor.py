@@ -89,7 +89,7 @@ class Supervisor:
         self._messages = ChildMessages(self)
         self.edits = Edits(self)
         self._hold = HoldPage()
-        self._control = ControlServer(settings.root, self._answer_control)
+        self._control = ControlServer(settings.root, self._answer_control, label=str(settings.target))
         self._events: collections.deque[ev.Event] = collections.deque()
         self._dispatching = False
         self._timer: asyncio.TimerHandle | None = None
@@ -112,7 +112,7 @@ class Supervisor:
         for number in _STOP_SIGNALS:
             self.loop.add_signal_handler(number, self._on_stop_signal, number)
         try:
-            await self._control.start()
+            await self._open_control()
             if self._console is not None:
                 self._console.start(self.loop, self._on_key)
             self.emit(Notice(NoticeKind.STARTING, f"{self.settings.target} in {self.settings.root}"))
@@ -122,6 +122,12 @@ class Supervisor:
             return await self._exit
         finally:
             await self._shut_down()
+
+    async def _open_control(self) -> None:
+        try:
+            await self._control.start()
+        except UsageError as error:
+            self.warn(f"livecore status, reload and stop cannot reach this run: {error}")
 
     async def _shut_down(self) -> None:
         self.edits.close()

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
-from livereload_core.errors import UsageError
-from livereload_core.state.roots import UNSET, Form, Options, Root, class_key, global_of
+from livereload_core.errors import CannotCarryError
+from livereload_core.state.roots import UNSET, Form, Options, Root, class_key, global_of, space_of
 
 __all__ = ["ClassForms"]
 
@@ -62,7 +62,7 @@ class ClassForms:
         """Find all instances, but those that were declared in another form.
 
         Raises:
-            UsageError: a declaration has the key of an instance.
+            CannotCarryError: a declaration has the key of an instance.
         """
         if not self._options:
             return
@@ -70,18 +70,17 @@ class ClassForms:
         names = homes | {name for name in list(sys.modules) if is_user_module(name)}
         seen = {id(root.value) for root in declared.values()}
         for module in sorted(names, key=lambda name: (name not in homes, name)):
-            loaded = sys.modules.get(module)
-            for name, value in list(vars(loaded).items()) if loaded is not None else ():
+            for name, value in list(space_of(module).items()):
                 options = self._of(type(value))
                 if options is None or id(value) in seen:
                     continue
                 seen.add(id(value))
                 key = f"{module}:{name}"
                 if key in declared:
-                    raise UsageError(
-                        f"state name {name!r} is taken (registered at {declared[key].place}),"
-                        f" and a {type(value).__name__} has it too",
-                        advice="rename the variable, or pass another name to preserve()",
+                    raise CannotCarryError(
+                        f"has the name of the state that is registered at {declared[key].place}",
+                        path=name,
+                        remedy="rename the variable, or pass another name to preserve()",
                     )
                 yield Root(key, Form.CLASS, options, value=value)
 

@@ -141,10 +141,8 @@ def _codes(module: types.ModuleType, qualname: str) -> list[types.CodeType]:
     path = getattr(module, "__file__", None)
     if not path:
         return []
-    path = os.fspath(path)
     try:
-        stat = os.stat(path)
-        root = _compiled(path, stat.st_mtime_ns, stat.st_size)
+        root = _compiled(os.fspath(path), _source(module, os.fspath(path)))
     except (OSError, SyntaxError, ValueError):
         # No source to look into: the caller refuses the function by name.
         return []
@@ -157,10 +155,23 @@ def _codes(module: types.ModuleType, qualname: str) -> list[types.CodeType]:
     return found
 
 
-@functools.lru_cache(maxsize=64)
-def _compiled(path: str, mtime: int, size: int) -> types.CodeType:
+def _source(module: types.ModuleType, path: str) -> str | bytes:
+    # The loader knows the source that is running; the file may have been saved again by now.
+    get_source = getattr(getattr(module, "__loader__", None), "get_source", None)
+    if get_source is not None:
+        try:
+            source = get_source(module.__name__)
+        except ImportError:
+            source = None  # a loader for another name, as that of a script may be
+        if isinstance(source, str):
+            return source
     with open(path, "rb") as file:
-        return compile(file.read(), path, "exec", dont_inherit=True)
+        return file.read()
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(path: str, source: str | bytes) -> types.CodeType:
+    return compile(source, path, "exec", dont_inherit=True)
 
 
 def _fingerprint(code: types.CodeType) -> int:

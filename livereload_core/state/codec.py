@@ -54,7 +54,7 @@ def undisturbed() -> Iterator[None]:
     stream again when a container changed under it.
     """
     interval = sys.getswitchinterval()
-    sys.setswitchinterval(_PATIENCE)
+    sys.setswitchinterval(max(interval, _PATIENCE))
     try:
         with uncollected():
             yield

@@ -12,6 +12,7 @@ Invariants:
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -22,7 +23,7 @@ from livereload_core.state import exporting, runtime
 from livereload_core.state.classforms import ClassForms
 from livereload_core.state.exporting import Export
 from livereload_core.state.inplace import attributes, is_immutable, set_attributes
-from livereload_core.state.mainwatch import MainWatch
+from livereload_core.state.mainwatch import MainWatch, main_waits
 from livereload_core.state.restoring import Restorer
 from livereload_core.state.roots import UNSET, Form, Options, Place, Root, class_key, global_of
 from livereload_core.state.snapshot import Entry, unpack
@@ -37,12 +38,12 @@ class Engine:
         is_user_module: tells the user's modules from installed ones, by name.
 
     Attributes:
-        generation: the number of this generation; one more than that of the adopted snapshot.
+        generation: the number of this generation. Whoever leads the process sets it: the parent counts.
     """
 
     def __init__(self, *, is_user_module: Callable[[str], bool]) -> None:
         self.generation = 1
-        self._is_user_module = functools.cache(is_user_module)
+        self._is_user_module = _remembered(is_user_module)
         self._lock = threading.RLock()
         self._roots: dict[str, Root] = {}
         self._aliases: dict[str, str] = {}
@@ -51,7 +52,7 @@ class Engine:
         self._reports: dict[str, RootReport] = {}
         self._restorer = self._new_restorer(self._held)
         self._settled = False
-        self._watch = MainWatch(self._restore_found)
+        self._watch = MainWatch(self._retry)
 
     def activate(self) -> None:
         """Make ``preserve`` live; call it before user code is imported."""
@@ -133,7 +134,9 @@ class Engine:
         with self._lock:
             entries = unpack(data).entries
             restorer = self._new_restorer(entries, scratch=True)
-            outcomes = [outcome for outcome in restorer.restore(self._pairs(entries)) if not outcome.later]
+            outcomes = restorer.restore(self._pairs(entries))
+            if not main_waits():
+                outcomes = [outcome for outcome in outcomes if not outcome.later]
             for outcome in outcomes:
                 if outcome.refused is not None and not outcome.root.options.resets:
                     raise outcome.error()
@@ -148,11 +151,10 @@ class Engine:
         """
         with self._lock:
             # A copy: the caller may unmap the snapshot, and parked roots outlive it.
-            snapshot = unpack(bytes(data))
-            self.generation = snapshot.generation + 1
-            self._held.update(snapshot.entries)
-            self._restore_found()
-            if any(key.startswith("__main__:") for key in self._held):
+            self._held.update(unpack(bytes(data)).entries)
+            final = main_waits()
+            self._restore_found(final=final)
+            if not final and any(key.startswith("__main__:") for key in self._held):
                 self._watch.start()
 
     def settle(self) -> tuple[RootReport, ...]:
@@ -234,11 +236,29 @@ class Engine:
                 root.value = shell
         self._restore_found()
 
-    def _restore_found(self) -> None:
+    def _retry(self) -> None:
+        with self._lock:
+            self._restore_found()
+
+    def _restore_found(self, *, final: bool = False) -> None:
         for outcome in self._restorer.restore(self._pairs(self._held)):
-            if outcome.later and not self._settled:
+            if outcome.later and not final and not self._settled:
                 continue
             if outcome.refused is not None and not outcome.root.options.resets:
                 raise outcome.error()
             self._reports[outcome.root.key] = outcome.report()
             del self._held[outcome.entry.key]
+
+
+def _remembered(is_user_module: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Ask once per module: exports do so for every loaded one. Not before it is loaded, though."""
+    known: dict[str, bool] = {}
+
+    def is_users(name: str) -> bool:
+        if name not in known:
+            if name not in sys.modules:
+                return is_user_module(name)
+            known[name] = is_user_module(name)
+        return known[name]
+
+    return is_users

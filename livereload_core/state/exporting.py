@@ -169,8 +169,9 @@ class _Work:
 
     def _dump(self, root: Root, contents: Callable[[], object]) -> tuple[bytes, dict[str, list[str]]]:
         for attempt in range(_ATTEMPTS):
-            copy = contents()
+            copy: object = None
             try:
+                copy = contents()
                 return self._dumper.dump(copy)
             except (Exception, SystemExit) as error:  # becomes the reason of the rejection
                 changed = isinstance(error, RuntimeError) and "changed size during iteration" in str(error)

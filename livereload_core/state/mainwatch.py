@@ -17,7 +17,20 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-__all__ = ["MainWatch"]
+__all__ = ["MainWatch", "main_waits"]
+
+
+def main_waits() -> bool:
+    """Whether the caller was called from the top level of ``__main__``.
+
+    Then the script waits at its main block, and what it has not defined by now it never will before it runs.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__":
+            return vars(sys.modules["__main__"]) is frame.f_globals
+        frame = frame.f_back
+    return False
 
 
 class MainWatch:
@@ -46,6 +59,9 @@ class MainWatch:
 
     def _on_event(self, frame: FrameType, event: str, _: Any) -> None:
         caller = frame if event == "c_call" else frame.f_back if event == "call" else None
+        if not self._active:  # stopped by another thread, which can switch off only its own profiler
+            sys.setprofile(None)
+            return
         if caller is None or caller.f_code.co_name != "<module>":
             return
         # A new name is what can make a difference: most calls bring none, and cost a comparison.

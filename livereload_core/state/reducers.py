@@ -52,6 +52,8 @@ def classify(obj: object) -> Reducer:
         named = _BY_NAME.get(f"{base.__module__}:{base.__qualname__}")
         if named is not None:
             return named
+    if issubclass(cls, _FILES):
+        return _file
     if issubclass(cls, enum.Enum):
         return _reduce_enum
     if issubclass(cls, (defaultdict, Counter)) and cls not in (defaultdict, Counter):
@@ -205,6 +207,8 @@ def _file(file: Any) -> Any:
     for name in ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"):
         if file is getattr(sys, name):
             return getattr, (sys, name)
+    if type(file) not in _FILES:
+        return NotImplemented
     path, mode = getattr(file, "name", None), getattr(file, "mode", "")
     if file.closed or not isinstance(path, (str, bytes)) or not isinstance(mode, str):
         raise RefusedError("a file without a name cannot be opened again", "keep its content or its path")
@@ -243,12 +247,9 @@ _OURS: dict[type, Reducer] = {
     threading.Barrier: _barrier,
     weakref.WeakValueDictionary: _weak_values,
     weakref.WeakKeyDictionary: _weak_values,
-    io.TextIOWrapper: _file,
-    io.BufferedReader: _file,
-    io.BufferedWriter: _file,
-    io.BufferedRandom: _file,
-    io.FileIO: _file,
 }
+
+_FILES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
 
 _BY_NAME: dict[str, Reducer] = {
     "asyncio.locks:Lock": _free,

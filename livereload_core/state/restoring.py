@@ -23,7 +23,7 @@ from livereload_core.errors import CannotCarryError
 from livereload_core.state.codec import load, lookup, uncollected
 from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
 from livereload_core.state.refusals import RefusedError
-from livereload_core.state.roots import UNSET, Form, Root, class_key
+from livereload_core.state.roots import UNSET, Form, Root, class_key, space_of
 from livereload_core.state.shapes import converting
 from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.walker import raised_at
@@ -295,7 +295,7 @@ class Restorer:
     def _hand_over(self, root: Root, target: Any) -> None:
         if root.slot:
             module, _, name = root.key.partition(":")
-            space = vars(sys.modules[module]) if module in sys.modules else {}
+            space = space_of(module)
             if name in space:
                 space[name] = target
         elif root.value is UNSET and root.form is Form.FACTORY:

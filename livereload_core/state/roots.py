@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from livereload_core.errors import UsageError
 
-__all__ = ["UNSET", "Form", "Options", "Place", "Root", "class_key", "global_of"]
+__all__ = ["UNSET", "Form", "Options", "Place", "Root", "class_key", "global_of", "space_of"]
 
 
 class _Unset(enum.Enum):
@@ -172,5 +172,10 @@ def class_key(cls: type) -> str:
 def global_of(key: str) -> Any:
     """Return the module global that ``module:name`` names, or :data:`UNSET`."""
     module, _, name = key.partition(":")
-    loaded = sys.modules.get(module)
-    return UNSET if loaded is None else vars(loaded).get(name, UNSET)
+    return space_of(module).get(name, UNSET)
+
+
+def space_of(module: str) -> dict[str, Any]:
+    """Return the globals of a loaded module; nothing for what merely poses as one in ``sys.modules``."""
+    space = getattr(sys.modules.get(module), "__dict__", None)
+    return space if isinstance(space, dict) else {}

@@ -125,7 +125,7 @@ def set_fields(obj: object, fields: dict[str, Any]) -> None:
 
 def _fill_in(obj: object, cls: type) -> None:
     present = attributes(obj)
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+    for field in dataclasses.fields(cls):
         if field.name in present:
             continue
         if field.default is not dataclasses.MISSING:

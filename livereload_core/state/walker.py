@@ -22,6 +22,9 @@ __all__ = ["describe", "find_culprit", "raised_at"]
 _LIMIT = 500_000
 """Objects looked at before giving up: a few seconds, in a reload that is turned down anyway."""
 
+_DEPTH = 30
+"""Steps to narrow a path down; each dumps the parts of one object."""
+
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, bytearray, range)
 
 
@@ -50,7 +53,23 @@ def find_culprit(dumper: Dumper, contents: object, name: str, error: BaseExcepti
                 continue
             seen[id(child)] = child
             open_objects.append((child, child_path))
-    return name, *describe(error, contents)
+    return _narrowed(dumper, contents, name, error)
+
+
+def _narrowed(dumper: Dumper, obj: object, path: str, error: BaseException) -> tuple[str, str, str]:
+    """Follow the part that fails as a whole, for objects whose reduction is well made and yet wrong."""
+    for _ in range(_DEPTH):
+        for child, child_path in _children(dumper, obj, path):
+            if isinstance(child, _ATOMS) or id(child) in dumper.roots:
+                continue
+            try:
+                dumper.dump(child)
+            except Exception as found:  # the very thing looked for; reported by the caller
+                obj, path, error = child, child_path, found
+                break
+        else:
+            break
+    return path, *describe(error, obj)
 
 
 def describe(error: BaseException, obj: object = None) -> tuple[str, str]:
@@ -107,6 +126,8 @@ def _reduce(dumper: Dumper, obj: Any) -> Any:
         return ""
     reduce = vars(pickle)["dispatch_table"].get(type(obj))
     reduction = obj.__reduce_ex__(5) if reduce is None else reduce(obj)
+    if not isinstance(reduction, (str, tuple)):
+        raise TypeError("__reduce__ must return a string or a tuple")
     if isinstance(reduction, str):
         module = getattr(obj, "__module__", None)
         if isinstance(module, str) and getattr(sys.modules.get(module), reduction, obj) is not obj:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
-__all__ = ["KEYS", "KEYS_HELP", "Keys"]
+__all__ = ["KEYS", "Keys"]
 
 KEYS = {
     "r": "reload now",
@@ -29,7 +29,6 @@ KEYS = {
     "h": "this help",
     "q": "quit",
 }
-KEYS_HELP = "  ".join(f"{key} {meaning}" for key, meaning in KEYS.items())
 
 _LFLAG, _CC = 3, 6  # indices of termios.tcgetattr()
 

@@ -48,6 +48,7 @@ _NOTICE_VERBS = {
     NoticeKind.LISTENING: ("listen", "dim"),
     NoticeKind.STARTED: ("ready", "good"),
     NoticeKind.HOLD: ("hold", "worse"),
+    NoticeKind.REFUSED: ("refuse", "worse"),
     NoticeKind.DIED: ("died", "worse"),
     NoticeKind.RECOVERED: ("back", "good"),
     NoticeKind.FINISHED: ("done", "bold"),

@@ -72,7 +72,17 @@ TARGETS = (
         "self_binding",
         ("-m", "gunicorn"),
         "wsgi_app.py",
-        ("--preload", "--workers", "1", "--bind", "127.0.0.1:{port}", "--log-level", "error", "wsgi_app:app"),
+        (
+            "--preload",
+            "--workers",
+            "1",
+            "--bind",
+            "127.0.0.1:{port}",
+            "--log-level",
+            "error",
+            "--no-control-socket",
+            "wsgi_app:app",
+        ),
         exact=False,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from livereload_core.testing import ask_http, free_port
+from livereload_core.testing import ask_http, free_port, until
 from tests.e2e.launching import PLAYGROUND_APP, Launcher
 
 ROOMS = """
@@ -121,7 +121,7 @@ def test_instances_of_classes_in_main_are_carried_and_run_the_new_methods(liveco
     source += "\nif __name__ == '__main__':\n    web.run_app(app, port=int(sys.argv[1]), print=None)\n"
     port = free_port()
     run = livecore.program("main.py", files={"main.py": source}, args=[str(port)], serves=False)
-    assert ask_http(port).json()["greeting"] == "hello 1"
+    assert until(lambda: ask_http(port)).json()["greeting"] == "hello 1"
     run.edit("main.py", 'f"hello {self.visits}"', 'f"welcome back, {self.visits}"')
     run.wait_reload("committed")
     assert ask_http(port).json()["greeting"] == "welcome back, 2"

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from livereload_core.testing import EditStyle, LivecoreProcess, scaled
-from tests.e2e.launching import TARGETS, Launcher, Target
+from tests.e2e.launching import PLAYGROUND, TARGETS, Launcher, Target
 
 EDITS = scaled(20, least=5)
 STYLES: tuple[EditStyle, ...] = ("rename", "inplace", "recreate")
@@ -43,7 +43,8 @@ def test_lifespan_of_every_generation_finds_the_state_in_place(livecore: Launche
 
 
 def test_simulation_goes_on_from_its_tick_in_the_new_code(livecore: Launcher) -> None:
-    run = livecore.target(Target("simulation", "simulation", ("world:main",), "world.py", ("-",)))
+    source = (PLAYGROUND / "simulation" / "world.py").read_text()
+    run = livecore.program("world:main", files={"world.py": source}, serves=False)
     for version in range(2, EDITS + 2):
         _wait_tick(run, version - 1)
         run.edit("world.py", f'VERSION = "{version - 1}"', f'VERSION = "{version}"')

@@ -7,9 +7,12 @@ Every server answers ``ok``, on ``/slow`` only after the command ``go``.
 
 from __future__ import annotations
 
+import _socket
+import array
 import json
 import os
 import resource
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -33,16 +36,47 @@ def wait_for_go() -> None:
     GO.wait(20)
 
 
+class Held:
+    """A listener that nobody in this process has open: its fd waits inside a socket pair.
+
+    The layer looks for listeners among the open fds of the process, so a test cannot simply hold one.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.inode = os.fstat(fd).st_ino
+        self._near, self._far = _socket.socketpair()
+        self._put(fd)
+
+    def _put(self, fd: int) -> None:
+        self._near.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+        os.close(fd)
+
+    def take(self) -> int:
+        fds = array.array("i")
+        fds.frombytes(self._far.recvmsg(1, socket.CMSG_SPACE(4))[1][0][2])
+        return fds[0]
+
+    def dup(self) -> int:
+        fd = self.take()
+        duplicate = os.dup(fd)
+        self._put(fd)
+        return duplicate
+
+    def close(self) -> None:
+        self._near.close()
+        self._far.close()
+
+
 class Broker:
     """Lends the one listener that the test made."""
 
     def __init__(self, address: Address, fd: int) -> None:
         self.address = address
-        self.fd = fd
+        self.held = Held(fd)
         self.registered: list[tuple[str, int]] = []
 
     def find(self, address: Address) -> int | None:
-        return os.dup(self.fd) if address == self.address else None
+        return self.held.dup() if address == self.address else None
 
     def register(self, address: Address, fd: int, *, requested_port: int) -> None:
         self.registered.append((str(address), requested_port))
@@ -179,6 +213,30 @@ async def _streams(address: Address, *, late: bool) -> None:
     await server.serve_forever()
 
 
+async def _unix(address: Address) -> None:
+    """Serves, closes on ``go`` (which cleans up), and serves again."""
+    import asyncio
+
+    while True:
+        server = await asyncio.start_unix_server(_stream, address.path)
+        await asyncio.to_thread(GO.wait)
+        GO.clear()
+        server.close()
+        say(event="closed")
+
+
+def run_asyncio_unix(address: Address) -> None:
+    import asyncio
+
+    asyncio.run(_unix(address))
+
+
+def run_uvloop_unix(address: Address) -> None:
+    import uvloop
+
+    uvloop.run(_unix(address))
+
+
 def run_asyncio(address: Address) -> None:
     import asyncio
 
@@ -194,7 +252,6 @@ def run_asyncio_serve_forever(address: Address) -> None:
 def run_asyncio_sock_accept(address: Address) -> None:
     """A loop of the program's own around ``loop.sock_accept()``."""
     import asyncio
-    import socket
 
     async def main() -> None:
         sock = socket.socket()
@@ -243,8 +300,6 @@ def run_gunicorn(address: Address) -> None:
 
 def run_blocking(address: Address) -> None:
     """The plainest server: one thread, ``accept()`` that blocks."""
-    import socket
-
     listener = socket.create_server((address.host, address.port))
     while True:
         connection, _ = listener.accept()
@@ -255,8 +310,6 @@ def run_blocking(address: Address) -> None:
 
 
 def main() -> None:
-    import socket
-
     server, fd = sys.argv[1], int(sys.argv[2])
     view = socket.socket(fileno=fd)
     address = Address.of(view)

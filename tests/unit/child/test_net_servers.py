@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[3]
 
 THREADED = ["http_server", "wsgiref", "waitress", "werkzeug", "blocking"]
 LOOPS = ["asyncio", "asyncio_serve_forever", "asyncio_sock_accept", "aiohttp", "uvicorn"]
+UNIX = ["asyncio_unix", "uvloop_unix"]
 IN_C = ["uvicorn_uvloop", "uvloop_streams"]
 FORKING = ["gunicorn"]
 KEEP_ALIVE = ["http_server", "waitress", "asyncio", "aiohttp", "uvicorn", "uvicorn_uvloop"]
@@ -35,7 +36,10 @@ class Child:
 
     def __init__(self, server: str, home: Path) -> None:
         self.server = server
-        self.listener = listening_socket(Address("inet", "127.0.0.1"))
+        wanted = Address("inet", "127.0.0.1")
+        if server.endswith("_unix"):
+            wanted = Address("unix", path=str(home / "x.sock"))
+        self.listener = listening_socket(wanted)
         self.address = Address.of(self.listener)
         fd = self.listener.fileno()
         self.process = subprocess.Popen(
@@ -77,7 +81,10 @@ class Child:
             pass
 
     def connect(self) -> socket.socket:
-        return socket.create_connection((self.address.host, self.address.port), timeout=20)
+        client = socket.socket(self.address.kernel_family)
+        client.settimeout(20)
+        client.connect(self.address.sockaddr)
+        return client
 
     def request(self, path: str = "/") -> socket.socket:
         client = self.connect()
@@ -112,7 +119,7 @@ def child(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Child]:
         child.close()
 
 
-def servers(*groups: list[str]) -> Any:
+def servers(*groups: list[str]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("child", [name for group in groups for name in group], indirect=True)
 
 
@@ -129,7 +136,7 @@ def is_silent(client: socket.socket, seconds: float = 0.15) -> bool:
     return not select.select([client], [], [], seconds)[0]
 
 
-@servers(THREADED, LOOPS, IN_C, FORKING)
+@servers(THREADED, LOOPS, IN_C, UNIX, FORKING)
 def test_nobody_accepts_before_release_and_the_waiting_are_served_after(child: Child) -> None:
     child.wait_listening()
     clients = [child.request() for _ in range(3)]
@@ -145,7 +152,7 @@ def test_nobody_accepts_before_release_and_the_waiting_are_served_after(child: C
     assert str(child.address) not in [address for address, _ in child.ask("registered")]
 
 
-@servers(THREADED, LOOPS, IN_C, FORKING)
+@servers(THREADED, LOOPS, IN_C, UNIX, FORKING)
 def test_stop_parks_new_connections_and_resume_serves_them(child: Child) -> None:
     child.wait_listening()
     child.ask("release")
@@ -254,6 +261,25 @@ def test_no_connection_is_lost_while_the_gate_swings(child: Child) -> None:
     thread.join(20)
     assert failures == []
     assert served > 20
+
+
+@servers(UNIX)
+def test_a_unix_server_that_closes_and_opens_again_keeps_its_file_and_its_clients(child: Child) -> None:
+    child.wait_listening()
+    child.ask("release")
+    child.ask("go")
+    assert child.event() == {"event": "closed"}
+    assert Path(child.address.path).exists()
+    with child.request() as client:
+        answered(client)
+    child.ask("stop_accepting")
+    with child.request() as client:
+        child.ask("let_go")
+        child.ask("go")
+        assert child.event() == {"event": "closed"}
+        assert Path(child.address.path).exists()
+        child.listener.settimeout(20)
+        child.listener.accept()[0].close()
 
 
 @servers(["asyncio", "uvicorn_uvloop"])

@@ -1,0 +1,344 @@
+"""Seeing changes of files within milliseconds, and never losing sight of them.
+
+``watchfiles`` tells of changes in a list of folders (a *feed*); this module sees to what it leaves open:
+
+    * Ignored folders (node_modules, .venv) get no inotify watch. So each folder is watched by itself, and a
+      new folder means a new list: the next feed is live before the old one ends, and what happened to the new
+      folder in between is looked up.
+    * inotify can drop events (its queue overflows), lose a folder (deleted and made again) or not hear of
+      them (bind mounts). Once a second the files that matter are compared with how they were last seen.
+    * Where the kernel hears nothing (NFS, 9p) or has no watches left, folders are polled, and that is said.
+
+Invariants:
+    * ``on_change`` and ``on_notice`` are called in the loop's thread, never after :meth:`Watcher.close`.
+    * Reported are paths, not verdicts: files that the rules do not ignore, and those of :meth:`watch_more`.
+      A file may be reported twice for one save; content decides later.
+    * Feeds and poller come and go under the lock; nothing is waited for and nothing looked up under it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from livereload_core.core.watching import WatchRules
+from livereload_core.parent.folders import git_busy, silent_mount
+from livereload_core.parent.polling import Poller
+from livereload_core.parent.sight import News, Sight
+
+__all__ = ["Watcher", "git_busy"]
+
+STEP_MS = 1
+"""watchfiles sleeps for a step and hands over once a step brings nothing new: a save is seen after one to two
+steps. Measured (p50): 2.0 ms at 1, 3.7 at 2, 7.5 at 5, for 2.1 %, 1.1 % and 0.9 % of a core while idle."""
+DEBOUNCE_MS = 10
+"""The longest that a stream of changes is held back; what follows supersedes what was reported."""
+TIMEOUT_MS = 1000
+"""How often an idle feed comes back to compare the tracked files."""
+DOZE_AFTER = 300.0
+"""Seconds without any change after which steps get longer, so that a forgotten run costs no battery."""
+DOZE = 0.009
+"""Seconds added to a step then."""
+RETRY_LIMIT = 30.0
+"""Seconds after which watching is tried again where the kernel had no watches left."""
+
+
+class Watcher:
+    """Watches folders in a daemon thread.
+
+    Args:
+        roots: the folders.
+        rules: what is left out; told of each .gitignore that is found, and of the real names of ``roots``.
+        on_change: called with the real, absolute paths of files that changed, came or went.
+        on_notice: called with one sentence when watching works less well than it could.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[str],
+        rules: WatchRules,
+        on_change: Callable[[frozenset[str]], None],
+        on_notice: Callable[[str], None],
+    ) -> None:
+        self._sight = Sight(rules)
+        for root in roots:
+            self._sight.add_root(root)
+        self._rules = rules
+        self._on_change = on_change
+        self._on_notice = on_notice
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+        self._feed: _Feed | None = None  # the live one
+        self._next: _Feed | None = None  # the one that is about to be
+        self._poller: Poller | None = None
+        self._wanting = False  # polls for want of watches
+        self._retry_at = 0.0
+        self._failures = 0
+        self._threads: list[_Feed | Poller] = []
+        self._closed = False
+
+    # --- from the loop's thread ---------------------------------------------
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to watch; folders are looked through in the watcher's thread."""
+        self._loop = loop
+        silent = {root: kind for root in self._sight.roots if (kind := silent_mount(root))}
+        for root, kind in silent.items():
+            self._notice(f"{root} is on {kind}, where changes go unheard: its files are polled")
+        with self._lock:
+            self._poll(frozenset(silent))
+            self._refeed(root for root in self._sight.roots if root not in silent)
+
+    def watch_more(self, paths: Iterable[str]) -> None:
+        """Never lose sight of these files, wherever they are; they need not exist. Known ones cost nothing.
+
+        Files below the roots may be named as well: an ignored one is reported from then on, and each is
+        compared once a second. A folder counts as one more root.
+        """
+        tops: list[str] = []
+        stale = False
+        for path in map(os.path.abspath, paths):
+            if os.path.isdir(path):
+                root = self._sight.add_root(path)
+                tops += [root] if root is not None else []
+            else:
+                stale |= self._sight.track(path)
+        if tops or stale:
+            with self._lock:
+                self._refeed(tops)
+
+    def close(self) -> None:
+        """Stop; no thread is left. Safe to call again, and before :meth:`start`."""
+        with self._lock:
+            self._closed = True
+            threads, self._threads = self._threads, []
+            for thread in threads:
+                thread.stop()
+        for thread in threads:
+            thread.join(5)
+
+    # --- feeds and poller come and go; the lock is held ---------------------
+
+    def _refeed(self, tops: Iterable[str] = (), fresh: Iterable[str] = ()) -> None:
+        if self._closed or self._loop is None:
+            return
+        if self._next is not None:
+            # It may have made its list already: the feed after it will do this.
+            self._next.later = (*self._next.later[0], *tops), (*self._next.later[1], *fresh)
+            self._next.has_later = True
+            return
+        self._begin(_Feed(self, self._sight, tuple(tops), tuple(fresh)))
+
+    def _begin(self, feed: _Feed) -> None:
+        self._next = feed
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        self._threads.append(feed)
+        feed.start()
+
+    def _poll(self, roots: frozenset[str]) -> None:
+        if self._poller is not None:
+            self._poller.stop()
+        self._poller = None
+        if roots and not self._closed:
+            self._poller = Poller(roots, self._rules, self._polled, self._poller_failed)
+            self._threads.append(self._poller)
+            self._poller.start()
+
+    # --- from the threads of feeds and poller -------------------------------
+
+    def went_live(self, feed: _Feed) -> None:
+        """``feed`` hears of changes from now on: the one before it may end."""
+        with self._lock:
+            old, self._feed, self._next = self._feed, feed, None
+            if old is not None:
+                old.stop()
+            if feed.has_later:
+                self._refeed(*feed.later)
+            if self._wanting:
+                self._wanting = False
+                self._poll(frozenset(root for root in self._sight.roots if silent_mount(root)))
+                self._notice("there are watches again: files are no longer polled")
+        # What was made or saved between the look at the folders and their first watch.
+        missed = self._sight.missed([*feed.tops, *feed.fresh])
+        self._act_on(News(self._sight.files_in([*feed.fresh, *missed]), missed))
+        self._act_on(self._sight.sweep())
+
+    def take(self, changes: Iterable[tuple[int, str]]) -> None:
+        """A feed heard something, or nothing for a while."""
+        self._failures = 0
+        self._act_on(self._sight.sort(changes))
+        if self._sight.sweep_due():
+            self._act_on(self._sight.sweep())
+
+    def _act_on(self, news: News) -> None:
+        if news.files:
+            self._call(self._on_change, frozenset(news.files))
+        if news.fresh or news.relist or news.all_again:
+            with self._lock:
+                self._refeed(self._sight.roots if news.all_again else (), news.fresh)
+
+    def feed_ended(self, feed: _Feed, error: BaseException | None) -> None:
+        """A feed ended without being told to: say why if the user can do something, and go on."""
+        want = _want_of_watches(error)
+        with self._lock:
+            live = self._feed if self._feed is not feed else None
+            self._feed = live
+            if feed is self._next:
+                self._next = None
+            if self._closed or self._next is not None:
+                return
+            tops = tuple(dict.fromkeys((*self._sight.roots, *feed.tops, *feed.later[0])))
+            fresh = (*feed.fresh, *feed.later[1])
+            if want and live is not None:
+                # The old feed holds as many watches as the new one asks for: without it they may suffice.
+                self._feed = None
+                live.stop()
+                self._begin(_Feed(self, self._sight, tops, fresh, after=live))
+            elif want:
+                self._retry_at = time.monotonic() + RETRY_LIMIT
+                if not self._wanting:
+                    self._wanting = True
+                    self._notice(f"{want}; until then files are polled")
+                    self._poll(frozenset(self._sight.roots))
+            else:
+                self._failures += 1
+                if self._failures == 3:
+                    self._notice(f"watching files fails again and again ({error}); it is tried on and on")
+                pause = min(5.0, 0.01 * 4**self._failures)
+                self._begin(_Feed(self, self._sight, tops, fresh, pause=pause))
+
+    def _polled(self, paths: set[str]) -> None:
+        self._act_on(News(self._sight.sort_polled(paths)))
+        # The anchors' part of a sweep is for watches; a poller looks at every folder anyway.
+        self._act_on(News(self._sight.sweep().files))
+        if self._wanting and time.monotonic() >= self._retry_at:
+            with self._lock:
+                self._retry_at = time.monotonic() + RETRY_LIMIT
+                self._refeed(self._sight.roots)
+
+    def _poller_failed(self, error: Exception) -> None:
+        self._notice(f"polling files failed ({error}); it is started again")
+        with self._lock:
+            if self._poller is not None:
+                self._poll(self._poller.roots)
+
+    # --- to the loop's thread -----------------------------------------------
+
+    def _notice(self, text: str) -> None:
+        self._call(self._on_notice, text)
+
+    def _call(self, function: Callable[..., None], argument: object) -> None:
+        def deliver() -> None:
+            if not self._closed:
+                function(argument)
+
+        if self._loop is not None and not self._closed:
+            # A loop that is closed by now belongs to a run that has ended: nobody is left to tell.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(deliver)
+
+
+class _Feed(threading.Thread):
+    """One run of watchfiles over one list of folders.
+
+    Args:
+        watcher: whom to tell.
+        sight: who makes the list.
+        tops: folders to look through before.
+        fresh: such folders that are new, whose files are news.
+        after: a feed whose end to wait for.
+        pause: seconds to wait before.
+    """
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        sight: Sight,
+        tops: tuple[str, ...],
+        fresh: tuple[str, ...] = (),
+        *,
+        after: _Feed | None = None,
+        pause: float = 0.0,
+    ) -> None:
+        super().__init__(name="livecore-watch", daemon=True)
+        self.tops = tops
+        self.fresh = fresh
+        self.has_later = False
+        self.later: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self._watcher = watcher
+        self._sight = sight
+        self._after = after
+        self._pause = pause
+        self._stopped = threading.Event()
+        self._live = False
+        self._last_change = time.monotonic()
+
+    def stop(self) -> None:
+        """End within a step."""
+        self._stopped.set()
+
+    def is_set(self) -> bool:
+        """Asked by watchfiles in every step, for the first time when all folders are watched."""
+        if not self._live:
+            self._live = True
+            self._watcher.went_live(self)
+        if time.monotonic() - self._last_change > DOZE_AFTER:
+            time.sleep(DOZE)
+        return self._stopped.is_set()
+
+    def run(self) -> None:
+        """Watch until stopped."""
+        error: BaseException | None = None
+        try:
+            if self._after is not None:
+                self._after.join(5)
+            if not self._stopped.wait(self._pause):
+                self._watch()
+        except BaseException as caught:  # a panic in Rust is no Exception; the watcher says and mends it
+            error = caught
+        if not self._stopped.is_set():
+            self._watcher.feed_ended(self, error)
+
+    def _watch(self) -> None:
+        # Imported here, because its 40 ms need not be waited for by the first interpreter's start.
+        import watchfiles
+
+        folders = self._sight.folders(self.tops, self.fresh)
+        if not folders:
+            while not self.is_set():
+                self._watcher.take(())
+                self._stopped.wait(TIMEOUT_MS / 1000)
+            return
+        for changes in watchfiles.watch(
+            *folders,
+            watch_filter=None,
+            debounce=DEBOUNCE_MS,
+            step=STEP_MS,
+            stop_event=self,
+            rust_timeout=TIMEOUT_MS,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            force_polling=False,
+            recursive=False,
+            ignore_permission_denied=True,
+        ):
+            if changes:
+                self._last_change = time.monotonic()
+            self._watcher.take(changes)
+
+
+def _want_of_watches(error: BaseException | None) -> str:
+    """Return what the kernel has too few of and what to do, or ``""`` for any other error."""
+    text = str(error)
+    if "limit reached" in text or "os error 28" in text:
+        return "the limit of inotify watches is reached; raise it: sysctl fs.inotify.max_user_watches=524288"
+    if "os error 24" in text:
+        return (
+            "no inotify instance can be made; raise the limit: sysctl fs.inotify.max_user_instances=512, "
+            "or that of open files: ulimit -n 4096"
+        )
+    return ""
