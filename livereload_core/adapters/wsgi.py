@@ -29,7 +29,7 @@ class _Handler(simple_server.WSGIRequestHandler):
 
     def address_string(self) -> str:
         """No reverse look-up, and a name for clients of Unix sockets, which have no address."""
-        return self.client_address[0] if self.client_address else ""
+        return str(self.client_address[0]) if len(self.client_address) else ""
 
 
 class _Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
@@ -69,7 +69,8 @@ class WsgiAdapter:
     def run(self, target: Any, context: RunContext) -> None:
         """Serve until retired."""
         servers = [_Server(listener, target) for listener in context.listeners()]
-        context.on_retired(lambda: [server.shutdown() for server in servers])
+        for server in servers:
+            context.on_retired(server.shutdown)
         context.ready()
         for server in servers[1:]:
             threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -12,6 +12,7 @@ framework to find out: an object of a framework that is not in ``sys.modules`` c
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -87,15 +88,15 @@ class RunContext:
         """Wait until the generation has drained and shall shut down."""
         await self.until(self._runtime.on_retired)
 
-    def on_retired(self, callback: Callable[[], None]) -> None:
+    def on_retired(self, callback: Callable[[], object]) -> None:
         """Have ``callback`` called, from another thread, when the generation shall shut down."""
         self._runtime.on_retired(callback)
 
-    async def until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
+    async def until(self, subscribe: Callable[[Callable[[], object]], None]) -> None:
         """Wait in the running loop for something that another thread announces."""
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
-        subscribe(lambda: loop.call_soon_threadsafe(event.set))
+        subscribe(functools.partial(loop.call_soon_threadsafe, event.set))
         await event.wait()
 
     def serve_by_itself(self, call: Callable[[], object]) -> None:

@@ -5,8 +5,8 @@ How a generation stands still: where the main thread runs an event loop, the dec
 back is returning from the callback. A program with neither loop nor listeners (a simulation) is brought to a
 bytecode boundary by a signal, and its main thread does it in the handler: after the verdict "retire" the
 handler raises, so that not one more step of the old program runs. A server without a loop works in threads:
-there the control thread does it, which can hold the GIL only while every other thread is between two bytecodes
-or outside of Python. From the first byte to the verdict the GIL is not let go (``posix.stopped``).
+there the control thread does it, which can hold the GIL only while every other thread is between two
+bytecodes or outside of Python. From the first byte to the verdict the GIL is not let go (``posix.stopped``).
 """
 
 from __future__ import annotations

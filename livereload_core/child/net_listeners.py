@@ -23,6 +23,7 @@ import dataclasses
 import os
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 from livereload_core.child.net_descriptors import inode_of, open_sockets
 from livereload_core.posix import epoll
@@ -43,6 +44,7 @@ class Listener:
         parked: epoll entries taken out, by fd.
         original: our own duplicate while the program's fds show a dummy, else -1.
         dummy: the inode of that dummy, else 0.
+        name: what ``getsockname()`` said before the dummy came.
     """
 
     address: Address
@@ -52,12 +54,14 @@ class Listener:
     parked: dict[int, list[epoll.Entry]] = dataclasses.field(default_factory=dict)
     original: int = -1
     dummy: int = 0
+    name: Any = None
 
 
 class Listeners:
     """The table of listeners, by inode; dummies lead to the listener that they stand for."""
 
     def __init__(self) -> None:
+        self.replaced = False  # whether a dummy may be about: spares the look-up of every getsockname()
         self._by_inode: dict[int, Listener] = {}
 
     def of(self, fd: int) -> Listener | None:
@@ -113,8 +117,10 @@ class Listeners:
             return
         with _dummy(listener.address) as dummy:
             listener.original = os.dup(fds[0])
+            listener.name = _name(fds[0])
             listener.dummy = inode_of(dummy.fileno())
             self._by_inode[listener.dummy] = listener
+            self.replaced = True
             for fd in fds:
                 os.dup2(dummy.fileno(), fd, inheritable=False)
 
@@ -139,6 +145,14 @@ class Listeners:
         if listener.original >= 0:
             os.close(listener.original)
             listener.original = -1
+
+
+def _name(fd: int) -> Any:
+    view = _socket.socket(fileno=fd)
+    try:
+        return view.getsockname()
+    finally:
+        view.detach()
 
 
 @contextlib.contextmanager

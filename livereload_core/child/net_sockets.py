@@ -50,9 +50,21 @@ class SocketLayer:
 
     def install(self) -> None:
         """Patch."""
+        self._install_listening()
+        self._install_connecting()
+        self._install_os()
+
+    def uninstall(self) -> None:
+        """Take the patches back."""
+        self._patches.undo()
+
+    def _put(self, *functions: Any) -> None:
+        for function in functions:
+            function.__doc__ = getattr(socket.socket, function.__name__).__doc__
+            self._patches.put(socket.socket, function.__name__, function)
+
+    def _install_listening(self) -> None:
         layer = self
-        plain_accept = socket.socket.accept
-        plain_shutdown = socket.socket.shutdown
 
         def bind(sock: socket.socket, address: Any, /) -> None:
             layer._bind(sock, address, sys._getframe(1).f_globals.get("__name__"))
@@ -62,6 +74,27 @@ class SocketLayer:
             caller = sys._getframe(1).f_globals.get("__name__")
             if caller not in _PRIVATE and _is_stream(sock):
                 layer._net.announce(sock.fileno())
+
+        def getsockopt(sock: socket.socket, level: int, option: int, /, *buffer: int) -> int | bytes:
+            if option == socket.SO_ACCEPTCONN and level == socket.SOL_SOCKET:
+                listener = layer._net.listeners.of(sock.fileno())
+                if listener is not None and not listener.listening:
+                    return 0  # gunicorn would leave out listen(), and nobody would know that it serves
+            return _plain.getsockopt(sock, level, option, *buffer)
+
+        def getsockname(sock: socket.socket) -> Any:
+            if layer._net.listeners.replaced:
+                listener = layer._net.listeners.of(sock.fileno())
+                if listener is not None and listener.dummy:
+                    return listener.name  # closing a Unix server looks for its file by this
+            return _plain.getsockname(sock)
+
+        self._put(bind, listen, getsockopt, getsockname)
+
+    def _install_connecting(self) -> None:
+        layer = self
+        plain_accept = socket.socket.accept
+        plain_shutdown = socket.socket.shutdown
 
         def accept(sock: socket.socket) -> tuple[socket.socket, Any]:
             listener = layer._net.listeners.of(sock.fileno())
@@ -79,17 +112,7 @@ class SocketLayer:
             layer._before_shutdown(sock)
             plain_shutdown(sock, how)
 
-        def getsockopt(sock: socket.socket, level: int, option: int, /, *buffer: int) -> int | bytes:
-            if option == socket.SO_ACCEPTCONN and level == socket.SOL_SOCKET:
-                listener = layer._net.listeners.of(sock.fileno())
-                if listener is not None and not listener.listening:
-                    return 0  # gunicorn would leave out listen(), and nobody would know that it serves
-            return _plain.getsockopt(sock, level, option, *buffer)
-
-        for function in (bind, listen, accept, connect, connect_ex, shutdown, getsockopt):
-            function.__doc__ = getattr(socket.socket, function.__name__).__doc__
-            self._patches.put(socket.socket, function.__name__, function)
-        self._install_os()
+        self._put(accept, connect, connect_ex, shutdown)
 
     def _install_os(self) -> None:
         layer = self
@@ -114,10 +137,6 @@ class SocketLayer:
         self._patches.put(os, "unlink", guarded(os.unlink))
         self._patches.put(os, "remove", guarded(os.remove))
         self._patches.put(os, "sendfile", sendfile)
-
-    def uninstall(self) -> None:
-        """Take the patches back."""
-        self._patches.undo()
 
     # -- bind ------------------------------------------------------------------------------------------
 

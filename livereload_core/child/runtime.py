@@ -83,8 +83,8 @@ class Runtime:
         self._with_state = False
         self._lock = threading.Lock()
         self._settle_timer: threading.Timer | None = None
-        self._on_committed: list[Callable[[], None]] = []
-        self._on_retired: list[Callable[[], None]] = []
+        self._on_committed: list[Callable[[], object]] = []
+        self._on_retired: list[Callable[[], object]] = []
         self.control = Control(self)
 
     # -- the main thread ----------------------------------------------------------------------------
@@ -139,10 +139,11 @@ class Runtime:
                 self._seconds,
             )
         )
-        while not self._started:
+        started = False
+        while not started:
             order, fds = self.orders.get()
             try:
-                self._follow(order, fds)
+                started = self._follow(order, fds)
             finally:
                 for fd in fds:
                     os.close(fd)
@@ -150,7 +151,8 @@ class Runtime:
             self.announce_ready()
             self.committed.wait()
 
-    def _follow(self, order: wire.Message, fds: list[int]) -> None:
+    def _follow(self, order: wire.Message, fds: list[int]) -> bool:
+        """Do what the parent orders; returns whether it was the last order before the start-up."""
         if isinstance(order, wire.Precopy):
             self._phase = "precopy"
             with memfd.mapped(fds[0]) as data:
@@ -166,6 +168,7 @@ class Runtime:
             self._send(wire.Adopted(self.attempt))
             self._phase = "verify"
             self._started = True
+        return self._started
 
     def serve_by_itself(self, call: Callable[[], object]) -> None:
         """See :meth:`RunContext.serve_by_itself`."""
@@ -309,7 +312,7 @@ class Runtime:
         except BaseException as error:  # as above
             self.fail(self.failure_of(error), error)
 
-    def on_committed(self, callback: Callable[[], None]) -> None:
+    def on_committed(self, callback: Callable[[], object]) -> None:
         """Call back once the generation serves; at once if it does."""
         with self._lock:
             if not self.committed.is_set():
@@ -317,7 +320,7 @@ class Runtime:
                 return
         callback()
 
-    def on_retired(self, callback: Callable[[], None]) -> None:
+    def on_retired(self, callback: Callable[[], object]) -> None:
         """Call back when the program shall shut down."""
         with self._lock:
             if not self.leaving:

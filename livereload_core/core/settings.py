@@ -71,8 +71,8 @@ class Settings:
         env_file: its path, or ``""``.
         reload: whether files are watched.
         reload_dirs: folders watched besides ``root``'s usual ones; when given, instead of ``root``.
-        reload_include: patterns (gitignore syntax, relative to the watched folder) of files that reload although
-            they are no modules.
+        reload_include: patterns (gitignore syntax, relative to the watched folder) of files that reload
+            although they are no modules.
         reload_exclude: patterns that never reload.
         log_format: how records are written.
         timeout_prepare: the longest import of new code before it is turned down.

@@ -63,10 +63,13 @@ class HoldPage:
                 return
             for listener in listeners:
                 server = await asyncio.start_server(self._serve, sock=listener.dup(), limit=_HEAD_LIMIT)
-                if self._failure is None:  # hidden while we awaited: code serves again
+                if self._hidden():  # while we awaited: code serves again
                     server.close()
                 else:
                     self._servers.append(server)
+
+    def _hidden(self) -> bool:
+        return self._failure is None
 
     def hide(self) -> None:
         """Accept no more; answers that have begun are finished. Takes effect before it returns."""

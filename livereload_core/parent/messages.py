@@ -102,6 +102,7 @@ class ChildMessages:
             case ev.AskCommit():
                 self._send(command.child, wire.Commit(number))
             case ev.AskRetire():
+                self._drop_unused()
                 self._send(command.child, wire.Retire(settings.timeout_graceful, command.final))
 
     def _send(self, child: ev.Child, message: wire.Message, fds: tuple[int, ...] = ()) -> None:
@@ -169,6 +170,8 @@ class ChildMessages:
         if message.listening:
             self._servers.add(child)
         self._run.dispatch(ev.Serving(child, message.attempt))
+        if self._run.machine.frozen is None:
+            self._drop_unused()
         self._run.edits.committed(child)
 
     def _receive_other(
@@ -205,6 +208,11 @@ class ChildMessages:
                 pass  # Hello: a spare is up; what it is sent before waits in its socket
 
     # -- listeners ----------------------------------------------------------------------------------
+
+    def _drop_unused(self) -> None:
+        """Close listeners that the program has given up, once no older generation can come back to them."""
+        if self._run.machine.active is not None:
+            self._run.listeners.keep_only(Address.from_json(address) for address in self._required)
 
     def _find_listener(self, handle: GenerationHandle, message: wire.FindListener) -> None:
         sock = self._run.listeners.find(handle.number, Address.from_json(message.address))

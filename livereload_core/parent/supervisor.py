@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Protocol
 from livereload_core.core import events as ev
 from livereload_core.core.machine import Machine
 from livereload_core.core.records import Notice, NoticeKind, Record, ReloadRecord, as_json
-from livereload_core.core.settings import Settings
+from livereload_core.core.settings import Settings, TargetKind
 from livereload_core.errors import UsageError
 from livereload_core.parent.children import GenerationHandle
 from livereload_core.parent.control import ControlServer
@@ -240,11 +240,18 @@ class Supervisor:
 
     def _show_hold(self, command: ev.ShowHold) -> None:
         self.edits.name(command.failure)
-        if not len(self.listeners) and self.settings.port_given:
-            # Nothing has listened yet: a person who asked for a port looks there for the reason.
+        if not len(self.listeners) and self._may_serve_an_app():
+            # Nothing has listened yet: a person looks for the reason where the app would have been.
             with contextlib.suppress(UsageError):  # busy: the start itself will say so
                 self.listeners.configured()
         self._run(self._hold.show(command.failure, [sock for _, sock in self.listeners]))
+
+    def _may_serve_an_app(self) -> bool:
+        """Whether the broken target may be an app, which would be served on the configured address."""
+        return self.settings.port_given or self.settings.target.kind in (
+            TargetKind.ATTRIBUTE,
+            TargetKind.MODULE,
+        )
 
     def _hide_hold(self, command: ev.HideHold) -> None:
         self._hold.hide()

@@ -203,6 +203,7 @@ class Watcher:
                 if not self._wanting:
                     self._wanting = True
                     self._notice(f"{want}; until then files are polled")
+                if self._poller is None or self._poller.roots != frozenset(self._sight.roots):
                     self._poll(frozenset(self._sight.roots))
             else:
                 self._failures += 1

@@ -112,7 +112,8 @@ def _decorator(kind: str, doc: str) -> Decorator:
     def decorator(function: Any = None, /, *, timeout: float | None = None) -> Any:
         if timeout is not None and not timeout > 0:
             raise UsageError(
-                f"timeout of the {kind} hook is {timeout!r}", advice="pass seconds above zero, or leave it out"
+                f"timeout of the {kind} hook is {timeout!r}",
+                advice="pass seconds above zero, or leave it out",
             )
         frame = sys._getframe(1)
         code, line = frame.f_code, frame.f_lineno

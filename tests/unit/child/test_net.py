@@ -283,6 +283,7 @@ def test_where_c_code_accepts_a_dummy_takes_the_place_of_a_stopped_listener(pare
             with pytest.raises(BlockingIOError):
                 super(socket.socket, server)._accept()  # type: ignore[misc]
             assert net.listening() == {address}
+            assert Address.of(server) == address
             net.resume_accepting()
             assert Address.of(server) == address
             assert poller.poll(5) == [(server.fileno(), select.EPOLLIN)]
