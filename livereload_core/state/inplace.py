@@ -35,6 +35,7 @@ from livereload_core.state.roots import UNSET
 
 __all__ = ["Family", "attributes", "family_of", "family_of_class", "is_immutable", "set_attributes"]
 
+_IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made at run time, by a class statement or by C code
 
 
@@ -291,8 +292,11 @@ def family_of_class(cls: type) -> Family | None:
 
 
 def _is_python_class(cls: type) -> bool:
-    # A class statement leaves ``__dict__`` or ``__slots__`` behind, or inherits the former; a class
-    # written in C that derives from ``object`` has neither.
-    return bool(cls.__flags__ & _HEAP_TYPE) and (
-        "__slots__" in vars(cls) or any("__dict__" in vars(base) for base in cls.__mro__[:-1])
+    # A class statement leaves ``__dict__`` or ``__slots__`` behind, or inherits the former. A class
+    # written in C may have a ``__dict__`` too, but then brings a ``__new__`` that is no function, or cannot
+    # be changed.
+    return (
+        cls.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) == _HEAP_TYPE
+        and not isinstance(vars(cls).get("__new__"), types.BuiltinFunctionType)
+        and ("__slots__" in vars(cls) or any("__dict__" in vars(base) for base in cls.__mro__[:-1]))
     )
