@@ -46,6 +46,7 @@ class _Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
         host, port = address[:2] if isinstance(address, tuple) else ("localhost", 0)
         # no getfqdn() as wsgiref would: it can hang for seconds in name resolution
         self.server_name, self.server_port = host, port
+        self.server_activate()
         self.setup_environ()
         self.set_app(app)
 

@@ -30,9 +30,9 @@ from typing import Any
 
 from livereload_core.child import net_answers as answers
 
-__all__ = ["Books", "TrackedSocket", "Traffic", "unread_bytes"]
+__all__ = ["FRESH_GRACE", "Books", "TrackedSocket", "Traffic", "unread_bytes"]
 
-_FRESH_GRACE = 0.25
+FRESH_GRACE = 0.25
 """Seconds for which a silent new connection counts as in flight; browsers open some that stay silent."""
 
 _plain = socket.socket
@@ -219,7 +219,7 @@ class TrackedSocket(_plain):
             return False  # whose turn it is on a WebSocket cannot be told from outside
         if self._traffic is _IN:
             return True
-        if self._traffic is _FRESH and now - self._since < _FRESH_GRACE:
+        if self._traffic is _FRESH and now - self._since < FRESH_GRACE:
             return True
         try:
             if unread_bytes(self.fileno()):
@@ -232,9 +232,9 @@ class TrackedSocket(_plain):
 
     def grace_left(self, now: float) -> float | None:
         """Seconds until a fresh connection stops to count as in flight by its age alone."""
-        if self._traffic is not _FRESH or now - self._since >= _FRESH_GRACE:
+        if self._traffic is not _FRESH or now - self._since >= FRESH_GRACE:
             return None
-        return self._since + _FRESH_GRACE - now
+        return self._since + FRESH_GRACE - now
 
     def close_politely(self) -> None:
         """Let the program read end-of-file: it closes the connection in its own way, after what it does."""

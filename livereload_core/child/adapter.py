@@ -12,7 +12,7 @@ framework to find out: an object of a framework that is not in ``sys.modules`` c
 from __future__ import annotations
 
 import asyncio
-import functools
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -96,7 +96,13 @@ class RunContext:
         """Wait in the running loop for something that another thread announces."""
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
-        subscribe(functools.partial(loop.call_soon_threadsafe, event.set))
+
+        def announce() -> None:
+            # Closed already: the program is shutting down, and nobody waits any more.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(event.set)
+
+        subscribe(announce)
         await event.wait()
 
     def serve_by_itself(self, call: Callable[[], object]) -> None:

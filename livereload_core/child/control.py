@@ -11,6 +11,7 @@ bytecodes or outside of Python. From the first byte to the verdict the GIL is no
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -71,8 +72,14 @@ class Control:
         self._thread.start()
 
     def forked(self) -> None:
-        """In a fork this thread does not exist and nobody may speak for the generation."""
+        """In a fork this thread does not exist, and nobody leads the generation from there.
+
+        Only what a forked worker imports is told (gunicorn imports the app there): such a frame is small
+        enough that the kernel never mixes it with another process's.
+        """
         self._ours = False
+        self._runtime.imports.on_late_import = self._late_import
+        self._runtime.imports.mark()
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -152,6 +159,8 @@ class Control:
         runtime.channel.send(wire.Serving(message.attempt, listening))
         runtime.imports.on_late_import = self._late_import
         runtime.imports.mark()
+        # What the start-up imported, between Prepared and now, is watched as well.
+        runtime.channel.send(wire.LateImport(runtime.imports.loaded()))
         self._send_sources()
         if runtime.settings.checkpoint:
             self._next_checkpoint = time.monotonic() + runtime.settings.checkpoint
@@ -177,9 +186,12 @@ class Control:
             os.close(fd)
 
     def _late_import(self, path: str) -> None:
+        loaded = self._runtime.imports.loaded()
+        if path in loaded:
+            # Gone: a worker that outlives its run by a moment; its import must not fail for that.
+            with contextlib.suppress(ChannelClosedError):
+                self._runtime.channel.send(wire.LateImport({path: loaded[path]}))
         if self._ours:
-            loaded = self._runtime.imports.loaded()
-            self._runtime.channel.send(wire.LateImport({path: loaded[path]} if path in loaded else {}))
             self._late[path] = time.monotonic() + LATE_IMPORT_DELAY
 
     # -- state --------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ import _socket
 import contextlib
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
@@ -44,6 +45,8 @@ __all__ = ["ListenerBroker", "Net"]
 _BACKLOG = 2048
 """Least backlog of a listener: new clients wait there while the gate is shut (http.server asks for 5)."""
 
+UNSEEN_POLL = 0.001
+"""Seconds between two looks at connections that C code accepted, while they are waited for."""
 _EPHEMERAL_MOST = 256  # sockets bound to port 0 that are remembered before closed ones are struck off
 
 
@@ -153,7 +156,7 @@ class Net:
 
     def in_flight(self) -> int:
         """Count requests that have begun, or may be about to, and are not answered."""
-        return self.books.in_flight()
+        return self.books.in_flight() + self._unseen_in_flight()
 
     def open_connections(self) -> int:
         """Count accepted connections that are open, those of uvloop included."""
@@ -170,7 +173,15 @@ class Net:
 
     def wait_quiet(self, timeout: float) -> int:
         """Block until nothing is in flight, at most ``timeout`` seconds; return what is left."""
-        return self.books.wait_quiet(timeout)
+        if not self.accepts_in_c:
+            return self.books.wait_quiet(timeout)
+        # What C code does announces nothing: the kernel has to be asked again and again.
+        deadline = time.monotonic() + timeout
+        while True:
+            left = self.books.wait_quiet(max(0.0, deadline - time.monotonic())) + self._unseen_in_flight()
+            if not left or time.monotonic() >= deadline:
+                return left
+            time.sleep(UNSEEN_POLL)
 
     @property
     def on_answer(self) -> Callable[[], None] | None:
@@ -285,6 +296,9 @@ class Net:
         self.listeners.replace(listener, fds)
         listener.parked.clear()
         self.listeners.release_original(listener)
+
+    def _unseen_in_flight(self) -> int:
+        return unseen.in_flight(self._unseen_connections()) if self.accepts_in_c else 0
 
     def _unseen_connections(self) -> list[int]:
         seen = {sock.fileno() for sock in self.books.connections()}

@@ -1,21 +1,27 @@
 """Accepted connections that Python never saw, because a loop in C accepted them (uvloop).
 
-They are found among the open sockets by their local address, and are known only from outside: open, and
-whether the kernel holds unread bytes.
+They are found among the open sockets by their local address, and are known only from outside: what the
+kernel holds unread, and what it remembers of their traffic (TCP_INFO).
 """
 
 from __future__ import annotations
 
 import _socket
+import struct
 from collections.abc import Iterable
 
-from livereload_core.child.accounting import unread_bytes
+from livereload_core.child.accounting import FRESH_GRACE, unread_bytes
 from livereload_core.child.net_descriptors import open_sockets
 from livereload_core.posix.addresses import Address
 
-__all__ = ["close_idle", "find"]
+__all__ = ["close_idle", "find", "in_flight"]
 
 _SHUT_RD = _socket.SHUT_RD
+
+# struct tcp_info in linux/tcp.h: milliseconds since data was sent and received, and the bytes of both
+_LAST_DATA, _LAST_DATA_AT = struct.Struct("=III"), 44
+_BYTES_RECEIVED, _BYTES_RECEIVED_AT = struct.Struct("=Q"), 128
+_BYTES_SENT, _BYTES_SENT_AT = struct.Struct("=Q"), 200
 
 
 def find(addresses: Iterable[Address], seen: set[int]) -> list[int]:
@@ -30,6 +36,36 @@ def find(addresses: Iterable[Address], seen: set[int]) -> list[int]:
         if address is not None and (address in exact or (address.family, address.port) in wildcard):
             found.append(fds[0])
     return found
+
+
+def in_flight(fds: Iterable[int]) -> int:
+    """Count connections whose last word was the client's: unread, or read and not answered."""
+    return sum(1 for fd in fds if _is_busy(fd))
+
+
+def _is_busy(fd: int) -> bool:
+    try:
+        if unread_bytes(fd):
+            return True
+        info = _tcp_info(fd)
+    except OSError:
+        return False  # closed meanwhile, or no TCP: a Unix socket tells nothing more
+    if len(info) < _BYTES_SENT.size + _BYTES_SENT_AT:
+        return False
+    sent_ago, _, received_ago = _LAST_DATA.unpack_from(info, _LAST_DATA_AT)
+    (received,) = _BYTES_RECEIVED.unpack_from(info, _BYTES_RECEIVED_AT)
+    (sent,) = _BYTES_SENT.unpack_from(info, _BYTES_SENT_AT)
+    if not received:
+        return bool(received_ago < FRESH_GRACE * 1000)
+    return not sent or bool(received_ago < sent_ago)
+
+
+def _tcp_info(fd: int) -> bytes:
+    view = _socket.socket(fileno=fd)
+    try:
+        return view.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, 256)
+    finally:
+        view.detach()
 
 
 def close_idle(fds: Iterable[int]) -> None:

@@ -33,6 +33,7 @@ def main(parent_pid: int, control_fd: int) -> int:
     os.set_inheritable(control_fd, False)
     # Ctrl-C reaches the whole foreground group; until the user's code runs it means nothing here.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked by ``posix.process.spawn``
     channel = BlockingChannel(socket.socket(fileno=control_fd))
     try:
         channel.send(Hello(os.getpid(), sys.version.split()[0]))

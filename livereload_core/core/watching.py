@@ -78,17 +78,25 @@ class _Pattern:
 
 
 class _Patterns:
-    """Lines of gitignore syntax that count from one folder; the last one that matches wins."""
+    """Lines of gitignore syntax that count from one folder; the last one that matches wins.
 
-    def __init__(self, folder: str, lines: Iterable[str], *, option: str = "") -> None:
+    Args:
+        folder: where they count from.
+        lines: patterns, comments and blank lines.
+        option: the option that they come from; what is no pattern is an error then.
+        keep: folders that no line may match: who runs livecore in an ignored folder wants its files.
+    """
+
+    def __init__(
+        self, folder: str, lines: Iterable[str], *, option: str = "", keep: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
-        self._option = option
         usable: list[tuple[_Pattern, str]] = []
         for number, line in enumerate(lines, 1):
             if not line.strip() or line.startswith("#"):
                 continue
             try:
-                GitIgnoreSpec.from_lines([line])
+                alone = GitIgnoreSpec.from_lines([line])
             except ValueError as error:
                 if option:
                     raise UsageError(
@@ -96,6 +104,8 @@ class _Patterns:
                         advice="patterns are written as in .gitignore",
                     ) from error
                 continue  # git, too, passes over lines of .gitignore that it cannot read
+            if any(alone.match_file(f"{_relative(root, folder)}/") for root in keep):
+                continue
             usable.append((_Pattern(number, line.strip()), line))
         self._patterns = [pattern for pattern, _ in usable]
         self._spec = GitIgnoreSpec.from_lines(line for _, line in usable)
@@ -104,7 +114,7 @@ class _Patterns:
         """Return whether ``path`` (a folder ends in ``/``) is matched, or taken out again; None: neither."""
         if not self._patterns or not _is_below(path, self.folder):
             return None
-        result = self._spec.check_file(path[len(self.folder.rstrip("/")) + 1 :])
+        result = self._spec.check_file(_relative(path, self.folder))
         if result.include is None or result.index is None:
             return None
         return result.include, self._patterns[result.index]
@@ -157,10 +167,10 @@ class WatchRules:
         include, exclude = self._lines
         # Replaced as a whole, here and below, because the watcher's thread reads while another one changes.
         # The innermost root first: patterns count from there.
-        self._roots = sorted({*self._roots, root.rstrip("/") or "/"}, key=len, reverse=True)
+        self._roots = sorted({*self._roots, root.rstrip("/") or "/"}, key=lambda root: (-len(root), root))
         self._include = [_Patterns(root, include, option="--reload-include") for root in self._roots]
         self._exclude = [_Patterns(root, exclude, option="--reload-exclude") for root in self._roots]
-        self._folders = {}
+        self._read_gitignores()
 
     def set_gitignore(self, path: str, text: str | None) -> bool:
         """Take the text of a .gitignore (or of .git/info/exclude), None when it is gone.
@@ -170,18 +180,19 @@ class WatchRules:
         """
         if self._texts.get(path) == text:
             return False
-        others = [(other, patterns) for other, patterns in self._gitignores if other != path]
-        if text is None:
-            self._texts.pop(path, None)
-        else:
-            self._texts[path] = text
-            folder = path.removesuffix("/.git/info/exclude") if path.endswith("/exclude") else _parent(path)
-            others.append((path, _Patterns(folder, text.splitlines())))
-            # The deepest one has the first say.
-            others.sort(key=lambda item: len(item[1].folder), reverse=True)
-        self._gitignores = others
-        self._folders = {}
+        self._texts = {**self._texts, path: text} if text is not None else _without(self._texts, path)
+        self._read_gitignores()
         return True
+
+    def _read_gitignores(self) -> None:
+        found: list[tuple[str, _Patterns]] = []
+        for path, text in self._texts.items():
+            folder = path.removesuffix("/.git/info/exclude") if path.endswith("/exclude") else _parent(path)
+            keep = [root for root in self._roots if _is_below(root, folder)]
+            found.append((path, _Patterns(folder, text.splitlines(), keep=keep)))
+        # The deepest one has the first say.
+        self._gitignores = sorted(found, key=lambda item: len(item[1].folder), reverse=True)
+        self._folders = {}
 
     def prunes(self, folder: str) -> bool:
         """Whether nothing below ``folder`` needs to be watched."""
@@ -233,7 +244,7 @@ class WatchRules:
         return Verdict.UNUSED, "not imported by the running program"
 
     def _root_of(self, path: str) -> str | None:
-        return next((root for root in self._roots if _is_below(path, root)), None)
+        return next((root for root in self._roots if path != root and _is_below(path, root)), None)
 
     def _pruned(self, folder: str) -> str:
         """Return why nothing below ``folder`` counts, or ``""``."""
@@ -257,8 +268,7 @@ class WatchRules:
         pattern = _matched(self._exclude, f"{folder}/")
         if pattern:
             return f"matches --reload-exclude {pattern.text!r}"
-        below = folder[len(root.rstrip("/")) + 1 :]
-        if any(_on_one_line(below, start) for start in self._opened):
+        if any(_on_one_line(_relative(folder, root), start) for start in self._opened):
             return ""
         return self._gitignored(f"{folder}/")
 
@@ -270,7 +280,7 @@ class WatchRules:
                 continue
             if not found[0]:
                 return ""
-            shown = place[len(root.rstrip("/")) + 1 :] if root and _is_below(place, root) else place
+            shown = _relative(place, root) if root and _is_below(place, root) else place
             return f"ignored by {shown}:{found[1].line} {found[1].text!r}"
         return ""
 
@@ -311,6 +321,14 @@ def _on_one_line(one: str, other: str) -> bool:
 
 def _is_below(path: str, folder: str) -> bool:
     return path.startswith(folder if folder.endswith("/") else f"{folder}/")
+
+
+def _relative(path: str, folder: str) -> str:
+    return path[len(folder.rstrip("/")) + 1 :]
+
+
+def _without(texts: Mapping[str, str], path: str) -> dict[str, str]:
+    return {other: text for other, text in texts.items() if other != path}
 
 
 def _parent(path: str) -> str:

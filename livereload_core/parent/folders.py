@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 import time
 from collections.abc import Iterable
 
 from livereload_core.core.watching import WatchRules
 
 __all__ = [
+    "TELLING_RULES",
     "Signature",
     "Tree",
     "existing_folder",
@@ -23,6 +25,9 @@ __all__ = [
 
 Signature = tuple[int, int, int, int]
 """Device, inode, size and time of change in nanoseconds: what differs when a file was saved."""
+
+TELLING_RULES = threading.Lock()
+"""Held while rules are told anything: they are asked from several threads and told by one at a time."""
 
 _LOCK_LIMIT = 10.0
 """Seconds after which .git/index.lock is a leftover, or that of a commit whose message is being written."""
@@ -107,12 +112,14 @@ def learn_gitignores_above(root: str, rules: WatchRules) -> None:
 
 def learn_gitignore(path: str, rules: WatchRules) -> bool:
     """Tell the rules what a .gitignore says now; returns whether that is something else than before."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text: str | None = file.read()
-    except OSError:
-        text = None
-    return rules.set_gitignore(path, text)
+    # Read and told in one go: two threads may be here, and the older text must not come last.
+    with TELLING_RULES:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text: str | None = file.read()
+        except OSError:
+            text = None
+        return rules.set_gitignore(path, text)
 
 
 def git_busy(root: str) -> bool:

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 
 from livereload_core.core.watching import WatchRules
 from livereload_core.parent.folders import (
+    TELLING_RULES,
     existing_folder,
     learn_gitignore,
     learn_gitignores_above,
@@ -30,7 +31,7 @@ __all__ = ["News", "Sight"]
 OVERFLOW = 4000
 """Changes in one go after which the kernel's queue (16,384 events, some for each file) is not trusted."""
 
-_ADDED = 1  # watchfiles.Change.added
+_MODIFIED = 2  # watchfiles.Change.modified
 _GONE = (0, 0)
 
 
@@ -72,7 +73,8 @@ class Sight:
         if real in self.roots:
             return None
         self.roots.append(real)
-        self._rules.add_root(real)
+        with TELLING_RULES:
+            self._rules.add_root(real)
         return real
 
     def track(self, path: str) -> bool:
@@ -100,7 +102,7 @@ class Sight:
             for target in tree.links:
                 self._anchor(existing_folder(target))
             folders = sorted(self._folders)
-        present = [folder for folder in folders if os.path.isdir(folder)]
+        present = [folder for folder in folders if os.path.isdir(folder) and os.access(folder, os.R_OK)]
         with self._lock:
             self._folders.difference_update(set(folders).difference(present))
         return present
@@ -132,7 +134,7 @@ class Sight:
                 self._tracked.saw(path)
                 news.files.add(path)
             elif os.path.isdir(path) and not os.path.islink(path):
-                if change == _ADDED or path not in self._folders:
+                if change != _MODIFIED or path not in self._folders:
                     self._came(path, news)
             elif path in self._folders:
                 self._went(path)

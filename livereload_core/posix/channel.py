@@ -134,9 +134,8 @@ class BlockingChannel:
             yield
 
     def forked(self) -> None:
-        """In a process that the user's code forked: leave the parent's channel alone."""
+        """In a process that the user's code forked: never read, and send nothing large."""
         self._lock = threading.RLock()  # the old one may have been held by a thread that the fork left behind
-        self._sock.close()
 
 
 class StreamChannel:

@@ -57,9 +57,16 @@ def read(fd: int) -> bytes:
 
 @contextlib.contextmanager
 def mapped(fd: int) -> Iterator[memoryview]:
-    """Map ``fd`` for reading: the bytes are not copied, and are gone when the block ends."""
+    """Map ``fd`` for reading, without a copy, until the block ends or the last slice of it is gone."""
     if os.fstat(fd).st_size == 0:
         yield memoryview(b"")
         return
-    with mmap.mmap(fd, 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED) as area, memoryview(area) as view:
+    area = mmap.mmap(fd, 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED)
+    view = memoryview(area)
+    try:
         yield view
+    finally:
+        # An exception on its way out keeps slices alive in its traceback; the mapping then goes with them.
+        with contextlib.suppress(BufferError):
+            view.release()
+            area.close()

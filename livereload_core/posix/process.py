@@ -77,8 +77,14 @@ def spawn(
         OSError: no memory, no process or no fd left.
     """
     fd = channel.fileno()
+    # Ctrl-C goes to the whole foreground group. An interpreter that is just booting would die of it with a
+    # traceback of its own, so it starts with the signal blocked and unblocks it once it ignores it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     command = [sys.executable, *interpreter_flags(), "-P", "-m", module, str(os.getpid()), str(fd), *extra]
-    return subprocess.Popen(command, pass_fds=(fd,), cwd=cwd, env=dict(env))
+    try:
+        return subprocess.Popen(command, pass_fds=(fd,), cwd=cwd, env=dict(env))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def pidfd_open(pid: int) -> int | None:

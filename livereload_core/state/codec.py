@@ -28,7 +28,7 @@ from typing import Any
 from livereload_core.state.code import is_executing
 from livereload_core.state.reducers import Reducer, classify
 from livereload_core.state.refusals import RefusedError
-from livereload_core.state.roots import class_key
+from livereload_core.state.roots import UNSET, class_key
 from livereload_core.state.shapes import fields_of
 
 __all__ = ["Dumper", "load", "lookup", "uncollected", "undisturbed"]
@@ -213,19 +213,28 @@ def lookup(module: str, name: str) -> Any:
     Raises:
         RefusedError: it is gone, or not there yet (``later``).
     """
-    try:
-        __import__(module)
-        found: Any = sys.modules[module]
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ModuleNotFoundError, AttributeError) as error:
+    found: Any = _module(module)
+    for part in name.split("."):
+        found = getattr(found, part, UNSET)
+    if found is UNSET:
+        # Raised here, without a cause: the frames of a traceback would keep the unpickler alive.
         raise RefusedError(
             f"{module}:{name} is gone{_look_alike(module, name)}",
             "put it back, or name what replaces it: @preserve(aliases="
             f'("{module}:{name}",)) on the class, or version= and migrate=',
             later=is_executing(module),
-        ) from error
+        )
     return found
+
+
+def _module(name: str) -> Any:
+    try:
+        __import__(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # it is there, and imports something that is not
+        return UNSET
+    return sys.modules[name]
 
 
 def _look_alike(module: str, name: str) -> str:

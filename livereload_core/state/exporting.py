@@ -71,6 +71,10 @@ def _report(entry: Entry) -> RootReport:
     return RootReport(entry.key, RootFate.KEPT)
 
 
+def _without_remedy(error: CannotCarryError) -> str:
+    return str(error).removesuffix(f"; {error.remedy}")
+
+
 def _shell_args(value: object) -> tuple[object, ...] | None:
     """Return what an empty object of this kind is made from, ``None`` where none can be made."""
     family = family_of(value)
@@ -102,7 +106,7 @@ class _Work:
                 root.form.value,
                 Kind.WHOLE,
                 root.options.version,
-                lost=str(error),
+                lost=_without_remedy(error),
                 remedy=error.remedy,
             )
 

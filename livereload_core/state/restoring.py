@@ -106,22 +106,25 @@ class Restorer:
         self._renamed = renamed
         self._scratch = scratch
         self._shells: dict[str, Any] = {}
+        self._live: dict[str, Any] = {}  # each stream asks for every root in its table
         self._filled: set[str] = set()
+        self._referenced: set[str] = set()
         self._wanted: dict[str, Outcome] = {}
 
     def restore(self, pairs: Iterable[tuple[Root, Entry]]) -> list[Outcome]:
         """Restore some roots; nothing is raised, each outcome says how it went."""
         outcomes = [Outcome(root, entry) for root, entry in pairs]
+        self._live = {}
         with uncollected():
             open_outcomes = outcomes
             while open_outcomes:
                 for outcome in open_outcomes:
                     self._guarded(outcome, self._decode)
+                self._fill_wanted()
                 decoded = [outcome for outcome in open_outcomes if outcome.refused is None]
                 # Migrations may look at other roots, so the plain ones are filled first.
                 for outcome in sorted(decoded, key=_is_migrated):
                     self._guarded(outcome, self._apply)
-                self._fill_wanted()
                 if not decoded:
                     break
                 open_outcomes = [outcome for outcome in open_outcomes if outcome.new is UNSET]
@@ -136,7 +139,8 @@ class Restorer:
         try:
             step(outcome)
         except RefusedError as refused:
-            outcome.refused = refused
+            # Its traceback would keep the unpickler alive, and with it every shell that it was given.
+            outcome.refused = refused.with_traceback(None)
         except (Exception, SystemExit) as error:  # becomes the reason of the rejection
             reason = f"{type(error).__name__}: {error}{raised_at(error)}"
             outcome.refused = RefusedError(f"the new code cannot take it ({reason})", _MIGRATE)
@@ -149,7 +153,13 @@ class Restorer:
         if entry.key in self._filled:
             outcome.new = _copy_of(self._shells[entry.key])
             return
-        outcome.new, outcome.notes = self._load(entry, outcome)
+        try:
+            outcome.new, outcome.notes = self._load(entry, outcome)
+        except BaseException:
+            # What was half built may live on in tracebacks and hold shells that nothing else refers to.
+            kept = self._filled | self._referenced
+            self._shells = {key: shell for key, shell in self._shells.items() if key in kept}
+            raise
 
     def _load(self, entry: Entry, outcome: Outcome) -> tuple[Any, list[str]]:
         renamed = dict(self._renamed)
@@ -181,8 +191,11 @@ class Restorer:
 
     def _object(self, key: str) -> Any:
         """Return this process's object for a root: the live one, or an empty one to be filled."""
+        if key in self._live:
+            return self._live[key]
         root = None if self._scratch else self._find_root(key)
         if root is not None and root.value is not UNSET and not root.slot:
+            self._live[key] = root.value
             return root.value
         if key not in self._shells:
             self._shells[key] = self._new_shell(key)
@@ -199,11 +212,11 @@ class Restorer:
                 raise RefusedError(f"{entry.type} cannot be refilled in place any more", _MIGRATE)
             return family.shell(cls, entry.args)
         except RefusedError as refused:
-            return _Absent(refused)
+            return _Absent(refused.with_traceback(None))
 
     def _note_references(self, entry: Entry, outcome: Outcome) -> None:
         for key in entry.table:
-            if key in self._filled or key not in self._shells:
+            if key == entry.key or key in self._filled or key not in self._shells:
                 continue
             shell = self._shells[key]
             if sys.getrefcount(shell) <= _UNREFERENCED:
@@ -213,6 +226,7 @@ class Restorer:
                 del self._shells[key]  # may be there the next time
                 raise refused
             self._wanted[key] = outcome
+            self._referenced.add(key)
 
     def _fill_wanted(self) -> None:
         """Fill the shells that decoded roots refer to and that have no declaration of their own."""

@@ -325,6 +325,31 @@ class LivecoreProcess:
         """Count what the parent holds."""
         return census(self.pid)
 
+    def status(self) -> JsonRecord:
+        """Return what ``livecore status --json`` says of this run, asked from outside as a user would."""
+        done = subprocess.run(
+            [sys.executable, "-m", "livereload_core", "status", "--json"],
+            cwd=self.cwd,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"no status: {done.stderr}")
+        status = json.loads(done.stdout)
+        assert isinstance(status, dict)
+        return status
+
+    def wait_settled(self, *, timeout: float = 20.0) -> None:
+        """Wait until nothing is under way: one child serves, one is spare, and no other is left."""
+        until(
+            lambda: sorted(child["role"] for child in self.status()["children"]) == ["active", "spare"],
+            timeout=timeout,
+            what="an active child and a spare one, and no other",
+            context=lambda: str(self.status()["children"]),
+        )
+
     def edit(self, file: str, old: str, new: str, *, how: EditStyle = "rename") -> None:
         """Replace ``old``, which must be there once, in a file below ``cwd``."""
         edit(self.cwd / file, old, new, how=how)

@@ -29,13 +29,13 @@ def test_descriptors_processes_and_memory_are_those_after_five_reloads(livecore:
         run.edit("app.py", f'VERSION = "{number}"', f'VERSION = "{number + 1}"')
         run.wait_reload("committed")
 
-    settled = 3  # the parent, the serving child and the spare
     for number in range(1, WARM + 1):
         reload(number)
-    until(lambda: len(run.pids()) == settled, what="three processes", context=lambda: str(run.pids()))
+    run.wait_settled()
     before, memory = look(), rss(run.pid)
     for number in range(WARM + 1, RELOADS + 1):
         reload(number)
+    run.wait_settled()
     until(
         lambda: look() == before,
         what="what was held after five reloads",
@@ -55,7 +55,7 @@ def test_rejected_edits_leak_nothing(livecore: Launcher) -> None:
             run.wait_reload("rejected")
         run.write("app.py", PLAYGROUND_APP.replace('VERSION = "1"', f'VERSION = "{number}"'))
         run.wait_reload("committed")
-        until(lambda: len(run.pids()) == 3, what="three processes", context=lambda: str(run.pids()))
+        run.wait_settled()
 
     for number in range(2, 4):
         break_and_fix(number)

@@ -37,7 +37,7 @@ def test_one_interrupt_ends_everything_in_order(livecore: Launcher, terminal: bo
     run.get("/hit")
     assert run.stop() == 130
     assert [record["event"] for record in run.records][-2:] == ["stopping", "stopped"]
-    assert not any("Traceback" in line for line in [*run.stderr, *run.output])
+    assert [*run.stderr, *run.output] in ([], ["^C"]), "the end is silent, but for what the terminal echoes"
     _assert_nothing_is_left(run)
 
 

@@ -50,6 +50,9 @@ class Play:
         self.now = max(self.now, deadline)
         return self.say(ev.Tick())
 
+    def at(self, state: State) -> bool:
+        return self.machine.state is state
+
     @property
     def number(self) -> int:
         assert self.machine.attempt is not None
@@ -172,18 +175,18 @@ def test_the_old_one_stays_frozen_until_a_first_good_answer() -> None:
     play = Play().started()
     old = play.active
     play.reloaded()
-    assert play.machine.state is State.PROBATION
+    assert play.at(State.PROBATION)
     assert play.machine.frozen == old
     commands = play.say(ev.Proved(play.active))
     assert commands == [ev.AskRetire(old, final=False)]
-    assert play.machine.state is State.IDLE
+    assert play.at(State.IDLE)
 
 
 def test_probation_ends_by_time_when_nobody_asks() -> None:
     play = Play().started().reloaded()
     old = play.machine.frozen
     assert ev.AskRetire(old, final=False) in play.tick()  # type: ignore[arg-type]
-    assert play.machine.state is State.IDLE
+    assert play.at(State.IDLE)
 
 
 def test_open_connections_do_not_wait_for_the_probation() -> None:
@@ -203,7 +206,7 @@ def test_identical_content_touches_no_process() -> None:
     before = len(play.log)
     play.edited()
     play.say(ev.Collected(frozenset()))
-    assert play.machine.state is State.IDLE
+    assert play.at(State.IDLE)
     assert [type(command) for command in play.log[before:]] == [ev.Collect]
 
 
@@ -213,7 +216,7 @@ def test_syntax_error_is_rejected_without_a_process() -> None:
     play.edited()
     play.step()
     play.say(ev.Checked((Failure("check", "syntax error", "", (APP,)),)))
-    assert play.machine.state is State.IDLE
+    assert play.at(State.IDLE)
     assert not any(isinstance(command, ev.Activate | ev.Spawn | ev.Kill) for command in play.log[before:])
     (record,) = play.reloads()
     assert record.outcome is Outcome.REJECTED
@@ -234,7 +237,7 @@ def test_a_candidate_that_fails_leaves_the_old_one_serving(state: State, how: st
     else:
         play.tick()
     assert play.machine.active == old
-    assert play.machine.state is State.IDLE
+    assert play.at(State.IDLE)
     assert play.machine.candidate is None
     assert play.machine.generation == 1
     assert (ev.Kill(candidate) in play.log) == (how != "dies")
@@ -272,7 +275,7 @@ def test_active_that_dies_before_it_is_frozen_is_recovered_and_the_edit_tried_ag
         play.step()
     assert NoticeKind.RECOVERED in play.notices()
     if state is not State.COLLECT:
-        assert play.machine.state is State.COLLECT, "the edit that was under way is taken up again"
+        assert play.at(State.COLLECT), "the edit that was under way is taken up again"
 
 
 @pytest.mark.parametrize("state", [State.REHYDRATE, State.VERIFY, State.COMMIT])
@@ -291,7 +294,7 @@ def test_both_die_and_the_last_good_code_comes_back() -> None:
     play.edited().reach(State.VERIFY)
     play.say(ev.ChildExited(play.active, "killed by SIGKILL"))
     play.say(ev.ChildFailed(play.candidate, play.number, BROKEN))
-    assert play.machine.state is State.PREPARE
+    assert play.at(State.PREPARE)
     play.reach(State.IDLE)
     assert NoticeKind.RECOVERED in play.notices()
     rehydrated = [command for command in play.log if isinstance(command, ev.AskRehydrate)]
@@ -314,10 +317,10 @@ def test_crash_loop_ends_in_the_hold_page_and_an_edit_ends_the_hold() -> None:
     for _ in range(MAX_UNPROVEN_DEATHS):
         play.reach(State.IDLE)
         play.say(ev.ChildExited(play.active, "killed by SIGSEGV"))
-    assert play.machine.state is State.HOLD
+    assert play.at(State.HOLD)
     assert any(isinstance(command, ev.ShowHold) for command in play.log)
     play.reloaded()
-    assert play.machine.state is State.IDLE
+    assert play.at(State.IDLE)
     assert any(isinstance(command, ev.HideHold) for command in play.log)
     assert play.reloads()[-1].outcome is Outcome.COMMITTED
 
@@ -326,11 +329,11 @@ def test_first_start_broken_holds_and_waits_for_the_fix() -> None:
     play = Play()
     play.say(ev.Started())
     play.say(ev.ChildFailed(play.candidate, play.number, BROKEN))
-    assert play.machine.state is State.HOLD
+    assert play.at(State.HOLD)
     assert ev.ShowHold(BROKEN) in play.log
     play.edited().reach(State.PREPARE)
     play.say(ev.ChildFailed(play.candidate, play.number, BROKEN))
-    assert play.machine.state is State.HOLD
+    assert play.at(State.HOLD)
     assert [record.outcome for record in play.reloads()] == [Outcome.REJECTED]
     play.reloaded()
     assert play.machine.active is not None
@@ -361,7 +364,7 @@ def test_new_one_that_dies_in_its_probation_gives_way_to_the_frozen_one() -> Non
     play.reloaded()
     play.say(ev.ChildExited(play.active, "killed by SIGSEGV"))
     assert play.machine.active == old
-    assert play.machine.state is State.IDLE
+    assert play.at(State.IDLE)
     assert play.machine.generation == 1
     assert any(isinstance(command, ev.AskResume) and command.child == old for command in play.log)
     assert play.notices()[-2:] == [NoticeKind.DIED, NoticeKind.RECOVERED]
@@ -374,7 +377,7 @@ def test_frozen_one_that_dies_ends_the_probation() -> None:
     old = play.active
     play.reloaded()
     play.say(ev.ChildExited(old, "killed by SIGKILL"))
-    assert play.machine.state is State.IDLE
+    assert play.at(State.IDLE)
     assert play.machine.frozen is None
 
 
@@ -387,14 +390,14 @@ def test_an_edit_supersedes_what_is_under_way(state: State) -> None:
     candidate = play.machine.candidate
     play.say(ev.FilesTouched(frozenset({"/project/other.py"})))
     play.say(ev.Collected(frozenset({"/project/other.py"})))
-    assert play.machine.state is State.CHECK
+    assert play.at(State.CHECK)
     assert play.number > stale
     assert play.checks == {APP, "/project/other.py"}
     if candidate is not None:
         assert ev.Kill(candidate) in play.log
         before = play.machine.state
         play.say(ev.Prepared(candidate, stale))
-        assert play.machine.state is before, "an answer of the superseded attempt is dropped"
+        assert play.at(before), "an answer of the superseded attempt is dropped"
     play.reach(State.PROBATION)
     (record,) = play.reloads()
     assert record.files == ("app.py", "other.py")
@@ -407,7 +410,7 @@ def test_an_edit_from_freeze_on_waits_and_then_follows(state: State) -> None:
     play.edited().reach(state).edited()
     while not play.reloads():
         play.step()
-    assert play.machine.state is State.COLLECT
+    assert play.at(State.COLLECT)
     while len(play.reloads()) < 2:
         play.step()
     assert play.machine.generation == 3
@@ -427,7 +430,7 @@ def test_old_code_that_is_busy_is_tried_again_by_itself() -> None:
     play.tick()
     assert play.reloads()[-1].outcome is Outcome.ROLLED_BACK
     play.tick()
-    assert play.machine.state is State.PREPARE
+    assert play.at(State.PREPARE)
     play.reach(State.PROBATION)
     assert play.reloads()[-1].outcome is Outcome.COMMITTED
 
@@ -446,19 +449,19 @@ def test_a_reload_waits_while_a_person_is_at_the_debugger() -> None:
     play = Play().started()
     play.say(ev.TerminalChanged(taken=True))
     play.edited().edited()
-    assert play.machine.state is State.IDLE
+    assert play.at(State.IDLE)
     assert play.notices().count(NoticeKind.WAITING) == 1
     play.say(ev.TerminalChanged(taken=False))
-    assert play.machine.state is State.COLLECT
+    assert play.at(State.COLLECT)
 
 
 def test_a_program_that_returns_is_run_again_by_an_edit() -> None:
     play = Play().started()
     play.say(ev.ProgramFinished(play.active, 0, None, server=False))
     play.say(ev.ChildExited(play.active, "exit code 0"))
-    assert play.machine.state is State.FINISHED
+    assert play.at(State.FINISHED)
     play.reloaded()
-    assert play.machine.state is State.IDLE
+    assert play.at(State.IDLE)
     assert [command for command in play.log if isinstance(command, ev.AskRehydrate)][-1].with_state
 
 
@@ -476,14 +479,14 @@ def test_a_program_without_listeners_that_raises_is_not_run_again_and_again() ->
     play = Play().started()
     play.say(ev.ProgramFinished(play.active, 1, BROKEN, server=False))
     play.say(ev.ChildExited(play.active, "exit code 1"))
-    assert play.machine.state is State.HOLD
+    assert play.at(State.HOLD)
 
 
 def test_recovery_whose_code_raises_holds_at_once() -> None:
     play = Play().started()
     play.say(ev.ChildExited(play.active, "killed by SIGKILL"))
     play.say(ev.ChildFailed(play.candidate, play.number, BROKEN))
-    assert play.machine.state is State.HOLD
+    assert play.at(State.HOLD)
 
 
 def test_spares_that_keep_dying_are_given_up_with_a_warning() -> None:

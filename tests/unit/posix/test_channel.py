@@ -15,7 +15,6 @@ from livereload_core.posix import memfd
 from livereload_core.posix.channel import BlockingChannel, ChannelClosedError, StreamChannel
 from livereload_core.wire.messages import Activate, Checkpoint, Message, Warn
 
-
 Pair = tuple[StreamChannel, BlockingChannel, list[bool]]
 
 
@@ -89,7 +88,7 @@ def test_the_end_of_the_peer_is_noticed_by_the_child(pair: Pair) -> None:
 
 def test_the_end_of_the_peer_is_noticed_by_the_parent(pair: Pair) -> None:
     other, gone, _ = pair
-    gone.forked()
+    gone._sock.close()
     with pytest.raises(ChannelClosedError):
         other.read()
     other.send(Warn("to the dead"))

@@ -7,7 +7,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -37,7 +37,7 @@ class Program:
         for name, source in sources.items():
             (self.folder / f"{name}.py").write_text(textwrap.dedent(source), encoding="utf-8")
 
-    def start(self, **sources: str) -> ModuleType:
+    def start(self, **sources: str) -> Any:
         """Begin a generation: an engine without state, the modules imported anew; returns ``app``."""
         self.forget()
         self.write(**sources)
@@ -46,7 +46,7 @@ class Program:
         importlib.invalidate_caches()
         return importlib.import_module("app")
 
-    def reload(self, **sources: str) -> ModuleType:
+    def reload(self, **sources: str) -> Any:
         """Go through a whole reload into edited sources; returns the new ``app``."""
         data = self.engine.export().data
         app = self.start(**sources)

@@ -88,7 +88,6 @@ class Room:
         return "hello %d" % self.visits
 
 rooms = preserve("rooms", dict)
-handlers = preserve("handlers", list)
 
 def shout(text):
     return text.upper()
@@ -96,8 +95,7 @@ def shout(text):
 def result():
     room = rooms.setdefault("lobby", Room())
     room.visits += 1
-    if not handlers:
-        handlers.extend([shout, lambda text: text + "!", room.greet])
+    handlers = rooms.setdefault("handlers", [shout, lambda text: text + "!", room.greet])
     return [room.greet(), *(handler("x") for handler in handlers[:2]), handlers[2]()]
 """
 
@@ -172,13 +170,13 @@ def test_script_that_waits_at_its_main_block_is_filled_there(processes: Processe
 def test_script_whose_class_is_gone_is_refused_while_it_waits(processes: Processes) -> None:
     source = SCRIPT.replace("\nmain()\n", "\ngate()\nmain()\n")
     processes.run(source, "gated")
-    with pytest.raises(AssertionError, match="rooms: __main__:Room is gone .'Rooms' looks like it"):
+    with pytest.raises(AssertionError, match=r"rooms: __main__:Room is gone .'Rooms' looks like it"):
         processes.run(source.replace("Room:", "Rooms:").replace("Room()", "Rooms()"), "gated")
 
 
 def test_script_whose_class_is_gone_is_refused_when_start_up_has_run(processes: Processes) -> None:
     processes.run(SCRIPT, "script")
-    with pytest.raises(AssertionError, match="__main__:Room is gone"):
+    with pytest.raises(AssertionError, match=r"__main__:Room is gone"):
         processes.run(SCRIPT.replace("Room:", "Rooms:").replace("Room()", "Rooms()"), "script")
 
 

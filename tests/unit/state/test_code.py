@@ -11,7 +11,9 @@ HEAD = "from livereload_core import preserve\nfunctions = preserve('functions', 
 
 
 def test_named_functions_run_the_new_code(program: Program) -> None:
-    source = HEAD + "def f():\n    return 'old'\nclass C:\n    @staticmethod\n    def g():\n        return 'old'\n"
+    source = (
+        HEAD + "def f():\n    return 'old'\nclass C:\n    @staticmethod\n    def g():\n        return 'old'\n"
+    )
     app = program.start(app=source)
     app.functions += [app.f, app.C.g]
     after = program.reload(app=source.replace("'old'", "'new'"))

@@ -98,7 +98,7 @@ def _with_argument(seed: int) -> int:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (lambda: preserve("users"), r"preserve\('users'\) has no factory; pass one"),  # type: ignore[arg-type, type-var]
+        (lambda: preserve("users"), r"preserve\('users'\) has no factory; pass one"),  # type: ignore[call-overload]
         (lambda: preserve("users", {}), "has no factory"),  # type: ignore[call-overload]
         (lambda: preserve("users", dict, name="x"), "leave name= out"),  # type: ignore[call-overload]
         (lambda: preserve("users", dict, versoin=2), "no option 'versoin'; the options are"),  # type: ignore[call-overload]
@@ -106,7 +106,7 @@ def _with_argument(seed: int) -> int:
         (lambda: preserve("users", dict, version="2"), "version is '2'"),  # type: ignore[call-overload]
         (lambda: preserve("users", dict, transient="lock"), r"transient=\('lock',\)"),
         (lambda: preserve("users", dict, migrate=3), "migrate is 3; pass a function"),  # type: ignore[call-overload]
-        (lambda: preserve(3), "preserve.. got 3; write"),  # type: ignore[type-var]
+        (lambda: preserve(3), "preserve.. got 3; write"),  # type: ignore[call-overload]
         (lambda: preserve(_async_factory), "'_async_factory' is async"),
         (lambda: preserve(_with_argument), "'_with_argument' takes arguments"),
     ],

@@ -408,7 +408,7 @@ def test_what_cannot_be_carried_is_given_up_and_reported_where_the_user_said_so(
 
 def test_all_roots_that_cannot_be_carried_are_counted(program: Program) -> None:
     app = program.start(app=HEAD + "a = preserve('a', list)\nb = preserve('b', list)\n")
-    app.a.append(iter_ := (n for n in ()))
+    app.a.append(iter_ := (n for n in "ab"))
     app.b.append(iter_)
     with pytest.raises(CannotCarryError) as caught:
         program.engine.export()
@@ -461,3 +461,53 @@ def test_state_is_exact_over_twenty_generations(program: Program) -> None:
     assert [entry["n"] for entry in app.log] == list(range(20))
     assert all(entry["log"] is app.log for entry in app.log)
     assert app.hits == 20
+
+
+def test_parked_root_whose_class_is_gone_harms_nobody_who_does_not_refer_to_it(program: Program) -> None:
+    source = HEAD + "class User: pass\nuser = preserve('user', User)\nother = preserve('other', dict)\n"
+    program.start(app=source).user.name = "ada"
+    after = program.reload(app=HEAD + "other = preserve('other', dict)\n")
+    after.other["a"] = 1
+    assert program.reload(app=HEAD + "other = preserve('other', dict)\n").other == {"a": 1}
+    assert program.reload(app=source).user.name == "ada"
+
+
+def test_parked_root_whose_class_is_gone_is_refused_for_whoever_refers_to_it(program: Program) -> None:
+    source = HEAD + "class User: pass\nuser = preserve('user', User)\nother = preserve('other', dict)\n"
+    app = program.start(app=source)
+    app.other["user"] = app.user
+    data = program.engine.export().data
+    program.start(app=HEAD + "other = preserve('other', dict)\n")
+    with pytest.raises(CannotCarryError, match="other: app:User is gone"):
+        program.engine.trial(data)
+
+
+def test_object_of_a_deleted_declaration_stays_with_whoever_refers_to_it(program: Program) -> None:
+    source = HEAD + "user = preserve('user', dict)\nother = preserve('other', dict)\n"
+    app = program.start(app=source)
+    app.user["name"], app.other["user"] = "ada", app.user
+    after = program.reload(app=HEAD + "other = preserve('other', dict)\n")
+    assert after.other == {"user": {"name": "ada"}}
+
+
+def test_transient_attribute_of_a_factory_object_comes_from_a_fresh_one(program: Program) -> None:
+    source = (
+        HEAD + "class World:\n    def __init__(self):\n        self.seed, self.cache = 7, {}\n"
+        "@preserve(transient=('cache',))\ndef world():\n    return World()\n"
+    )
+    app = program.start(app=source)
+    app.world().seed, app.world().cache["a"] = 8, (n for n in "ab")
+    assert vars(program.reload(app=source).world()) == {"seed": 8, "cache": {}}
+
+
+def test_state_that_a_late_declaration_cannot_take_is_refused_then_and_not_lost(program: Program) -> None:
+    program.start(app=HEAD + "x = preserve('x', dict)\n").x["a"] = 1
+    program.reload(app="")
+    program.write(late=HEAD, app=HEAD + "x = preserve('x', list)\n")
+    import importlib
+    import sys
+
+    del sys.modules["app"]
+    with pytest.raises(CannotCarryError, match="x: was dict, is list now"):
+        importlib.import_module("app")
+    assert program.reload(app=HEAD + "x = preserve('x', dict)\n").x == {"a": 1}

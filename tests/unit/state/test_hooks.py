@@ -76,4 +76,4 @@ def test_timeout_that_is_no_time_is_a_usage_error() -> None:
 
 def test_hook_that_cannot_be_called_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="@on_ready got 3"):
-        on_ready(3)  # type: ignore[type-var]
+        on_ready(3)  # type: ignore[call-overload]

@@ -28,6 +28,8 @@ class Plain:
 
 class Slotted:
     __slots__ = ("__private", "x", "y")
+    x: int
+    y: str
 
     def __init__(self, x: int) -> None:
         self.x = x

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from livereload_core.core.records import RootFate
@@ -14,10 +16,10 @@ HEAD = (
 )
 
 
-def edit(program: Program, before: str, after: str, more: str = "") -> tuple[object, str]:
+def edit(program: Program, before: str, after: str, more: str = "") -> tuple[Any, str]:
     """Keep ``Thing()`` in a dict over an edit; returns the new one and the report's detail."""
     app = program.start(app=HEAD.format(more="") + before)
-    app.box["thing"] = app.Thing(**{"a": 1, "b": 2})
+    app.box["thing"] = app.Thing(a=1, b=2)
     app = program.reload(app=HEAD.format(more=more) + after)
     report = program.reports["app:box"]
     assert report.fate is (RootFate.MIGRATED if report.detail else RootFate.KEPT)
@@ -33,7 +35,7 @@ KINDS = ["", "(frozen=True)", "(slots=True)", "(slots=True, frozen=True)"]
 def test_unchanged_dataclass_is_kept(program: Program, options: str) -> None:
     source = DATA.format(options=options)
     thing, detail = edit(program, source, source)
-    assert (thing.a, thing.b, detail) == (1, 2, "")  # type: ignore[attr-defined]
+    assert (thing.a, thing.b, detail) == (1, 2, "")
 
 
 @pytest.mark.parametrize("options", KINDS)
@@ -41,7 +43,7 @@ def test_field_added_to_a_dataclass_gets_its_default(program: Program, options: 
     source = DATA.format(options=options)
     added = source + "    c: list = field(default_factory=list)\n    d: int = 4\n"
     thing, detail = edit(program, source, added)
-    assert (thing.a, thing.b, thing.c, thing.d) == (1, 2, [], 4)  # type: ignore[attr-defined]
+    assert (thing.a, thing.b, thing.c, thing.d) == (1, 2, [], 4)
     assert detail == "field 'c' of Thing is new; field 'd' of Thing is new"
 
 
@@ -50,7 +52,7 @@ def test_fields_in_a_new_order_keep_their_values(program: Program, options: str)
     source = DATA.format(options=options)
     swapped = f"@dataclass{options}\nclass Thing:\n    b: int\n    a: int\n"
     thing, _ = edit(program, source, swapped)
-    assert (thing.a, thing.b) == (1, 2)  # type: ignore[attr-defined]
+    assert (thing.a, thing.b) == (1, 2)
 
 
 @pytest.mark.parametrize("options", KINDS)
@@ -59,7 +61,7 @@ def test_field_removed_from_a_dataclass_with_slots_is_said_and_else_kept_aside(
 ) -> None:
     source = DATA.format(options=options)
     thing, detail = edit(program, source, f"@dataclass{options}\nclass Thing:\n    a: int\n")
-    assert thing.a == 1  # type: ignore[attr-defined]
+    assert thing.a == 1
     if "slots" in options:
         assert detail == "field 'b' of Thing is gone"
     else:
@@ -69,7 +71,9 @@ def test_field_removed_from_a_dataclass_with_slots_is_said_and_else_kept_aside(
 @pytest.mark.parametrize("options", KINDS)
 def test_field_added_without_a_default_is_refused(program: Program, options: str) -> None:
     source = DATA.format(options=options)
-    with pytest.raises(CannotCarryError, match="box: Thing has a new field 'c' without a default; give it one"):
+    with pytest.raises(
+        CannotCarryError, match="box: Thing has a new field 'c' without a default; give it one"
+    ):
         edit(program, source, source + "    c: int\n")
 
 
@@ -83,14 +87,15 @@ def test_renamed_field_takes_its_value_with_it(program: Program, before: str) ->
     decorated = "@preserve(renamed={'b': 'bee'})\n"
     after = before.replace("'b'", "'bee'").replace("b: int", "bee: int").replace("self.b", "self.bee")
     thing, detail = edit(program, before, decorated + after)
-    assert (thing.a, thing.bee) == (1, 2)  # type: ignore[attr-defined]
+    assert (thing.a, thing.bee) == (1, 2)
     assert not hasattr(thing, "b")
     assert detail == "field 'b' of Thing is 'bee' now"
 
 
 def test_renamed_field_of_the_root_itself_takes_its_value_with_it(program: Program) -> None:
     source = (
-        "from livereload_core import preserve\nclass Game:\n    def __init__(self):\n        self.{name} = 0\n"
+        "from livereload_core import preserve\n"
+        "class Game:\n    def __init__(self):\n        self.{name} = 0\n"
         "game = preserve('game', Game{more})\n"
     )
     program.start(app=source.format(name="points", more="")).game.points = 9
@@ -113,7 +118,7 @@ def test_slot_that_is_gone_is_said(program: Program) -> None:
     source = "class Thing:\n    __slots__ = {}\n    def __init__(self, a, b):\n        self.a = a\n"
     before = source.format("'a', 'b'") + "        self.b = b\n"
     thing, detail = edit(program, before, source.format("('a',)"))
-    assert thing.a == 1  # type: ignore[attr-defined]
+    assert thing.a == 1
     assert detail == "field 'b' of Thing is gone"
 
 
@@ -146,4 +151,4 @@ def test_class_with_its_own_setstate_keeps_its_say(program: Program) -> None:
     own = "    def __setstate__(self, state):\n        self.a, self.b, self.own = state['a'], 0, True\n"
     source = DATA.format(options="")
     thing, _ = edit(program, source, source + "    c: int = 1\n" + own)
-    assert (thing.b, thing.own) == (0, True)  # type: ignore[attr-defined]
+    assert (thing.b, thing.own) == (0, True)
