@@ -127,9 +127,12 @@ class Sight:
     def sort(self, changes: Iterable[tuple[int, str]]) -> News:
         """Tell files from folders in what a feed heard: ``(kind of change, path)``."""
         news = News()
-        number = 0
+        changes = list(changes)
+        for _, path in changes:
+            # First, because it decides about the others, and changes come in no order.
+            if path.endswith(("/.gitignore", "/info/exclude")):
+                news.all_again |= learn_gitignore(path, self._rules)
         for change, path in changes:
-            number += 1
             if path in self._tracked:
                 self._tracked.saw(path)
                 news.files.add(path)
@@ -140,14 +143,12 @@ class Sight:
                 self._went(path)
             elif not self._rules.ignores(path):
                 news.files.add(path)
-            if path.endswith(("/.gitignore", "/info/exclude")):
-                news.all_again |= learn_gitignore(path, self._rules)
             if path in self._links:
                 news.files.add(self._links[path])
             if self._tracked.is_above(path):
                 # A folder that came, went or was renamed, or a symlink to one that was switched.
                 news.files |= self._tracked.changed(path)
-        news.all_again |= number >= OVERFLOW
+        news.all_again |= len(changes) >= OVERFLOW
         return news
 
     def _came(self, folder: str, news: News) -> None:

@@ -37,8 +37,11 @@ STEP_MS = 1
 steps. Measured (p50): 2.0 ms at 1, 3.7 at 2, 7.5 at 5, for 2.1 %, 1.1 % and 0.9 % of a core while idle."""
 DEBOUNCE_MS = 10
 """The longest that a stream of changes is held back; what follows supersedes what was reported."""
-HAND_OVER = 0.1
-"""Seconds that an old feed lives on beside its successor: several times the longest that it holds changes back."""
+HAND_OVER = 0.05
+"""Seconds that an old feed lives on beside its successor, to hand over what it heard.
+
+A further feed begins no sooner: a user has 128 inotify instances in all, and mkdir may come in hundreds.
+"""
 TIMEOUT_MS = 1000
 """How often an idle feed comes back to compare the tracked files."""
 DOZE_AFTER = 300.0
@@ -76,6 +79,8 @@ class Watcher:
         self._lock = threading.Lock()
         self._feed: _Feed | None = None  # the live one
         self._next: _Feed | None = None  # the one that is about to be
+        self._todo: tuple[tuple[str, ...], tuple[str, ...]] | None = None  # what no feed has taken up yet
+        self._not_before = 0.0
         self._poller: Poller | None = None
         self._wanting = False  # polls for want of watches
         self._retry_at = 0.0
@@ -126,20 +131,19 @@ class Watcher:
     # --- feeds and poller come and go; the lock is held ---------------------
 
     def _refeed(self, tops: Iterable[str] = (), fresh: Iterable[str] = ()) -> None:
+        """Get a feed for what is in sight, after a look through ``tops`` and ``fresh``."""
+        known = self._todo or ((), ())
+        self._todo = (*known[0], *tops), (*known[1], *fresh)
+        if self._next is None:
+            self._begin(pause=max(0.0, self._not_before - time.monotonic()))
+
+    def _begin(self, *, after: _Feed | None = None, pause: float = 0.0) -> None:
         if self._closed or self._loop is None:
             return
-        if self._next is not None:
-            # It may have made its list already: the feed after it will do this.
-            self._next.later = (*self._next.later[0], *tops), (*self._next.later[1], *fresh)
-            self._next.has_later = True
-            return
-        self._begin(_Feed(self, self._sight, tuple(tops), tuple(fresh)))
-
-    def _begin(self, feed: _Feed) -> None:
-        self._next = feed
+        self._next = _Feed(self, self._sight, after=after, pause=pause)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
-        self._threads.append(feed)
-        feed.start()
+        self._threads.append(self._next)
+        self._next.start()
 
     def _poll(self, roots: frozenset[str]) -> None:
         if self._poller is not None:
@@ -152,14 +156,21 @@ class Watcher:
 
     # --- from the threads of feeds and poller -------------------------------
 
+    def take_up(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return what a feed that is about to make its list has to look through; the rest is for the next."""
+        with self._lock:
+            taken, self._todo = self._todo or ((), ()), None
+            return taken
+
     def went_live(self, feed: _Feed) -> None:
         """``feed`` hears of changes from now on: the one before it may end."""
         with self._lock:
             old, self._feed, self._next = self._feed, feed, None
             if old is not None:
                 old.retire()
-            if feed.has_later:
-                self._refeed(*feed.later)
+            self._not_before = time.monotonic() + HAND_OVER
+            if self._todo is not None:
+                self._refeed()
             if self._wanting:
                 self._wanting = False
                 self._poll(frozenset(root for root in self._sight.roots if silent_mount(root)))
@@ -193,13 +204,13 @@ class Watcher:
                 self._next = None
             if self._closed or self._next is not None:
                 return
-            tops = tuple(dict.fromkeys((*self._sight.roots, *feed.tops, *feed.later[0])))
-            fresh = (*feed.fresh, *feed.later[1])
+            known = self._todo or ((), ())
+            self._todo = (*known[0], *feed.tops, *self._sight.roots), (*known[1], *feed.fresh)
             if want and live is not None:
                 # The old feed holds as many watches as the new one asks for: without it they may suffice.
                 self._feed = None
                 live.stop()
-                self._begin(_Feed(self, self._sight, tops, fresh, after=live))
+                self._begin(after=live)
             elif want:
                 self._retry_at = time.monotonic() + RETRY_LIMIT
                 if not self._wanting:
@@ -211,8 +222,7 @@ class Watcher:
                 self._failures += 1
                 if self._failures == 3:
                     self._notice(f"watching files fails again and again ({error}); it is tried on and on")
-                pause = min(5.0, 0.01 * 4**self._failures)
-                self._begin(_Feed(self, self._sight, tops, fresh, pause=pause))
+                self._begin(pause=min(5.0, 0.01 * 4**self._failures))
 
     def _polled(self, paths: set[str]) -> None:
         self._act_on(News(self._sight.sort_polled(paths)))
@@ -251,27 +261,20 @@ class _Feed(threading.Thread):
     Args:
         watcher: whom to tell.
         sight: who makes the list.
-        tops: folders to look through before.
-        fresh: such folders that are new, whose files are news.
         after: a feed whose end to wait for.
         pause: seconds to wait before.
+
+    Attributes:
+        tops: folders that were looked through for the list.
+        fresh: such folders that are new, so that their files are news.
     """
 
     def __init__(
-        self,
-        watcher: Watcher,
-        sight: Sight,
-        tops: tuple[str, ...],
-        fresh: tuple[str, ...] = (),
-        *,
-        after: _Feed | None = None,
-        pause: float = 0.0,
+        self, watcher: Watcher, sight: Sight, *, after: _Feed | None = None, pause: float = 0.0
     ) -> None:
         super().__init__(name="livecore-watch", daemon=True)
-        self.tops = tops
-        self.fresh = fresh
-        self.has_later = False
-        self.later: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self.tops: tuple[str, ...] = ()
+        self.fresh: tuple[str, ...] = ()
         self._watcher = watcher
         self._sight = sight
         self._after = after
@@ -318,6 +321,7 @@ class _Feed(threading.Thread):
         # Imported here, because its 40 ms need not be waited for by the first interpreter's start.
         import watchfiles
 
+        self.tops, self.fresh = self._watcher.take_up()
         folders = self._sight.folders(self.tops, self.fresh)
         if not folders:
             while not self.is_set():

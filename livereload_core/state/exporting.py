@@ -3,6 +3,8 @@
 Invariants:
     * Each root has a stream of its own; one that fails is refused or, if its user said so, given up,
       without touching the others.
+    * Roots are references wherever they are mentioned. Other objects that two roots share cross once in
+      each stream, so that afterwards each root has its own.
     * What is held for declarations that nobody made yet is written again as it came, byte for byte.
 """
 

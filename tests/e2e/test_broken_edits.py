@@ -75,7 +75,7 @@ def test_syntax_error_is_found_before_any_process_is_touched(livecore: Launcher)
     assert record["pause_ms"] == 0
     assert "app.py" in record["failure"]["reason"]
     assert "def broken(:" in record["failure"]["traceback"]
-    assert before.items() <= run.pids().items(), "a process was ended for a file that does not compile"
+    assert before.keys() <= run.pids().keys(), "a process was ended for a file that does not compile"
 
 
 def test_traceback_of_a_rejected_edit_is_the_users_alone(livecore: Launcher) -> None:
