@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from livereload_core.cli.dotenv import parse_env
+from livereload_core.core.dotenv import parse_env
 from livereload_core.cli.options import (
     ENV_PREFIX,
     OPTIONS,

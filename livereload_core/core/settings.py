@@ -84,6 +84,8 @@ class Settings:
         checkpoint: the shortest time between two background snapshots for crashes; 0.0 turns them off.
         keys: whether keys are read from the terminal.
         spare: whether the next interpreter is kept warm.
+        preload: what it imports ahead: ``("auto",)``, ``("off",)`` or names of modules.
+        preload_exclude: modules and packages that it leaves to the program.
     """
 
     target: Target
@@ -111,6 +113,8 @@ class Settings:
     checkpoint: float = 0.25
     keys: bool = True
     spare: bool = True
+    preload: tuple[str, ...] = ("auto",)
+    preload_exclude: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a dict of JSON types from which :meth:`from_json` restores an equal object."""
@@ -132,6 +136,6 @@ class Settings:
         )
         fields["log_format"] = LogFormat(fields["log_format"])
         fields["env"] = tuple((str(k), str(v)) for k, v in fields["env"])
-        for name in ("reload_dirs", "reload_include", "reload_exclude"):
+        for name in ("reload_dirs", "reload_include", "reload_exclude", "preload", "preload_exclude"):
             fields[name] = tuple(fields[name])
         return cls(**fields)

@@ -28,7 +28,7 @@ def render_table() -> str:
             _names(info.success),
             _failure_names(info),
             info.on_failure,
-            f"`{info.deadline}`" if info.deadline else "",
+            f"`--{info.deadline.replace('_', '-')}`" if info.deadline else "",
         )
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
@@ -50,7 +50,7 @@ def render_diagram() -> str:
     for state, info in STATES.items():
         lines += [f"    {state.value} --> {target.value}" for target in info.success]
     lines += [
-        f"    {state.value} --> back: {info.on_failure}"
+        f"    {state.value} --> back: {_label(info.on_failure)}"
         for state, info in STATES.items()
         if info.failure and state not in REST
     ]
@@ -60,6 +60,11 @@ def render_diagram() -> str:
         lines += [f"    {state.value} --> {target.value}: failure" for target in new]
     lines += ["    back --> idle", "    stopped --> [*]", "```"]
     return "\n".join(lines) + "\n"
+
+
+def _label(text: str) -> str:
+    """Mermaid ends a label at a colon or semicolon."""
+    return text.replace(";", ",").replace(":", ",")
 
 
 def _shown(state: State) -> str:

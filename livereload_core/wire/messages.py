@@ -4,7 +4,7 @@ Direction and answers (``+fd``: one file descriptor travels along)::
 
     parent                                   child
       │ ◀──────────────────────────── Hello ── │   exec'd, idle: a spare
-      │ ── Preload ──────────────────────────▶ │   third-party modules to import ahead
+      │ ── Warm ─────────────────────────────▶ │   third-party modules to import ahead
       │ ── Activate (+fd sources) ───────────▶ │   becomes the candidate: import the user's code
       │ ◀───────────────── Prepared | Failed ── │
       │ ── Export ──────────▶ active            │   PRECOPY, while it serves
@@ -20,7 +20,7 @@ Direction and answers (``+fd``: one file descriptor travels along)::
       │ ── Retire ──▶ old, which drains and exits
 
     at any time from the child: FindListener → ListenerFound, OpenListeners → ListenersOpened,
-    NewListener +fd, Checkpoint +fd, Finished (+fd), LateImport, ReloadRequest, Terminal, Warn
+    NewListener +fd, Checkpoint +fd, Finished (+fd), LateImport, Modules, ReloadRequest, Terminal, Warn
 
 ``attempt`` numbers the attempt to reload that a message belongs to, so that an answer that comes after
 its attempt was given up is recognised and dropped.
@@ -52,11 +52,11 @@ __all__ = [
     "ListenerFound",
     "ListenersOpened",
     "Message",
+    "Modules",
     "NewListener",
     "OpenListeners",
     "Precopied",
     "Precopy",
-    "Preload",
     "Prepared",
     "Proved",
     "Quiesce",
@@ -68,8 +68,10 @@ __all__ = [
     "Retire",
     "Serving",
     "Sources",
+    "Spoiled",
     "Terminal",
     "TerminalGranted",
+    "Warm",
     "Warn",
     "decode",
     "encode",
@@ -93,9 +95,14 @@ class Message:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Preload(Message):
-    """Import these third-party modules ahead, in this order; stop when the next message arrives."""
+class Warm(Message):
+    """Get ready for this run: import these modules ahead, in this order, and set everything else up.
 
+    Sent again when more modules are known. The next ``Activate`` ends it, warm or not.
+    """
+
+    settings: Json
+    roots: tuple[str, ...]
     modules: tuple[str, ...]
 
 
@@ -103,13 +110,12 @@ class Preload(Message):
 class Activate(Message):
     """Become the candidate of ``generation``: import the user's code and answer ``Prepared``.
 
-    With one fd: a bundle of sources (``wire.bundle``) that take precedence over the files on disk.
+    The first fd, if any, is a bundle of compiled code by digest; the second one a bundle of sources
+    (``wire.bundle``) that take precedence over the files on disk.
     """
 
     attempt: int
     generation: int
-    settings: Json
-    roots: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -225,15 +231,15 @@ class Prepared(Message):
     Attributes:
         kind: name of the adapter that takes the target.
         loaded: absolute path to digest of the bytes that were compiled.
-        third_party: modules that are not the user's, in import order.
         seconds: what the import took, as seen from inside.
+        foreign: third-party modules that it had to import itself: none when the spare was warm.
     """
 
     attempt: int
     kind: str
     loaded: dict[str, str]
-    third_party: tuple[str, ...]
     seconds: float
+    foreign: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -325,7 +331,22 @@ class Proved(Message):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sources(Message):
-    """One fd: the bundle of all sources that this generation runs."""
+    """Two fds: the bundle of all sources that this generation runs, and that of their compiled code."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Modules(Message):
+    """Modules that are not the user's and are safe to import ahead, in import order."""
+
+    names: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Spoiled(Message):
+    """A spare gives itself up: importing ``name`` ahead pulled the user's own ``module`` in."""
+
+    name: str
+    module: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

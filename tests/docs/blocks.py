@@ -1,9 +1,9 @@
 """The fenced blocks of the documentation, with the comment above them that says how they are meant.
 
-    <!-- fragment -->        the Python below is part of something larger: it is compiled, not run
-    <!-- save: app.py -->    the tutorial: the block is the whole file
-    <!-- change: app.py -->  the tutorial: the block is a diff of it; hunks are separated by ``@@``
-    <!-- terminal 1 -->      the tutorial: typed and shown there
+<!-- fragment -->        the Python below is part of something larger: it is compiled, not run
+<!-- save: app.py -->    the tutorial: the block is the whole file
+<!-- change: app.py -->  the tutorial: the block is a diff of it; hunks are separated by ``@@``
+<!-- terminal 1 -->      the tutorial: typed and shown there
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from livereload_core.cli.dotenv import parse_env
+from livereload_core.core.dotenv import parse_env
 from livereload_core.errors import UsageError
 
 
