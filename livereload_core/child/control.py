@@ -29,7 +29,7 @@ from livereload_core.errors import StateError
 from livereload_core.facts import Failure
 from livereload_core.posix import memfd, stopped
 from livereload_core.posix.channel import ChannelClosedError
-from livereload_core.wire import frames
+from livereload_core.wire import bundle, frames
 from livereload_core.wire import messages as wire
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ SWITCH_INTERVAL = 0.0002
 PAUSE_SIGNAL = getattr(signal, "SIGRTMIN", None) and signal.SIGRTMIN + 7
 """Brings the main thread of a program without listeners and event loop to a bytecode boundary; a real-time
 signal, because programs hardly use them. None where there are none (macOS)."""
+AFTER_COMMIT = 0.05
+"""Seconds after the switch until sources and modules are handed over: the first requests come first."""
 LATE_IMPORT_DELAY = 0.2
 """Seconds after a late import until the sources are handed over: an import pulls in many modules."""
 
@@ -63,6 +65,7 @@ class Control:
         self._checkpoint_sum = 0
         self._late: dict[str, float] = {}
         self._interrupted = False
+        self._modules_known = 0
         self._interval: float | None = None
         self._main_work: Callable[[], bool] | None = None
         self._ours = True
@@ -106,6 +109,7 @@ class Control:
         if self._late and min(self._late.values()) <= now:
             self._late.clear()
             self._send_sources()
+            self._send_modules()
         if self._next_checkpoint is not None and self._next_checkpoint <= now:
             self._checkpoint()
 
@@ -160,8 +164,10 @@ class Control:
         runtime.imports.on_late_import = self._late_import
         runtime.imports.mark()
         # What the start-up imported, between Prepared and now, is watched as well.
-        runtime.channel.send(wire.LateImport(runtime.imports.loaded()))
-        self._send_sources()
+        loaded = runtime.imports.loaded()
+        if loaded.keys() != runtime.announced_files:
+            runtime.channel.send(wire.LateImport(loaded))
+        self._late[""] = time.monotonic() + AFTER_COMMIT
         if runtime.settings.checkpoint:
             self._next_checkpoint = time.monotonic() + runtime.settings.checkpoint
         threading.Thread(target=self._run_on_ready, name="livecore-on-ready", daemon=True).start()
@@ -179,11 +185,20 @@ class Control:
             )
 
     def _send_sources(self) -> None:
-        fd = memfd.create(self._runtime.imports.bundle(), "livecore-sources")
+        imports = self._runtime.imports
+        fds = [memfd.create(imports.bundle(), "livecore-sources")]
         try:
-            self._runtime.channel.send(wire.Sources(), [fd])
+            fds.append(memfd.create(bundle.pack(imports.compiled()), "livecore-code"))
+            self._runtime.channel.send(wire.Sources(), fds)
         finally:
-            os.close(fd)
+            for fd in fds:
+                os.close(fd)
+
+    def _send_modules(self) -> None:
+        """Tell what a spare may import ahead, when there is more of it than before."""
+        if len(sys.modules) != self._modules_known:
+            self._modules_known = len(sys.modules)
+            self._runtime.channel.send(wire.Modules(tuple(self._runtime.imports.third_party())))
 
     def _late_import(self, path: str) -> None:
         loaded = self._runtime.imports.loaded()
@@ -210,6 +225,7 @@ class Control:
         cpu = time.process_time()
         began = time.monotonic()
         self._next_checkpoint = began + settings.checkpoint
+        self._send_modules()
         if cpu - self._checkpoint_cpu < BUSY_CPU:
             return
         try:

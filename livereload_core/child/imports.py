@@ -23,9 +23,10 @@ import importlib.machinery
 import importlib.util
 import io
 import linecache
+import marshal
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import Any
@@ -61,7 +62,10 @@ class UserImports:
         self._overlay = dict(overlay or {})
         self._loaded: dict[str, str] = {}
         self._sources: dict[str, bytes] = {}
+        self._code: dict[str, bytes] = {}
+        self._compiled: dict[str, CodeType] = {}
         self._marked = False
+        self._environ_changed_at: int | None = None
 
     # --- set-up -------------------------------------------------------------
 
@@ -84,6 +88,45 @@ class UserImports:
             if name != "__main__" and self.is_user_module(name):
                 del sys.modules[name]
         _installed = self
+
+    def take_overlay(self, overlay: Mapping[str, bytes]) -> None:
+        """Let these sources (absolute path to content) take precedence over the files on disk."""
+        self._overlay = dict(overlay)
+
+    def take_code(self, code: Mapping[str, bytes]) -> None:
+        """Use this code (as :meth:`compiled` returned it in another process) for sources that are the same."""
+        self._code = dict(code)
+
+    def compiled(self) -> dict[str, bytes]:
+        """Return the code of everything compiled or taken over so far, by digest and path, marshalled.
+
+        For the next generation only: same interpreter, same options. It spares it the compilation of files
+        that did not change, without a file on disk that could be stale.
+        """
+        return {key: marshal.dumps(code) for key, code in self._compiled.items()}
+
+    def code_of(self, path: str) -> CodeType:
+        """Return the code of a source file as it is now, and record it as loaded."""
+        data = self.take(path)
+        key = f"{bundle.content_digest(data)} {path}"
+        marshalled = self._code.get(key)
+        code: CodeType
+        if marshalled is not None:
+            code = marshal.loads(marshalled)
+        else:
+            code = compile(data, path, "exec", dont_inherit=True)
+        self._compiled[key] = code
+        return code
+
+    def executing(self) -> Callable[[], None]:
+        """A user module begins to execute; call what is returned when it has ended."""
+        before, place = dict(os.environ), len(sys.modules)
+
+        def ended() -> None:
+            if self._environ_changed_at is None and before != dict(os.environ):
+                self._environ_changed_at = place
+
+        return ended
 
     def uninstall(self) -> None:
         """Leave the import system as it was; what was imported stays."""
@@ -139,14 +182,22 @@ class UserImports:
         """Return the sources of everything loaded, as ``wire.bundle`` has them."""
         return bundle.pack(dict(self._sources))
 
-    def third_party(self) -> list[str]:
+    def third_party(self, *, beyond: Container[str] = ()) -> list[str]:
         """Return the loaded modules of the standard library and of installed distributions, in import order.
 
         These may be imported ahead, before it is known what the user's code says by then. Modules of
-        editable installs, and those whose origin is not known, are left out.
+        editable installs, and those whose origin is not known, are left out; so is what was imported after
+        the user's code had changed ``os.environ``, because it may have been meant to see the change.
+
+        Args:
+            beyond: names that are of no interest.
         """
         names: list[str] = []
-        for name, module in tuple(sys.modules.items()):
+        for place, (name, module) in enumerate(tuple(sys.modules.items())):
+            if self._environ_changed_at is not None and place >= self._environ_changed_at:
+                break
+            if name in beyond:
+                continue
             spec = getattr(module, "__spec__", None)
             origin = getattr(spec, "origin", None)
             if getattr(spec, "name", None) != name or not isinstance(origin, str) or origin == "built-in":
@@ -269,7 +320,7 @@ class UserFinder(importlib.machinery.FileFinder):
 
 
 class UserLoader(importlib.machinery.SourceFileLoader):
-    """Compiles a module from its source, always; reads and writes no .pyc."""
+    """Compiles a module from its source as it is now; reads and writes no .pyc."""
 
     def __init__(self, fullname: str, path: str, imports: UserImports) -> None:
         super().__init__(fullname, path)
@@ -277,9 +328,15 @@ class UserLoader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType | None:
         """Compile the source as it is now."""
-        path = self.get_filename(fullname)
-        code: CodeType = self.source_to_code(self._imports.take(path), path)
-        return code
+        return self._imports.code_of(self.get_filename(fullname))
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute it, and note what it does to the environment."""
+        ended = self._imports.executing()
+        try:
+            super().exec_module(module)
+        finally:
+            ended()
 
     def get_source(self, fullname: str) -> str | None:
         """Return the source that was compiled, or else the one that would be."""

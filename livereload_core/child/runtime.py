@@ -18,7 +18,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
 from livereload_core.child import gate, terminal
@@ -51,25 +51,24 @@ class Runtime:
 
     Args:
         channel: to the parent.
-        order: what to become.
+        settings: of the run.
+        roots: folders whose Python files are the user's own code.
         adapters: kinds of target, in the order in which they are asked.
-        overlay: sources that take precedence over the files on disk, by absolute path.
     """
 
     def __init__(
         self,
         channel: BlockingChannel,
-        order: wire.Activate,
+        settings: Settings,
+        roots: Sequence[str],
         adapters: list[TargetAdapter],
-        overlay: dict[str, bytes],
     ) -> None:
         self.channel = channel
-        self.attempt = order.attempt
-        self.settings = Settings.from_json(order.settings)
+        self.attempt = 0
+        self.settings = settings
         self.adapters = adapters
-        self.imports = UserImports(roots=order.roots, overlay=overlay)
+        self.imports = UserImports(roots=roots)
         self.engine = Engine(is_user_module=self.imports.is_user_module)
-        self.engine.generation = order.generation
         self.broker = Broker(channel)
         self.net = Net(self.broker)
         self.orders: queue.SimpleQueue[tuple[wire.Message, list[int]]] = queue.SimpleQueue()
@@ -78,6 +77,9 @@ class Runtime:
         self.required: frozenset[Address] = frozenset()
         self._program: Program | None = None
         self._phase = "prepare"
+        self.announced_files: Collection[str] = ()
+        self._is_set_up = False
+        self._ahead: frozenset[str] = frozenset()
         self._started = False
         self._announced = False
         self._with_state = False
@@ -89,8 +91,23 @@ class Runtime:
 
     # -- the main thread ----------------------------------------------------------------------------
 
-    def run(self) -> int:
+    def set_up(self) -> None:
+        """What needs no order yet: patches and hooks that every generation of the run has. Idempotent."""
+        if self._is_set_up:
+            return
+        self._is_set_up = True
+        self.kind = self.settings.target.kind.value
+        self._seconds = 0.0
+        self.net.on_listening = self._on_listening
+        self.net.install()
+        self.imports.install()
+
+    def run(self, order: wire.Activate) -> int:
         """Lead the generation to its end; returns the exit code of the process."""
+        self.set_up()
+        self.attempt = order.attempt
+        self.engine.generation = order.generation
+        self._ahead = frozenset(sys.modules)
         self._install()
         try:
             began = time.perf_counter()
@@ -109,13 +126,8 @@ class Runtime:
         return self._ended(None)
 
     def _install(self) -> None:
-        self.kind = self.settings.target.kind.value
-        self._seconds = 0.0
         self.engine.activate()
         state_runtime.request_reload = self._request_reload
-        self.net.on_listening = self._on_listening
-        self.net.install()
-        self.imports.install()
         gate.install(self.await_start)
         terminal.install(self.channel, self.broker)
         os.register_at_fork(after_in_child=self._forked)
@@ -130,15 +142,10 @@ class Runtime:
         if self._started:
             return
         run_hooks("prepare", self.settings.timeout_prepare)
-        self._send(
-            wire.Prepared(
-                self.attempt,
-                self.kind,
-                self.imports.loaded(),
-                tuple(self.imports.third_party()),
-                self._seconds,
-            )
-        )
+        foreign = tuple(self.imports.third_party(beyond=self._ahead))
+        loaded = self.imports.loaded()
+        self.announced_files = loaded.keys()
+        self._send(wire.Prepared(self.attempt, self.kind, loaded, self._seconds, foreign))
         started = False
         while not started:
             order, fds = self.orders.get()

@@ -2,7 +2,8 @@
 
 Nothing of the user's is touched before ``Activate``. What is imported here are the modules that the run
 needs in any case and third-party modules by name; a module that fails to import ahead is left to the
-program, which will see the same error where it belongs.
+program, which will see the same error where it belongs. A spare that finds the user's own code among what
+it imported gives itself up: that code would be the one of an earlier save.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ import sys
 
 from livereload_core.child.adapter import discover
 from livereload_core.child.runtime import Runtime
+from livereload_core.core.settings import Settings
 from livereload_core.posix import memfd
 from livereload_core.posix.channel import BlockingChannel, ChannelClosedError
 from livereload_core.posix.process import die_with_parent
 from livereload_core.wire import bundle
-from livereload_core.wire.messages import Activate, Hello, Preload
+from livereload_core.wire import messages as wire
 
 __all__ = ["main"]
 
@@ -36,33 +38,64 @@ def main(parent_pid: int, control_fd: int) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked by ``posix.process.spawn``
     channel = BlockingChannel(socket.socket(fileno=control_fd))
     try:
-        channel.send(Hello(os.getpid(), sys.version.split()[0]))
-        adapters = discover()
-        while True:
-            message, fds = channel.receive()
-            if isinstance(message, Preload):
-                _preload(message.modules, channel)
-            elif isinstance(message, Activate):
-                break
+        channel.send(wire.Hello(os.getpid(), sys.version.split()[0]))
+        spare = _Spare(channel)
+        order, fds = spare.wait()
     except ChannelClosedError:
         return 0
-    overlay = {}
-    for fd in fds:
-        overlay = bundle.unpack(memfd.read(fd))
-        os.close(fd)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    return Runtime(channel, message, adapters, overlay).run()
+    return spare.activate(order, fds)
 
 
-def _preload(modules: tuple[str, ...], channel: BlockingChannel) -> None:
-    poll = select.poll()
-    poll.register(channel.fileno(), select.POLLIN)
-    for name in modules:
-        if channel.pending or poll.poll(0):
-            return  # activated while still cold: the program imports the rest itself
-        if name not in sys.modules:
-            # Whatever goes wrong here goes wrong again in the program, where the user sees it.
-            with contextlib.suppress(BaseException):
-                importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
+class _Spare:
+    """Gets warm until it is activated."""
+
+    def __init__(self, channel: BlockingChannel) -> None:
+        self._channel = channel
+        self._runtime: Runtime | None = None
+        self._poll = select.poll()
+        self._poll.register(channel.fileno(), select.POLLIN)
+
+    def wait(self) -> tuple[wire.Activate, list[int]]:
+        """Follow ``Warm`` until ``Activate`` comes."""
+        while True:
+            message, fds = self._channel.receive()
+            if isinstance(message, wire.Warm):
+                self._warm(message)
+            elif isinstance(message, wire.Activate):
+                return message, fds
+
+    def activate(self, order: wire.Activate, fds: list[int]) -> int:
+        """Become the candidate."""
+        runtime = self._runtime
+        if runtime is None:
+            raise AssertionError("activated before it knew the run: a bug in the parent")
+        for fd, take in zip(fds, (runtime.imports.take_code, runtime.imports.take_overlay), strict=False):
+            take(bundle.unpack(memfd.read(fd)))
+            os.close(fd)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return runtime.run(order)
+
+    def _warm(self, message: wire.Warm) -> None:
+        if self._runtime is None:
+            self._runtime = Runtime(
+                self._channel, Settings.from_json(message.settings), message.roots, discover()
+            )
+        # The program's folders come first on sys.path only with Activate, so a module of the user's that
+        # hides an installed one is not found here; its name is imported in vain at worst.
+        for name in message.modules:
+            if self._channel.pending or self._poll.poll(0):
+                break  # activated while still cold: the program imports the rest itself
+            if name not in sys.modules:
+                # Whatever goes wrong here goes wrong again in the program, where the user sees it.
+                with contextlib.suppress(BaseException):
+                    importlib.import_module(name)
+                self._look_for_user_code(self._runtime, name)
+        self._runtime.set_up()
+        gc.collect()
+        gc.freeze()
+
+    def _look_for_user_code(self, runtime: Runtime, name: str) -> None:
+        for module in tuple(sys.modules):
+            if module != "__main__" and runtime.imports.is_user_module(module):
+                self._channel.send(wire.Spoiled(name, module))
+                os._exit(0)

@@ -7,7 +7,7 @@ import enum
 
 from livereload_core.core import events as ev
 from livereload_core.core.records import Outcome, ReloadRecord
-from livereload_core.core.states import PAUSED, REST, State
+from livereload_core.core.states import PAUSE_PHASES
 from livereload_core.facts import Failure, RootReport
 
 __all__ = ["Attempt", "Kind"]
@@ -39,10 +39,16 @@ class Attempt:
     old: ev.Child | None = None
     """The generation that stands still (or is about to) for this attempt."""
 
-    def mark(self, state: State, now: float) -> None:
-        """Book the time since the last mark on ``state``."""
-        if state not in REST and state is not State.NEW:
-            self.phases.append((state.value, now - self.entered))
+    def mark(self, phase: str, now: float) -> None:
+        """Book the time since the last mark on ``phase``."""
+        self.phases.append((phase, now - self.entered))
+        self.entered = now
+
+    def split_prepare(self, imported: float, now: float) -> None:
+        """Book what the child measured as its import apart from the rest of PREPARE, which is the way there."""
+        whole = now - self.entered
+        imported = min(imported, whole)
+        self.phases += [("activate", whole - imported), ("import", imported)]
         self.entered = now
 
     def record(
@@ -58,7 +64,7 @@ class Attempt:
             generation=generation,
             files=tuple(sorted(file.removeprefix(prefix) for file in self.files)),
             total=now - self.since,
-            pause=sum(seconds for name, seconds in phases.items() if State(name) in PAUSED),
+            pause=sum(seconds for name, seconds in phases.items() if name in PAUSE_PHASES),
             phases=tuple(phases.items()),
             roots=self.roots,
             failure=failure,

@@ -81,9 +81,14 @@ class Started(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FilesTouched(Event):
-    """The watcher saw these absolute paths; whether their content changed is not known yet."""
+    """The watcher saw these absolute paths; whether their content changed is not known yet.
+
+    Attributes:
+        noticed: seconds from the save to this event, 0.0 when that is not known.
+    """
 
     files: frozenset[str]
+    noticed: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -139,10 +144,15 @@ class Tick(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prepared(Event):
-    """The candidate has imported the user's code."""
+    """The candidate has imported the user's code.
+
+    Attributes:
+        seconds: what the import took, as measured in the child.
+    """
 
     child: Child
     attempt: int
+    seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

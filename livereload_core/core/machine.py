@@ -29,7 +29,7 @@ from livereload_core.core import events as ev
 from livereload_core.core.attempt import Attempt, Kind
 from livereload_core.core.records import Notice, NoticeKind, Outcome, ReloadRecord
 from livereload_core.core.settings import Settings
-from livereload_core.core.states import DOING, PAUSED, REST, STATES, SUPERSEDABLE, State
+from livereload_core.core.states import DOING, PAUSED, PHASES, REST, STATES, SUPERSEDABLE, State
 from livereload_core.facts import Failure, RootReport
 
 __all__ = ["STATES", "Machine", "State"]
@@ -47,6 +47,9 @@ TERM_GRACE = 2.0
 RETRY_DELAY = 1.0
 """Seconds until a reload is tried again that failed because the *old* code was busy."""
 MAX_RETRIES = 3
+SPARE_DELAY = 0.25
+"""Seconds of an import after which the next interpreter is warmed: the edit that ends a long import, or an
+endless one, shall not have to wait for a cold start."""
 
 
 class Machine:
@@ -111,7 +114,7 @@ class Machine:
             if self._terminal_taken:
                 self._wait_for_terminal(event.files)
                 return
-            self._new_attempt(Kind.RELOAD)
+            self._new_attempt(Kind.RELOAD, noticed=event.noticed)
             self._enter(State.COLLECT)
             self._do(ev.Collect(event.files))
         elif self.state is State.COLLECT or self.state in SUPERSEDABLE:
@@ -236,16 +239,30 @@ class Machine:
     def _kill_overdue(self, child: ev.Child) -> None:
         self._do(ev.Kill(child))
 
+    def _spare_due(self, child: ev.Child) -> None:
+        if self.active is not None and self.state not in (State.STOPPING, State.STOPPED):
+            self._warm_spare()
+
     def _retry_due(self, child: ev.Child) -> None:
         if self.state in REST:
             self._begin(Kind.RELOAD)
 
     # -- the attempt --------------------------------------------------------------------------------
 
-    def _new_attempt(self, kind: Kind, *, files: frozenset[str] = frozenset(), reset: bool = False) -> None:
+    def _new_attempt(
+        self,
+        kind: Kind,
+        *,
+        files: frozenset[str] = frozenset(),
+        reset: bool = False,
+        noticed: float = 0.0,
+    ) -> None:
         self._last_attempt += 1
         self._deadlines.pop(("retry", 0), None)
         self.attempt = Attempt(kind, self._last_attempt, self._now, files, reset, entered=self._now)
+        if noticed:
+            self.attempt.since -= noticed
+            self.attempt.phases.append(("notice", noticed))
 
     def _renumber(self) -> None:
         assert self.attempt is not None
@@ -268,6 +285,7 @@ class Machine:
             self.candidate, self.spare = self.spare, None
         else:
             self.candidate = self._spawn()
+        self._deadlines["spare", 0] = self._now + SPARE_DELAY
         self._do(ev.Activate(self.candidate, self.attempt.number, self._last_generation + 1, last_good))
 
     def _spawn(self) -> ev.Child:
@@ -287,6 +305,7 @@ class Machine:
         attempt = self._current(event.child, event.attempt, self.candidate, State.PREPARE)
         if attempt is None:
             return
+        attempt.split_prepare(event.seconds, self._now)
         if self.active is None:
             self._rehydrate(attempt)
         elif attempt.reset:
@@ -298,6 +317,7 @@ class Machine:
     def _on_exported(self, event: ev.Exported) -> None:
         attempt = self._current(event.child, event.attempt, self.active, State.PRECOPY)
         if attempt is not None and self.candidate is not None:
+            attempt.mark("export", self._now)
             self._do(ev.AskPrecopy(self.candidate, attempt.number))
 
     def _on_precopied(self, event: ev.Precopied) -> None:
@@ -352,6 +372,7 @@ class Machine:
         attempt = self._current(event.child, event.attempt, self.candidate, State.COMMIT)
         if attempt is None:
             return
+        self._deadlines.pop(("spare", 0), None)
         old, old_generation = self.active, self.generation
         self._last_generation += 1
         self.generation = self._last_generation
@@ -651,8 +672,10 @@ class Machine:
         return seconds + 1.0 if state in (State.QUIESCE, State.FREEZE, State.COMMIT) else seconds
 
     def _mark_phase(self) -> None:
-        if self.attempt is not None:
-            self.attempt.mark(self.state, self._now)
+        if self.attempt is not None and self.state not in REST and self.state is not State.NEW:
+            self.attempt.mark(PHASES[self.state], self._now)
+        elif self.attempt is not None:
+            self.attempt.entered = self._now
 
     def _do(self, *commands: ev.Command) -> None:
         self._out += commands
@@ -711,6 +734,7 @@ class Machine:
         "term": _drain_overdue,
         "kill": _kill_overdue,
         "retry": _retry_due,
+        "spare": _spare_due,
     }
 
 

@@ -20,7 +20,13 @@ OFF = "off"
 
 PATCHERS = ("gevent.monkey", "eventlet.patcher")
 """Modules whose presence says that the standard library may be patched at run time."""
-_FIXES_A_CHOICE = ("matplotlib.pyplot", "matplotlib.backends", "matplotlib.backend_bases", "mpl_toolkits", "pylab")
+_FIXES_A_CHOICE = (
+    "matplotlib.pyplot",
+    "matplotlib.backends",
+    "matplotlib.backend_bases",
+    "mpl_toolkits",
+    "pylab",
+)
 
 
 def choose(

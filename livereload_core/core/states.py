@@ -8,7 +8,17 @@ from __future__ import annotations
 import dataclasses
 import enum
 
-__all__ = ["DOING", "PAUSED", "REST", "STATES", "SUPERSEDABLE", "State", "StateInfo"]
+__all__ = [
+    "DOING",
+    "PAUSED",
+    "PAUSE_PHASES",
+    "PHASES",
+    "REST",
+    "STATES",
+    "SUPERSEDABLE",
+    "State",
+    "StateInfo",
+]
 
 
 class State(enum.Enum):
@@ -144,6 +154,23 @@ STATES: dict[State, StateInfo] = {
 
 SUPERSEDABLE = (State.CHECK, State.PREPARE, State.PRECOPY, State.QUIESCE)
 PAUSED = (State.QUIESCE, State.FREEZE, State.REHYDRATE, State.VERIFY, State.COMMIT)
+
+PHASES = {
+    State.COLLECT: "hash",
+    State.CHECK: "compile",
+    State.PREPARE: "activate",
+    State.PRECOPY: "decode",
+    State.QUIESCE: "quiesce",
+    State.FREEZE: "freeze",
+    State.REHYDRATE: "refresh",
+    State.VERIFY: "start",
+    State.COMMIT: "commit",
+}
+"""What the time that a state took is called in reports; ``notice`` comes before, and ``import`` and ``export``
+are split off from PREPARE and PRECOPY."""
+
+PAUSE_PHASES = tuple(PHASES[state] for state in PAUSED)
+"""Phases in which nobody accepts."""
 
 DOING = {
     State.PREPARE: "was imported",

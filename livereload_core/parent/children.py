@@ -91,6 +91,12 @@ class GenerationHandle:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def abandon(self) -> None:
+        """End a child that nobody waits for any more; its messages and its exit are not reported."""
+        self._on_message = _ignore_message
+        self._on_exit = _ignore_exit
+        self.kill_tree()
+
     # -- loop callbacks -----------------------------------------------------------------------------
 
     def _stalled(self, stalled: bool) -> None:
@@ -144,6 +150,15 @@ class GenerationHandle:
             self._loop.remove_writer(self._channel.fileno())
             self._channel.close()
             self._channel = None
+
+
+def _ignore_message(handle: GenerationHandle, message: Message, fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _ignore_exit(handle: GenerationHandle, code: int) -> None:
+    pass
 
 
 def end_all(handles: Sequence[GenerationHandle], timeout: float = 2.0) -> None:

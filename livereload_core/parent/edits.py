@@ -11,7 +11,9 @@ import asyncio
 import json
 import os
 import sysconfig
+import time
 import urllib.parse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from livereload_core.core.watching import Verdict, WatchRules
 from livereload_core.facts import Failure
 from livereload_core.parent.sources import check, digest
 from livereload_core.parent.watch import Watcher, git_busy
+from livereload_core.posix.inotify import Inotify
 
 if TYPE_CHECKING:
     from livereload_core.parent.supervisor import Supervisor
@@ -32,6 +35,8 @@ GIT_POLL = 0.02
 """Seconds between two looks for ``.git/index.lock``: its folder is not watched, so its end is no event."""
 GIT_PATIENCE = 10.0
 """Seconds after which a lock counts as left behind by a git that crashed."""
+MOST_NOTICE = 0.2
+"""Seconds; a file that is older was not written just now (moved into place, or its time was set)."""
 REAPPEAR = 0.05
 """Seconds that a file may be missing or empty: editors that write in place or recreate a file pass through
 that moment, and it is no version of the program."""
@@ -55,16 +60,31 @@ class Edits:
         self._timer: asyncio.TimerHandle | None = None
         self._busy_since: float | None = None
         self._waited: set[str] = set()
+        self._base = frozenset(os.path.realpath(file) for file in supervisor.warmth_files())
+        self._inotify: Inotify | None = None
 
     def start(self) -> None:
         """Begin to watch, if the run wants that."""
-        if self._run.settings.reload:
-            self._watcher.start(self._run.loop)
+        self._known.update((file, digest(file)) for file in self._base)
+        self._imported |= self._base
+        if not self._run.settings.reload:
+            return
+        try:
+            self._inotify = Inotify()
+            self._run.loop.add_reader(self._inotify.fileno(), self._written)
+        except OSError:
+            self._inotify = None  # the watcher proper sees everything, a little later
+        self._watcher.start(self._run.loop)
+        self._watch_also(self._imported)
 
     def close(self) -> None:
         """Stop watching; no thread is left."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._inotify is not None:
+            self._run.loop.remove_reader(self._inotify.fileno())
+            self._inotify.close()
+            self._inotify = None
         if self._run.settings.reload:
             self._watcher.close()
 
@@ -91,7 +111,7 @@ class Edits:
         self._named.clear()
         mine = self._loaded.get(child, {})
         self._loaded = {child: mine}
-        self._imported = set(mine)
+        self._imported = set(mine) | self._base
         stale = frozenset(file for file, value in mine.items() if self._known.get(file) != value)
         if stale:
             self._run.dispatch(ev.FilesTouched(stale))
@@ -101,11 +121,21 @@ class Edits:
         new = set(failure.files) - self._named
         self._named |= new
         self._watch_also(new)
+        # What was missing when the code failed and has come since is reported by nobody.
+        come = frozenset(file for file in new if file not in self._known and os.path.exists(file))
+        if come:
+            self._run.loop.call_soon(self._touched, come)
 
-    def _watch_also(self, files: Any) -> None:
-        outside = [file for file in files if not any(_below(file, root) for root in self._rules.roots)]
-        if outside and self._run.settings.reload:
-            self._watcher.watch_more(outside)
+    def _watch_also(self, files: Iterable[str]) -> None:
+        if self._run.settings.reload:
+            self._watcher.watch_more(files)
+        if self._inotify is not None:
+            for folder in {os.path.dirname(file) for file in files}:
+                self._inotify.add(folder)
+
+    def _written(self) -> None:
+        if self._inotify is not None:
+            self._touched(self._inotify.read())
 
     # -- touched files ------------------------------------------------------------------------------
 
@@ -116,7 +146,7 @@ class Edits:
             if self._rules.verdict(file, imported=self._imported, named=self._named) is Verdict.RELOAD
         )
         if relevant:
-            self._run.dispatch(ev.FilesTouched(relevant))
+            self._run.dispatch(ev.FilesTouched(relevant, _seconds_since_save(relevant)))
 
     def collect(self, files: frozenset[str]) -> None:
         """Hash ``files`` (and those that still wait) once the tree is at rest, and say what changed."""
@@ -160,7 +190,25 @@ class Edits:
 
     def check(self, files: frozenset[str]) -> tuple[Failure, ...]:
         """Compile what is Python and is there; a file that is gone is for the import to judge."""
-        return check(sorted(file for file in files if file.endswith(".py") and os.path.exists(file)))
+        settings = self._run.settings
+        script = os.path.join(settings.cwd, settings.target.name)
+        required = [script] if settings.target.kind is TargetKind.SCRIPT else []
+        return check(
+            sorted(file for file in files if file.endswith(".py")), root=settings.root, required=required
+        )
+
+
+def _seconds_since_save(files: Iterable[str]) -> float:
+    """How long ago the newest of these files was written, as far as two clocks can tell; at most a second."""
+    newest = 0
+    for file in files:
+        try:
+            newest = max(newest, os.stat(file).st_mtime_ns)
+        except OSError:
+            continue
+    age = (time.time_ns() - newest) / 1e9
+    # A rename keeps the time at which the file was written, and clocks may jump: then it is not known.
+    return age if 0.0 <= age < MOST_NOTICE else 0.0
 
 
 def _is_passing(file: str) -> bool:

@@ -12,6 +12,7 @@ from livereload_core.core import events as ev
 from livereload_core.core.records import Notice, NoticeKind
 from livereload_core.errors import PortBusyError, UsageError
 from livereload_core.parent.children import GenerationHandle
+from livereload_core.parent.warmth import Warmth
 from livereload_core.posix.addresses import Address
 from livereload_core.wire import messages as wire
 
@@ -44,15 +45,18 @@ class ChildMessages:
         self._snapshot = _Slot()
         self._trial = _Slot()
         self._sources = _Slot()
+        self._code = _Slot()
+        self.warmth = Warmth(supervisor.settings)
         self._generations: dict[ev.Child, int] = {}
         self._required: tuple[dict[str, Any], ...] = ()
-        self._third_party: tuple[str, ...] = ()
+        self._reason_told = False
+        self.foreign: tuple[str, ...] = ()
         self._servers: set[ev.Child] = set()
         self._with_state = True
 
     def close(self) -> None:
         """Let go of every fd."""
-        for slot in (self._snapshot, self._trial, self._sources):
+        for slot in (self._snapshot, self._trial, self._sources, self._code):
             slot.put(None)
 
     def forget(self, child: ev.Child) -> None:
@@ -66,18 +70,21 @@ class ChildMessages:
 
     # -- to the children ----------------------------------------------------------------------------
 
-    def preload(self, handle: GenerationHandle) -> None:
-        """Have a fresh interpreter import ahead what the last generation used."""
-        if self._third_party and self._run.settings.spare:
-            handle.send(wire.Preload(self._third_party))
+    def warm(self, handle: GenerationHandle) -> None:
+        """Tell a fresh interpreter of the run, and what to import ahead."""
+        modules, reason = self.warmth.modules() if self._run.settings.spare else ((), "")
+        if reason and not self._reason_told:
+            self._reason_told = True
+            self._run.emit(Notice(NoticeKind.INFO, reason))
+        handle.send(wire.Warm(self._run.settings.to_json(), self._run.user_roots(), modules))
 
     def activate(self, command: ev.Activate) -> None:
         """Let a child import the user's code."""
         self._generations[command.child] = command.generation
-        message = wire.Activate(
-            command.attempt, command.generation, self._run.settings.to_json(), self._run.user_roots()
-        )
-        self._send(command.child, message, self._sources.fds() if command.last_good else ())
+        fds = self._code.fds()
+        if command.last_good and fds:
+            fds += self._sources.fds()
+        self._send(command.child, wire.Activate(command.attempt, command.generation), fds)
 
     def ask(self, command: Any) -> None:
         """Send what an ``Ask...`` command means."""
@@ -125,9 +132,9 @@ class ChildMessages:
         active = child == self._run.machine.active
         match message:
             case wire.Prepared():
-                self._third_party = message.third_party
+                self.foreign = message.foreign
                 self._run.edits.loaded(child, message.loaded)
-                dispatch(ev.Prepared(child, message.attempt))
+                dispatch(ev.Prepared(child, message.attempt, message.seconds))
             case wire.Failed():
                 self._run.edits.loaded(child, message.loaded)
                 if active:
@@ -181,6 +188,7 @@ class ChildMessages:
         match message:
             case wire.Sources():
                 if active:
+                    self._code.put(fds.pop())
                     self._sources.put(fds.pop())
             case wire.Checkpoint():
                 if active:
@@ -192,6 +200,11 @@ class ChildMessages:
                 dispatch(ev.ProgramFinished(child, message.code, message.failure, server))
             case wire.LateImport():
                 self._run.edits.loaded(child, message.loaded)
+            case wire.Modules():
+                if active and self.warmth.learn(message.names):
+                    self._run.warm_again()
+            case wire.Spoiled():
+                self.warmth.exclude(message.name)
             case wire.FindListener():
                 self._find_listener(handle, message)
             case wire.OpenListeners():

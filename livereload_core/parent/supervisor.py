@@ -31,6 +31,7 @@ from livereload_core.parent.edits import Edits
 from livereload_core.parent.hold import HoldPage
 from livereload_core.parent.listeners import Listeners
 from livereload_core.parent.messages import ChildMessages
+from livereload_core.parent.warmth import environment
 from livereload_core.posix import process
 from livereload_core.wire import messages as wire
 
@@ -97,12 +98,16 @@ class Supervisor:
         self._waiting: list[asyncio.Future[Record]] = []
         self.last_record: Record | None = None
         self.last_roots: tuple[Any, ...] = ()
-        self._env = {**dict(settings.env), **os.environ}
+        self._fingerprints: dict[ev.Child, object] = {}
         self._since = time.monotonic()
 
     def user_roots(self) -> tuple[str, ...]:
         """Folders whose Python files are the user's own code."""
         return self.edits.roots
+
+    def warmth_files(self) -> tuple[str, ...]:
+        """Files whose change calls for a new interpreter, although no module."""
+        return self._messages.warmth.files
 
     async def main(self) -> int:
         """Run until the machine says exit."""
@@ -157,6 +162,9 @@ class Supervisor:
             while self._events:
                 for command in self.machine.handle(self._events.popleft(), self.loop.time()):
                     self._PERFORM[type(command)](self, command)
+            spare = self.children.get(self.machine.spare or 0)
+            if spare is not None:
+                process.set_background(spare.pid, background=True)
         finally:
             self._dispatching = False
         self._set_timer()
@@ -194,6 +202,7 @@ class Supervisor:
 
     def _on_exit(self, handle: GenerationHandle, code: int) -> None:
         self.children.pop(handle.number, None)
+        self._fingerprints.pop(handle.number, None)
         self.listeners.forget(handle.number)
         self._messages.forget(handle.number)
         process.reap_orphans({child.pid for child in self.children.values()})
@@ -202,23 +211,40 @@ class Supervisor:
     # -- commands -----------------------------------------------------------------------------------
 
     def _spawn(self, command: ev.Spawn) -> None:
+        fingerprint = self._messages.warmth.fingerprint()
         try:
             handle = GenerationHandle(
                 command.child,
                 cwd=self.settings.cwd,
-                env=self._env,
+                env=environment(self.settings, os.environ),
                 loop=self.loop,
                 on_message=self._messages.receive,
                 on_exit=self._on_exit,
             )
-        except OSError as error:
-            self.emit(Notice(NoticeKind.WARNING, f"cannot start an interpreter: {error.strerror}"))
-            self._events.append(ev.ChildExited(command.child, f"not started ({error.strerror})"))
+        except (OSError, UsageError) as error:
+            self.warn(f"cannot start an interpreter: {error}")
+            self._events.append(ev.ChildExited(command.child, f"not started ({error})"))
             return
         self.children[command.child] = handle
-        self._messages.preload(handle)
+        self._fingerprints[command.child] = fingerprint
+        self._messages.warm(handle)
+
+    def warm_again(self) -> None:
+        """More modules are known: tell the spare that waits."""
+        handle = self.children.get(self.machine.spare or 0)
+        if handle is not None:
+            self._messages.warm(handle)
 
     def _activate(self, command: ev.Activate) -> None:
+        if self._fingerprints.get(command.child) != self._messages.warmth.fingerprint():
+            # Made for another installation or environment: a new one takes its place under its name.
+            outdated = self.children.pop(command.child, None)
+            if outdated is not None:
+                outdated.abandon()
+                self._spawn(ev.Spawn(command.child))
+        handle = self.children.get(command.child)
+        if handle is not None:
+            process.set_background(handle.pid, background=False)
         self._messages.activate(command)
 
     def _ask(self, command: Any) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import socket
@@ -28,12 +29,14 @@ __all__ = [
     "pidfd_open",
     "reap_orphans",
     "resident_bytes",
+    "set_background",
     "spawn",
     "status_sentence",
 ]
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
+_CAP_SYS_NICE = 23  # linux/capability.h
 
 
 def _prctl(option: int, value: int) -> bool:
@@ -85,6 +88,32 @@ def spawn(
         return subprocess.Popen(command, pass_fds=(fd,), cwd=cwd, env=dict(env))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def set_background(pid: int, *, background: bool) -> None:
+    """Let a process give way to all others, or stand among them again; a no-op where the system has none.
+
+    SCHED_IDLE runs only on idle cores. Without CAP_SYS_NICE a process cannot be taken out of it again, so
+    SCHED_BATCH, a mild disadvantage, takes its place there.
+    """
+    if not hasattr(os, "sched_setscheduler"):
+        return
+    low = os.SCHED_IDLE if _may_set_priority() else os.SCHED_BATCH
+    policy = low if background else os.SCHED_OTHER
+    with contextlib.suppress(OSError):  # gone, or not permitted: it keeps the priority that it has
+        if os.sched_getscheduler(pid) != policy:
+            # Each thread has a policy of its own; a module that was imported ahead may have started some.
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                os.sched_setscheduler(int(thread), policy, os.sched_param(0))
+
+
+@functools.cache
+def _may_set_priority() -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("CapEff:"):
+                return bool(int(line.split()[1], 16) >> _CAP_SYS_NICE & 1)
+    return False
 
 
 def pidfd_open(pid: int) -> int | None:

@@ -44,7 +44,7 @@ def render_diagram() -> str:
     """Return the steps as a Mermaid state diagram.
 
     Solid arrows are success. An arrow to ``back`` stands for all ways out on failure: back to rest, with the
-    old code serving. That failures may also begin a new attempt (``check``, ``prepare``) is left to the table.
+    old code serving. That failures may also begin a new attempt is left to the table.
     """
     lines = ["```mermaid", "stateDiagram-v2", "    [*] --> new"]
     for state, info in STATES.items():

@@ -235,7 +235,8 @@ def test_a_candidate_that_fails_leaves_the_old_one_serving(state: State, how: st
     elif how == "dies":
         play.say(ev.ChildExited(candidate, "killed by SIGSEGV"))
     else:
-        play.tick()
+        while play.machine.candidate is not None:
+            play.tick()
     assert play.machine.active == old
     assert play.at(State.IDLE)
     assert play.machine.candidate is None
@@ -427,12 +428,22 @@ def test_an_edit_during_the_probation_retires_the_frozen_one() -> None:
 def test_old_code_that_is_busy_is_tried_again_by_itself() -> None:
     play = Play().started()
     play.edited().reach(State.FREEZE)
-    play.tick()
+    while not play.reloads():
+        play.tick()
     assert play.reloads()[-1].outcome is Outcome.ROLLED_BACK
     play.tick()
     assert play.at(State.PREPARE)
     play.reach(State.PROBATION)
     assert play.reloads()[-1].outcome is Outcome.COMMITTED
+
+
+def test_a_long_import_warms_the_next_interpreter() -> None:
+    play = Play().started()
+    play.edited().reach(State.PREPARE)
+    assert play.machine.spare is None
+    play.tick()
+    assert play.at(State.PREPARE)
+    assert play.machine.spare is not None
 
 
 def test_reset_takes_no_state_over() -> None:

@@ -1,0 +1,104 @@
+"""livecore and its peers: who serves which family of apps with which command.
+
+Each peer is started as its own documentation says for development, quiet where it can be, with nothing else
+tuned.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.sources import MODULE, Family
+
+__all__ = ["BARE", "CONTENDERS", "Contender"]
+
+_APP = f"{MODULE}:app"
+_PYTHON = sys.executable
+_SCRIPTS = Path(sysconfig.get_path("scripts"))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Contender:
+    """One way to serve an app.
+
+    Attributes:
+        name: as shown.
+        family: the kind of app.
+        distribution: what must be installed, and whose version is reported.
+        command: makes the command for a port; it runs in the folder of the app.
+        ours: whether it is livecore.
+    """
+
+    name: str
+    family: Family
+    distribution: str
+    command: Callable[[int], list[str]]
+    ours: bool = False
+
+    def version(self) -> str | None:
+        """Return the installed version, None when it is missing."""
+        try:
+            return importlib.metadata.version(self.distribution)
+        except importlib.metadata.PackageNotFoundError:
+            return None
+
+
+def _livecore(port: int) -> list[str]:
+    run = [_PYTHON, "-m", "livereload_core", "run", _APP, "--host", "127.0.0.1", "--port", str(port)]
+    return [*run, "--log-format", "json", "--no-keys"]
+
+
+def _module(*words: str) -> Callable[[int], list[str]]:
+    return lambda port: [_PYTHON, "-m", *words, "--host", "127.0.0.1", "--port", str(port)]
+
+
+def _script(name: str, *words: str) -> Callable[[int], list[str]]:
+    return lambda port: [str(_SCRIPTS / name), *words, "--host", "127.0.0.1", "--port", str(port)]
+
+
+def _inline(program: str) -> Callable[[int], list[str]]:
+    return lambda port: [_PYTHON, "-c", program.replace("@PORT@", str(port))]
+
+
+_QUIET = ("--log-level", "warning")
+
+CONTENDERS: tuple[Contender, ...] = (
+    Contender("livecore asgi", "asgi", "livereload_core", _livecore, ours=True),
+    Contender("livecore aiohttp", "aiohttp", "livereload_core", _livecore, ours=True),
+    Contender("livecore flask", "wsgi", "livereload_core", _livecore, ours=True),
+    Contender("uvicorn", "asgi", "uvicorn", _module("uvicorn", _APP, "--reload", *_QUIET)),
+    Contender(
+        "granian", "asgi", "granian", _module("granian", _APP, "--interface", "asgi", "--reload", *_QUIET)
+    ),
+    Contender("flask", "wsgi", "flask", _module("flask", "--app", MODULE, "run", "--debug")),
+    Contender("jurigged", "asgi", "jurigged", _module("jurigged", "-w", ".", "-m", "uvicorn", _APP, *_QUIET)),
+    Contender("uvicorn-hmr", "asgi", "uvicorn-hmr", _script("uvicorn-hmr", _APP, *_QUIET)),
+)
+"""All that can take part, livecore first."""
+
+BARE: dict[Family, Contender] = {
+    "asgi": Contender(
+        "bare uvicorn",
+        "asgi",
+        "uvicorn",
+        _inline(
+            f"import uvicorn; from {MODULE} import app; "
+            "uvicorn.Server(uvicorn.Config(app, host='127.0.0.1', port=@PORT@, log_level='warning')).run()"
+        ),
+    ),
+    "aiohttp": Contender(
+        "bare aiohttp",
+        "aiohttp",
+        "aiohttp",
+        _inline(
+            f"from aiohttp import web; from {MODULE} import app; "
+            "web.run_app(app, host='127.0.0.1', port=@PORT@, print=None)"
+        ),
+    ),
+}
+"""The servers that livecore runs such apps with, started without it and without a reloader."""

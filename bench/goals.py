@@ -1,0 +1,64 @@
+"""livecore's own goals, held against what was measured. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from bench.model import Goal, Measure
+
+__all__ = ["goals"]
+
+
+def goals(measures: Sequence[Measure]) -> tuple[Goal, ...]:
+    """Return the goals for which there are numbers."""
+    by_key = {measure.key: measure for measure in measures}
+    return (*_latency(by_key), *_outage(by_key), *_steady(by_key), *_idle(by_key))
+
+
+def _value(measures: Mapping[str, Measure], measure: str, name: str, key: str) -> float | None:
+    found = measures.get(measure)
+    row = found.row(name) if found else None
+    return row.values.get(key) if row else None
+
+
+def _latency(measures: Mapping[str, Measure]) -> Iterator[Goal]:
+    for style in ("rename", "inplace"):
+        light = _value(measures, f"latency_light_{style}", "livecore asgi", "p50")
+        heavy = _value(measures, f"latency_heavy_{style}", "livecore asgi", "p50")
+        p95 = _value(measures, f"latency_light_{style}", "livecore asgi", "p95")
+        if light is not None and p95 is not None:
+            yield Goal(f"edit to new answer, light, {style}, p50", 20, light, " ms")
+            yield Goal(f"edit to new answer, light, {style}, p95", 40, p95, " ms")
+        if light and heavy is not None:
+            yield Goal(
+                f"the same with heavy imports, {style}, p50 by that of the light app", 1.2, heavy / light, "x"
+            )
+
+
+def _outage(measures: Mapping[str, Measure]) -> Iterator[Goal]:
+    for key, words in (("good_edits", "good edits"), ("broken_edit", "a broken edit")):
+        failed = _value(measures, key, "livecore asgi", "failed")
+        if failed is not None:
+            yield Goal(f"failed requests over {words}", 0, failed)
+    p99 = _value(measures, "good_edits", "livecore asgi", "p99")
+    longest = _value(measures, "good_edits", "livecore asgi", "max")
+    if p99 is not None and longest is not None:
+        yield Goal("requests while edits go live, p99", 10, p99, " ms")
+        yield Goal("the longest of these requests", 25, longest, " ms")
+
+
+def _steady(measures: Mapping[str, Measure]) -> Iterator[Goal]:
+    for name, bare in (("livecore asgi", "bare uvicorn"), ("livecore aiohttp", "bare aiohttp")):
+        for key, words, sign in (("rps", "fewer requests/s", 1), ("p99", "longer p99", -1)):
+            ours = _value(measures, "steady", name, key)
+            theirs = _value(measures, "steady", bare, key)
+            if ours is not None and theirs:
+                yield Goal(f"{words} than {bare}", 5, sign * (1 - ours / theirs) * 100, " %")
+
+
+def _idle(measures: Mapping[str, Measure]) -> Iterator[Goal]:
+    cpu = _value(measures, "idle", "livecore asgi", "cpu")
+    memory = _value(measures, "idle", "livecore asgi", "rss_watcher")
+    if cpu is not None and memory is not None:
+        yield Goal("idle processor time of the parent", 0.5, cpu, " %")
+        yield Goal("memory of the parent (RSS)", 60, memory, " MiB")

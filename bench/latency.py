@@ -1,0 +1,114 @@
+"""From the save to the first answer by the new code, and what livecore says about the way there.
+
+A client asks in a tight loop on fresh connections from the save on. The first edit of each run is not counted:
+it pays for caches that any later one finds filled, with every contender.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.contenders import Contender
+from bench.model import Column, Measure, Row, quantile, spread
+from bench.plan import Plan
+from bench.serving import NotMeasuredError, Serving
+from bench.sources import SaveStyle, Weight
+
+__all__ = ["Said", "measure_latency", "measure_pause"]
+
+Said = dict[str, list[dict[str, Any]]]
+"""livecore's own records of committed reloads, by the name of the run."""
+
+_BLIND = 2
+"""After so many edits in a row that were never seen the rest is not waited for."""
+
+_HOW: dict[SaveStyle, str] = {"rename": "saved by rename", "inplace": "saved in place"}
+
+
+def measure_latency(
+    contenders: Sequence[Contender],
+    folder: Path,
+    plan: Plan,
+    *,
+    weight: Weight,
+    style: SaveStyle,
+    said: Said,
+    progress: Callable[[str], None],
+) -> Measure:
+    """Measure all contenders one after the other; livecore's records are added to ``said``."""
+    rows = []
+    for contender in contenders:
+        key = f"{weight} {style}"
+        progress(f"edit to new answer: {key}: {contender.name}")
+        run = Serving(contender, folder / f"{key} {contender.name}".replace(" ", "-"), weight=weight)
+        try:
+            with run as serving:
+                rows.append(_edits(serving, plan, style))
+                if contender.ours:
+                    said[f"{contender.name}, {weight}, {style}"] = [
+                        record for record in serving.records() if record["outcome"] == "committed"
+                    ][1:]
+        except NotMeasuredError as error:
+            rows.append(Row(contender.name, contender.family, contender.ours, note=str(error)))
+    return Measure(
+        f"latency_{weight}_{style}",
+        f"Edit to first answer by new code, {weight} app, {_HOW[style]}",
+        (Column("p50", "p50 ms"), Column("p95", "p95 ms"), Column("max", "max ms")),
+        tuple(rows),
+        lead="p50",
+    )
+
+
+def _edits(serving: Serving, plan: Plan, style: SaveStyle) -> Row:
+    count, gap = (plan.edits, plan.gap) if serving.weight == "light" else (plan.heavy_edits, plan.heavy_gap)
+    rests = random.Random(serving.contender.name)  # the same rests in every run of the benchmark
+    took: list[float | None] = []
+    blind = 0
+    for number in range(count + 1):
+        time.sleep(gap * rests.uniform(0.5, 1.5))
+        seconds = serving.latency(style, patience=plan.patience)
+        blind = blind + 1 if seconds is None else 0
+        if number or seconds is None:
+            took.append(seconds)
+        if blind == _BLIND:
+            break
+    samples = tuple(seconds * 1000 for seconds in took if seconds is not None)
+    unseen = len(took) - len(samples)
+    note = f"{unseen} of {len(took)} edits never seen" if unseen else ""
+    contender = serving.contender
+    return Row(
+        contender.name, contender.family, contender.ours, spread(samples) if samples else {}, samples, note
+    )
+
+
+def measure_pause(said: Said) -> Measure:
+    """Return medians of what livecore reported: total, the pause that clients feel, and every phase."""
+    names: list[str] = []
+    rows = []
+    for run, records in said.items():
+        if not records:
+            rows.append(Row(run, ours=True, note="no committed reload was reported"))
+            continue
+        values = {
+            "total": quantile([record["total_ms"] for record in records], 0.5),
+            "pause": quantile([record["pause_ms"] for record in records], 0.5),
+            "pause_max": max(record["pause_ms"] for record in records),
+        }
+        phases = dict.fromkeys(name for record in records for name in record["phases_ms"])
+        names += [name for name in phases if name not in names]
+        for name in phases:
+            values[f"phase {name}"] = quantile(
+                [record["phases_ms"].get(name, 0.0) for record in records], 0.5
+            )
+        rows.append(Row(run, ours=True, values=values, samples=tuple(r["pause_ms"] for r in records)))
+    columns = (Column("total", "total ms"), Column("pause", "pause ms"), Column("pause_max", "longest pause"))
+    return Measure(
+        "pause",
+        "What livecore reports of itself: medians, in ms (total from the noticed change to the commit)",
+        (*columns, *(Column(f"phase {name}", name) for name in names)),
+        tuple(rows),
+    )

@@ -1,0 +1,89 @@
+"""How much is measured, from the environment.
+
+``BENCH_QUICK=1`` is a smoke run of less than a minute: it shows that everything works, its numbers mean
+little. ``BENCH_EDITS=N`` sets the edits per contender and way of saving; the default keeps the whole under
+8 minutes on 2 cores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from bench.sources import SaveStyle
+
+__all__ = ["Plan"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """The sizes of one run. Times are seconds.
+
+    Attributes:
+        edits: counted edits per contender and way of saving, light apps.
+        heavy_edits: the same for apps with heavy imports.
+        gap: mean rest between an answer and the next edit; the same for all, and long enough for each to come
+            to rest. Varied by half, so that no watcher that polls is met in step.
+        heavy_gap: the same for apps with heavy imports.
+        patience: after this time an edit counts as never seen.
+        styles: the ways of saving.
+        contenders: names of those that take part, empty for all.
+        good_edits: edits under load.
+        good_gap: time between these.
+        broken: how long the syntax error stays under load.
+        rounds: pairs of alternating runs at a steady load.
+        round_seconds: the length of one.
+        idle_files: files that are watched while nothing happens.
+        idle_seconds: how long.
+        floor_runs: repetitions of each floor.
+    """
+
+    edits: int = 10
+    heavy_edits: int = 5
+    gap: float = 0.5
+    heavy_gap: float = 2.0
+    patience: float = 8.0
+    styles: tuple[SaveStyle, ...] = ("rename", "inplace")
+    contenders: tuple[str, ...] = ()
+    good_edits: int = 4
+    good_gap: float = 1.2
+    broken: float = 4.0
+    rounds: int = 4
+    round_seconds: float = 2.0
+    idle_files: int = 5_000
+    idle_seconds: float = 10.0
+    floor_runs: int = 15
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Plan:
+        """Read ``BENCH_QUICK`` and ``BENCH_EDITS``.
+
+        Raises:
+            ValueError: ``BENCH_EDITS`` is not a number of at least 1.
+        """
+        plan = cls()
+        if environ.get("BENCH_QUICK", "") not in ("", "0"):
+            plan = cls(
+                edits=2,
+                heavy_edits=1,
+                gap=0.3,
+                heavy_gap=1.0,
+                patience=3.0,
+                styles=("rename",),
+                contenders=("livecore asgi", "uvicorn", "granian"),
+                good_edits=1,
+                good_gap=1.0,
+                broken=1.0,
+                rounds=1,
+                round_seconds=0.5,
+                idle_files=500,
+                idle_seconds=2.0,
+                floor_runs=3,
+            )
+        text = environ.get("BENCH_EDITS", "")
+        if not text:
+            return plan
+        if not text.isdigit() or int(text) < 1:
+            raise ValueError(f"BENCH_EDITS is {text!r}: give a number of edits of at least 1")
+        edits = int(text)
+        return dataclasses.replace(plan, edits=edits, heavy_edits=max(1, edits // 2))

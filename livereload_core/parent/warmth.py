@@ -1,0 +1,128 @@
+"""What makes a spare worth having: the modules it imports ahead, and the world it was made for.
+
+The list of modules is learned from what serves, and kept in the user's cache folder, so that the first edit
+of the next run is warm too. A spare is made for one state of the installation: when an installed distribution,
+a lock file, the interpreter or the environment file has changed since, it is thrown away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from livereload_core.core import preload
+from livereload_core.core.dotenv import parse_env
+from livereload_core.core.settings import Settings
+from livereload_core.errors import UsageError
+
+__all__ = ["LOCK_FILES", "Warmth", "environment"]
+
+LOCK_FILES = (
+    "uv.lock",
+    "poetry.lock",
+    "pdm.lock",
+    "Pipfile.lock",
+    "pylock.toml",
+    "requirements.txt",
+)
+"""Files of a project whose change means that the installation is about to change."""
+
+
+class Warmth:
+    """The modules of one project, and the fingerprint of its installation."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._path = _cache_file(settings.root)
+        self._learned: tuple[str, ...] = self._read()
+        self._spoiling: set[str] = set()
+        self._places = [
+            *{sysconfig.get_path("purelib"), sysconfig.get_path("platlib")},
+            os.path.join(sys.prefix, "pyvenv.cfg"),
+            sys.executable,
+            *self.files,
+        ]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files of the project whose change calls for a new interpreter."""
+        locks = [os.path.join(self._settings.root, name) for name in LOCK_FILES]
+        return (*locks, self._settings.env_file) if self._settings.env_file else tuple(locks)
+
+    def modules(self) -> tuple[tuple[str, ...], str]:
+        """What to import ahead now, and why nothing if nothing."""
+        excluded = (*self._settings.preload_exclude, *sorted(self._spoiling))
+        return preload.choose(self._learned, self._settings.preload, excluded)
+
+    def learn(self, names: tuple[str, ...]) -> bool:
+        """Take the list of the serving generation over; returns whether it says anything new."""
+        if names == self._learned:
+            return False
+        self._learned = names
+        self._write()
+        return True
+
+    def exclude(self, name: str) -> None:
+        """Importing ``name`` ahead pulled the user's code in: leave it to the program."""
+        self._spoiling.add(name)
+
+    def fingerprint(self) -> tuple[tuple[str, int], ...]:
+        """What a spare depends on, as modification times; equal before and after means that it is good."""
+        found = []
+        for place in self._places:
+            try:
+                found.append((place, os.stat(place).st_mtime_ns))
+            except OSError:
+                found.append((place, 0))
+        return tuple(found)
+
+    def _read(self) -> tuple[str, ...]:
+        # A cache: whatever is wrong with it (missing, foreign, damaged) means that it is cold.
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            if os.stat(self._path).st_uid != os.getuid():
+                return ()
+            data = json.loads(Path(self._path).read_text(encoding="utf-8"))
+            if data["python"] == sys.version and data["prefix"] == sys.prefix:
+                return tuple(str(name) for name in data["modules"])
+        return ()
+
+    def _write(self) -> None:
+        data = {"python": sys.version, "prefix": sys.prefix, "modules": list(self._learned)}
+        folder = os.path.dirname(self._path)
+        with contextlib.suppress(OSError):  # a read-only home: the next run starts cold, nothing else
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=folder)  # 0600
+            with open(handle, "w", encoding="utf-8") as file:
+                json.dump(data, file)
+            os.replace(name, self._path)
+
+
+def _cache_file(root: str) -> str:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    key = hashlib.blake2b(os.fsencode(root), digest_size=8).hexdigest()
+    return os.path.join(base, "livecore", key, "modules.json")
+
+
+def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a child: ``--env-file`` as it is now below the environment of the run.
+
+    Raises:
+        UsageError: the file cannot be read any more.
+    """
+    found = dict(settings.env)
+    if settings.env_file:
+        try:
+            text = Path(settings.env_file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"{settings.env_file} cannot be read ({error})", advice="restore the file"
+            ) from error
+        found = dict(parse_env(text, settings.env_file))
+    return {**found, **base}
