@@ -8,9 +8,11 @@ DEMO_VENV ?= .venv-demo
 TEST_VENV ?= .venv-test
 HOST ?= 127.0.0.1
 PORT ?= 8000
+BENCH_VENV ?= .venv-bench
+BENCH_RESULTS ?= bench/results.json
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check unit e2e clean
+.PHONY: help demo test check unit e2e bench clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
@@ -45,12 +47,26 @@ unit: $(TEST_VENV)/.ready
 e2e: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/python -m pytest tests/e2e
 
+# --- the benchmark: BENCH_EDITS=N for more or fewer edits, BENCH_QUICK=1 for a smoke run ------------------------
+
+bench: $(BENCH_VENV)/.ready
+	@$(BENCH_VENV)/bin/python -m bench --output '$(BENCH_RESULTS)'
+
+# Peers come one by one: one that cannot be had for this Python is a row that says so.
+$(BENCH_VENV)/.ready: bench/requirements.txt bench/peers.txt
+
+$(BENCH_VENV)/.ready: AFTER = grep -v '^\#' bench/peers.txt | while read -r peer; do \
+	  $(@D)/bin/python -m pip install --quiet --disable-pip-version-check "$$peer" 2>$(@D)/peer.log \
+	    || echo "  without $$peer, which cannot be installed here (see $(@D)/peer.log)"; done
+
 # --- environments, made again when pyproject.toml changes -------------------
 
 $(DEMO_VENV)/.ready: WHAT = .
 $(TEST_VENV)/.ready: WHAT = .[test]
+$(BENCH_VENV)/.ready: WHAT = .[asgi]
+$(BENCH_VENV)/.ready: ALSO = -r bench/requirements.txt
 
-$(DEMO_VENV)/.ready $(TEST_VENV)/.ready: pyproject.toml
+$(DEMO_VENV)/.ready $(TEST_VENV)/.ready $(BENCH_VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
 	  echo "livecore needs CPython 3.11, 3.12 or 3.13 and $(PYTHON) is: $$($(PYTHON) --version 2>&1);" \
 	       "name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
@@ -59,8 +75,9 @@ $(DEMO_VENV)/.ready $(TEST_VENV)/.ready: pyproject.toml
 	@echo "making $(@D) (once; and again when pyproject.toml changes)"
 	@rm -rf $(@D)
 	@$(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable '$(WHAT)'
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable '$(WHAT)' $(ALSO)
+	@$(AFTER)
 	@touch $@
 
 clean:
-	rm -rf $(DEMO_VENV) $(TEST_VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(DEMO_VENV) $(TEST_VENV) $(BENCH_VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

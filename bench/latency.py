@@ -79,10 +79,9 @@ def _edits(serving: Serving, plan: Plan, style: SaveStyle) -> Row:
     samples = tuple(seconds * 1000 for seconds in took if seconds is not None)
     unseen = len(took) - len(samples)
     note = f"{unseen} of {len(took)} edits never seen" if unseen else ""
-    contender = serving.contender
-    return Row(
-        contender.name, contender.family, contender.ours, spread(samples) if samples else {}, samples, note
-    )
+    values = spread(samples) if samples else {}
+    who = serving.contender
+    return Row(who.name, who.family, who.ours, values, samples, note, flawed=unseen > 0)
 
 
 def measure_pause(said: Said) -> Measure:

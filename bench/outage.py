@@ -91,7 +91,14 @@ def _under_load(contender: Contender, folder: Path, edits: Edits, seconds: float
     if "timeout" in said["kinds"]:
         values["max"] = max(values.get("max", 0.0), TIMEOUT * 1000)
     kinds = ", ".join(f"{count} {kind}" for kind, count in said["kinds"].items())
-    return Row(contender.name, family, ours, values, note="; ".join(filter(None, (kinds, note))), flawed=said["failed"] > 0)
+    return Row(
+        contender.name,
+        family,
+        ours,
+        values,
+        note="; ".join(filter(None, (kinds, note))),
+        flawed=said["failed"] > 0,
+    )
 
 
 def _load(serving: Serving, edits: Edits, seconds: float) -> tuple[dict[str, Any], str]:

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from bench.goals import goals
+from bench.model import Column, Goal, Measure, Report, Row, quantile, spread
+from bench.plan import Plan
+from bench.serving import NotMeasuredError
+from bench.sources import source
+from bench.steady import parse_wrk
+from bench.table import render, render_measure
+
+LATENCY = Measure(
+    "latency_light_rename",
+    "Edit to new answer",
+    (Column("p50", "p50 ms"), Column("p95", "p95 ms")),
+    (
+        Row("livecore asgi", "asgi", ours=True, values={"p50": 10.0, "p95": 20.0}),
+        Row("livecore flask", "wsgi", ours=True, values={"p50": 20.0, "p95": 30.0}),
+        Row("granian", "asgi", values={"p50": 125.0, "p95": 1300.5}),
+        Row("flask", "wsgi", values={"p50": 500.0, "p95": 500.0}),
+        Row("jurigged", "asgi", note="2 of 2 edits never seen", flawed=True),
+    ),
+    lead="p50",
+)
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_table_shows_every_row_with_its_numbers_and_its_note() -> None:
+    title, _, head, rule, *rows = render_measure(LATENCY).splitlines()
+    assert title == "### Edit to new answer"
+    assert cells(head) == ["", "p50 ms", "p95 ms", "ratio", ""]
+    assert set(rule) <= set("|-: ")
+    assert [cells(row) for row in rows] == [
+        ["livecore asgi", "10.0", "20.0", "0.08x granian", ""],
+        ["livecore flask", "20.0", "30.0", "0.04x flask", ""],
+        ["granian", "125.0", "1,300.5", "12.50x", ""],
+        ["flask", "500.0", "500.0", "25.00x", ""],
+        ["jurigged", "-", "-", "-", "2 of 2 edits never seen"],
+    ]
+
+
+def test_all_lines_of_a_table_have_one_width() -> None:
+    assert len({len(line) for line in render_measure(LATENCY).splitlines()[2:]}) == 1
+
+
+def test_a_peer_is_compared_with_livecore_and_livecore_with_the_best_peer_of_its_family() -> None:
+    ours, _, granian, flask, jurigged = LATENCY.rows
+    assert LATENCY.ratio(granian) == (12.5, "livecore asgi")
+    assert LATENCY.ratio(flask) == (25.0, "livecore flask")
+    assert LATENCY.ratio(ours) == (0.08, "granian")
+    assert LATENCY.ratio(jurigged) is None
+
+
+def test_a_row_without_a_peer_of_its_family_is_compared_with_the_best_of_all() -> None:
+    aiohttp = Row("livecore aiohttp", "aiohttp", ours=True, values={"p50": 25.0, "p95": 30.0})
+    measure = dataclasses.replace(LATENCY, rows=(aiohttp, *LATENCY.rows))
+    assert measure.ratio(aiohttp) == (0.2, "granian")
+
+
+def test_a_peer_that_failed_at_the_work_is_never_the_best() -> None:
+    quick = Row("granian", "asgi", values={"max": 1.0}, note="582 refused", flawed=True)
+    slow = Row("uvicorn", "asgi", values={"max": 50.0})
+    ours = Row("livecore asgi", "asgi", ours=True, values={"max": 5.0})
+    measure = Measure("good_edits", "", (Column("max", "longest ms"),), (ours, quick, slow), lead="max")
+    assert measure.ratio(ours) == (0.1, "uvicorn")
+    assert measure.ratio(quick) is None
+
+
+def test_more_is_better_where_the_measure_says_so() -> None:
+    ours = Row("livecore asgi", "asgi", ours=True, values={"rps": 980.0})
+    bare = Row("bare uvicorn", "asgi", values={"rps": 1000.0})
+    slow = Row("other", "asgi", values={"rps": 10.0})
+    measure = Measure(
+        "steady", "", (Column("rps", "rps", 0),), (ours, bare, slow), lead="rps", better="higher"
+    )
+    assert measure.ratio(ours) == (0.98, "bare uvicorn")
+
+
+def test_a_measure_without_anything_to_compare_has_no_ratio_column() -> None:
+    pause = Measure("pause", "Pause", (Column("pause", "ms"),), (Row("livecore", values={"pause": 3.0}),))
+    assert cells(render_measure(pause).splitlines()[2]) == ["", "ms"]
+
+
+def test_the_report_shows_the_machine_the_tables_and_the_goals() -> None:
+    report = Report({"cores": "2", "python": "CPython"}, {}, (LATENCY,), (Goal("speed", 20, 10.04, " ms"),))
+    text = render(report)
+    assert text.startswith("cores   2\npython  CPython\n\n### Edit")
+    assert cells(text.splitlines()[-1]) == ["speed", "20 ms", "10.04 ms", "met"]
+
+
+def test_the_json_carries_the_ratios_and_verdicts_that_the_table_shows() -> None:
+    said = json.loads(json.dumps(Report({}, {"edits": 3}, (LATENCY,), (Goal("g", 1, 2),)).as_json()))
+    rows = {row["name"]: row for row in said["measures"][0]["rows"]}
+    assert (rows["granian"]["ratio"], rows["granian"]["ratio_to"]) == (12.5, "livecore asgi")
+    assert "ratio" not in rows["jurigged"]
+    assert said["goals"][0]["met"] is False
+    assert said["plan"] == {"edits": 3}
+
+
+def test_goals_come_only_from_what_was_measured() -> None:
+    assert goals([]) == ()
+    heavy = Measure(
+        "latency_heavy_rename", "", (), (Row("livecore asgi", ours=True, values={"p50": 13.0, "p95": 14.0}),)
+    )
+    found = goals([LATENCY, heavy])
+    assert [(goal.limit, goal.got, goal.met) for goal in found] == [
+        (20, 10.0, True),
+        (40, 20.0, True),
+        (1.2, 1.3, False),
+    ]
+
+
+def test_quantiles_are_samples_that_were_seen() -> None:
+    assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert quantile([3.0, 1.0, 2.0], 0.95) == 3.0
+    assert spread([4.0]) == {"p50": 4.0, "p95": 4.0, "min": 4.0, "max": 4.0}
+    with pytest.raises(ValueError, match="no samples"):
+        quantile([], 0.5)
+
+
+def test_what_wrk_prints_is_read() -> None:
+    text = (
+        "  Latency Distribution\n     50%  631.00us\n     75%    1.02ms\n     90%    1.50ms\n"
+        "     99%    2.31ms\n  2000 requests in 1.00s\nRequests/sec:   1998.52\n"
+    )
+    assert parse_wrk(text) == {"rps": 1998.52, "p50": pytest.approx(0.631), "p99": 2.31}
+    with pytest.raises(NotMeasuredError, match="cannot be read"):
+        parse_wrk("unable to connect")
+
+
+def test_the_number_of_edits_comes_from_the_environment() -> None:
+    assert Plan.from_environment({}).edits == Plan().edits
+    assert Plan.from_environment({"BENCH_EDITS": "7"}).edits == 7
+    assert Plan.from_environment({"BENCH_QUICK": "1"}).edits < Plan().edits
+    with pytest.raises(ValueError, match="'many'"):
+        Plan.from_environment({"BENCH_EDITS": "many"})
+
+
+def test_no_two_versions_of_an_app_have_the_same_size() -> None:
+    sizes = {len(source("asgi", "light", number)) for number in range(1, 60)}
+    assert len(sizes) == 59
+    for number in (1, 59):
+        compile(source("asgi", "heavy", number), "app.py", "exec")
