@@ -1,6 +1,7 @@
-# Two commands on a fresh machine, each of which makes its own virtual environment:
+# Three commands on a fresh machine, each of which makes its own virtual environment:
 #   make demo   run livecore on a small web app, with a page in the browser
 #   make test   all checks and all tests
+#   make bench  livecore beside its peers on this machine; BENCH_EDITS=N edits each, BENCH_QUICK=1 a smoke run
 # Another interpreter: make test PYTHON=python3.13 TEST_VENV=.venv-test-3.13
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ BENCH_RESULTS ?= bench/results.json
 .PHONY: help demo test check unit e2e bench clean
 
 help:
-	@sed -n '1,4s/^# \{0,1\}//p' Makefile
+	@sed -n '1,5s/^# \{0,1\}//p' Makefile
 
 # --- the main job -----------------------------------------------------------
 
@@ -47,7 +48,7 @@ unit: $(TEST_VENV)/.ready
 e2e: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/python -m pytest tests/e2e
 
-# --- the benchmark: BENCH_EDITS=N for more or fewer edits, BENCH_QUICK=1 for a smoke run ------------------------
+# --- the benchmark: prints a table and writes JSON -----------------------------
 
 bench: $(BENCH_VENV)/.ready
 	@$(BENCH_VENV)/bin/python -m bench --output '$(BENCH_RESULTS)'

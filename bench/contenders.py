@@ -61,6 +61,11 @@ def _script(name: str, *words: str) -> Callable[[int], list[str]]:
     return lambda port: [str(_SCRIPTS / name), *words, "--host", "127.0.0.1", "--port", str(port)]
 
 
+def _file(name: str, *words: str) -> Callable[[int], list[str]]:
+    path = str(Path(__file__).with_name(name))
+    return lambda port: [_PYTHON, path, *words, "--host", "127.0.0.1", "--port", str(port)]
+
+
 def _inline(program: str) -> Callable[[int], list[str]]:
     return lambda port: [_PYTHON, "-c", program.replace("@PORT@", str(port))]
 
@@ -75,7 +80,7 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender(
         "granian", "asgi", "granian", _module("granian", _APP, "--interface", "asgi", "--reload", *_QUIET)
     ),
-    Contender("flask", "wsgi", "flask", _module("flask", "--app", MODULE, "run", "--debug")),
+    Contender("flask", "wsgi", "flask", _file("flask_run.py", "--app", MODULE, "run", "--debug")),
     Contender("jurigged", "asgi", "jurigged", _module("jurigged", "-w", ".", "-m", "uvicorn", _APP, *_QUIET)),
     Contender("uvicorn-hmr", "asgi", "uvicorn-hmr", _script("uvicorn-hmr", _APP, *_QUIET)),
 )

@@ -1,4 +1,4 @@
-"""What no reloader can undercut: a fresh interpreter, its imports, the kernel's word that a file has changed."""
+"""What no reloader can undercut: a fresh interpreter, its imports, the kernel's word that a file changed."""
 
 from __future__ import annotations
 

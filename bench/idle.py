@@ -1,7 +1,7 @@
 """What a contender costs while nothing happens: processor time with thousands of files watched, and memory.
 
-Memory as PSS where the kernel tells it: pages that processes share are counted once, in parts. RSS counts them
-in each process, which is what tools show.
+Memory as PSS where the kernel tells it: pages that processes share are counted once, in parts. RSS counts
+them in each process, which is what tools show.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ from bench.serving import NotMeasuredError, Serving
 from livereload_core.testing.processes import rss
 
 __all__ = ["cpu_seconds", "measure_idle", "pss"]
-
-_SETTLE = 3.0
-"""Seconds from the first answer: scans of the tree and a spare interpreter belong to the start."""
 
 _PER_FOLDER = 50
 _MIB = 1024 * 1024
@@ -62,7 +59,7 @@ def _idle(contender: Contender, folder: Path, plan: Plan) -> Row:
         package.mkdir(parents=True, exist_ok=True)
         (package / f"module{number}.py").write_text(f"VALUE = {number}\n")
     with Serving(contender, folder) as serving:
-        time.sleep(_SETTLE)
+        time.sleep(plan.idle_settle)
         before = {pid: cpu_seconds(pid) for pid in serving.pids()}
         began = time.perf_counter()
         time.sleep(plan.idle_seconds)
@@ -88,8 +85,8 @@ def _idle(contender: Contender, folder: Path, plan: Plan) -> Row:
 def cpu_seconds(pid: int) -> float:
     """Return the processor time of all threads of a process; 0.0 when it has ended.
 
-    From the scheduler's nanoseconds where there are any: the clock ticks of ``stat`` are 10 ms, as long as all
-    that an idle process uses in seconds.
+    From the scheduler's nanoseconds where there are any: the clock ticks of ``stat`` are 10 ms, as long as
+    all that an idle process uses in seconds.
     """
     total = 0
     with contextlib.suppress(OSError, ValueError, IndexError):

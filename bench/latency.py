@@ -1,7 +1,7 @@
 """From the save to the first answer by the new code, and what livecore says about the way there.
 
-A client asks in a tight loop on fresh connections from the save on. The first edit of each run is not counted:
-it pays for caches that any later one finds filled, with every contender.
+A client asks in a tight loop on fresh connections from the save on. The first edit of each run is not
+counted: it pays for caches that any later one finds filled, with every contender.
 """
 
 from __future__ import annotations

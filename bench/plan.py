@@ -34,6 +34,7 @@ class Plan:
         rounds: pairs of alternating runs at a steady load.
         round_seconds: the length of one.
         idle_files: files that are watched while nothing happens.
+        idle_settle: rest before it: scans of the tree and a spare interpreter belong to the start.
         idle_seconds: how long.
         floor_runs: repetitions of each floor.
     """
@@ -51,6 +52,7 @@ class Plan:
     rounds: int = 4
     round_seconds: float = 2.0
     idle_files: int = 5_000
+    idle_settle: float = 3.0
     idle_seconds: float = 10.0
     floor_runs: int = 15
 
@@ -70,13 +72,14 @@ class Plan:
                 heavy_gap=1.0,
                 patience=3.0,
                 styles=("rename",),
-                contenders=("livecore asgi", "uvicorn", "granian"),
+                contenders=("livecore asgi", "uvicorn"),
                 good_edits=1,
                 good_gap=1.0,
                 broken=1.0,
                 rounds=1,
                 round_seconds=0.5,
                 idle_files=500,
+                idle_settle=1.0,
                 idle_seconds=2.0,
                 floor_runs=3,
             )

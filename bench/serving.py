@@ -30,8 +30,8 @@ _START = 30.0
 """Seconds for a start: seconds of imports on a busy machine, and no more."""
 
 _PARKED = 0.25
-"""Seconds that one request may wait. A server that restarts leaves it in the backlog and answers it first, so
-the limit adds nothing to the latency; it only frees the client from a connection that a dying process took."""
+"""Seconds that one request may wait. A server that restarts leaves it in the backlog and answers it first,
+so the limit adds nothing to the latency; it only frees the client from what a dying process took along."""
 
 _PAUSE = 0.001
 """Seconds between two requests of the client."""

@@ -1,8 +1,8 @@
 """The apps that are served, and how a save of them is made and timed.
 
 Every app answers ``{"version": "v17"}`` on ``/`` and ``/hit``. The version stands inside the function that
-answers, so that in-process patchers, which replace functions, can do the same work as those that start afresh.
-Light and heavy differ only in what is imported at the top.
+answers, so that in-process patchers, which replace functions, can do the same work as those that start
+afresh. Light and heavy differ only in what is imported at the top.
 
 Invariants:
     * No two versions of a file have the same size: a peer that trusts a stale ``.pyc`` of the same second and

@@ -1,7 +1,7 @@
 """What livecore costs while nothing is edited: the same server with it and without it, in turns.
 
-Both servers run at once and are loaded one after the other, again and again: so whatever else the machine does
-in the meantime meets both. The one that begins changes with every round.
+Both servers run at once and are loaded one after the other, again and again: so whatever else the machine
+does in the meantime meets both. The one that begins changes with every round.
 """
 
 from __future__ import annotations

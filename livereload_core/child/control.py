@@ -65,6 +65,7 @@ class Control:
         self._checkpoint_sum = 0
         self._late: dict[str, float] = {}
         self._interrupted = False
+        self._retired = threading.Event()
         self._modules_known = 0
         self._interval: float | None = None
         self._main_work: Callable[[], bool] | None = None
@@ -158,9 +159,10 @@ class Control:
         runtime = self._runtime
         runtime.net.on_answer = self._proved
         runtime.net.release()
-        runtime.mark_committed()
         listening = tuple(address.to_json() for address in runtime.net.listening())
+        # Said before the program is let on: a short one may end at once, and its end must not come first.
         runtime.channel.send(wire.Serving(message.attempt, listening))
+        runtime.mark_committed()
         runtime.imports.on_late_import = self._late_import
         runtime.imports.mark()
         # What the start-up imported, between Prepared and now, is watched as well.
@@ -358,8 +360,13 @@ class Control:
         except BaseException as error:  # it leaves all the same
             failure = runtime.failure_of(error)
             runtime.channel.send(wire.Warn(f"a dispose hook failed: {failure.reason}\n{failure.traceback}"))
+        self._retired.set()
         if not runtime.mark_leaving() and not self._interrupted:
             self._interrupt()
+
+    def wait_retired(self) -> None:
+        """The main thread has come to its end first: let the dispose hooks have theirs."""
+        self._retired.wait(self._runtime.settings.timeout_graceful + self._runtime.settings.timeout_hook)
 
     def _interrupt(self) -> None:
         """What Ctrl-C would do: the program's own way to shut down."""

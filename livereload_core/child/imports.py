@@ -94,7 +94,7 @@ class UserImports:
         self._overlay = dict(overlay)
 
     def take_code(self, code: Mapping[str, bytes]) -> None:
-        """Use this code (as :meth:`compiled` returned it in another process) for sources that are the same."""
+        """Use this code (:meth:`compiled` of another process) for sources that are the same."""
         self._code = dict(code)
 
     def compiled(self) -> dict[str, bytes]:

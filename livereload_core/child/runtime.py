@@ -145,7 +145,11 @@ class Runtime:
         foreign = tuple(self.imports.third_party(beyond=self._ahead))
         loaded = self.imports.loaded()
         self.announced_files = loaded.keys()
-        self._send(wire.Prepared(self.attempt, self.kind, loaded, self._seconds, foreign))
+        sources = memfd.create(self.imports.bundle(), "livecore-sources")
+        try:
+            self._send(wire.Prepared(self.attempt, self.kind, loaded, self._seconds, foreign), [sources])
+        finally:
+            os.close(sources)
         started = False
         while not started:
             order, fds = self.orders.get()
@@ -193,6 +197,7 @@ class Runtime:
     def _ended(self, error: BaseException | None) -> int:
         code, failure = self._verdict(error)
         if self.leaving:
+            self.control.wait_retired()
             return 0
         if not self.committed.is_set():
             self.fail(
@@ -362,9 +367,9 @@ class Runtime:
         self._send(wire.ReloadRequest())
         return True
 
-    def _send(self, message: wire.Message) -> None:
+    def _send(self, message: wire.Message, fds: Sequence[int] = ()) -> None:
         try:
-            self.channel.send(message)
+            self.channel.send(message, fds)
         except ChannelClosedError:
             os._exit(1)  # the parent is gone, and nobody is left to serve for
 

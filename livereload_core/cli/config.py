@@ -13,7 +13,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from livereload_core.core.dotenv import parse_env
 from livereload_core.cli.options import (
     ENV_PREFIX,
     OPTIONS,
@@ -25,6 +24,7 @@ from livereload_core.cli.options import (
     read_toml,
 )
 from livereload_core.cli.targets import check_target, script_path
+from livereload_core.core.dotenv import parse_env
 from livereload_core.core.settings import LogFormat, Settings, Target, TargetKind
 from livereload_core.errors import UsageError
 

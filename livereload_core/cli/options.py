@@ -51,13 +51,14 @@ class Kind(enum.Enum):
     SOCKET = "PATH"
     FOLDERS = "FOLDER ..."
     PATTERNS = "PATTERN ..."
+    MODULES = "MODULE ..."
     CHOICE = "NAME"
     SWITCH = ""
 
     @property
     def is_list(self) -> bool:
         """Whether the flag may be repeated and the key holds an array."""
-        return self in (Kind.FOLDERS, Kind.PATTERNS)
+        return self in (Kind.FOLDERS, Kind.PATTERNS, Kind.MODULES)
 
     @property
     def metavar(self) -> str:
@@ -165,6 +166,21 @@ OPTIONS: tuple[Option, ...] = (
     Option("reload-exclude", "reload_exclude", Kind.PATTERNS, "files that never reload", _WATCH),
     Option("no-reload", "reload", Kind.SWITCH, "do not watch files", _WATCH, inverted=True),
     Option("no-spare", "spare", Kind.SWITCH, "keep no warm interpreter in reserve", _WATCH, inverted=True),
+    Option(
+        "preload",
+        "preload",
+        Kind.MODULES,
+        "what the warm interpreter imports ahead: auto, off, or names of modules",
+        _WATCH,
+        shown_default="auto",
+    ),
+    Option(
+        "preload-exclude",
+        "preload_exclude",
+        Kind.MODULES,
+        "modules and packages that the program shall import itself",
+        _WATCH,
+    ),
     Option("timeout-prepare", "timeout_prepare", Kind.SECONDS, "longest import of new code", _TIMES),
     Option(
         "timeout-start", "timeout_start", Kind.SECONDS, "longest start-up of new code at the switch", _TIMES
@@ -221,7 +237,7 @@ EXIT_CODES: Mapping[int, str] = {
     0: "quit",
     1: "`livecore reload`: the new code was not taken; the old code serves on",
     2: "usage: a wrong option, target or setting, or no run to talk to",
-    3: "the first start failed and nobody is at the terminal",
+    3: "the first start failed and files are not watched (--no-reload)",
     4: "the port is busy",
     130: "Ctrl-C",
 }

@@ -33,6 +33,7 @@ class Attempt:
     entered: float = 0.0
     phases: list[tuple[str, float]] = dataclasses.field(default_factory=list)
     roots: tuple[RootReport, ...] = ()
+    foreign: tuple[str, ...] = ()
     notes: list[str] = dataclasses.field(default_factory=list)
     lingering: int = 0
     connections: int = 0
@@ -45,7 +46,7 @@ class Attempt:
         self.entered = now
 
     def split_prepare(self, imported: float, now: float) -> None:
-        """Book what the child measured as its import apart from the rest of PREPARE, which is the way there."""
+        """Book what the child measured as its import apart from the rest of PREPARE, the way there."""
         whole = now - self.entered
         imported = min(imported, whole)
         self.phases += [("activate", whole - imported), ("import", imported)]
@@ -67,6 +68,7 @@ class Attempt:
             pause=sum(seconds for name, seconds in phases.items() if name in PAUSE_PHASES),
             phases=tuple(phases.items()),
             roots=self.roots,
+            foreign=self.foreign,
             failure=failure,
             notes=tuple(self.notes),
         )

@@ -148,11 +148,13 @@ class Prepared(Event):
 
     Attributes:
         seconds: what the import took, as measured in the child.
+        foreign: third-party modules that it had to import itself.
     """
 
     child: Child
     attempt: int
     seconds: float = 0.0
+    foreign: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -306,6 +306,7 @@ class Machine:
         if attempt is None:
             return
         attempt.split_prepare(event.seconds, self._now)
+        attempt.foreign = event.foreign
         if self.active is None:
             self._rehydrate(attempt)
         elif attempt.reset:

@@ -3,7 +3,7 @@
 Importing a module ahead is right only where nothing that the program does before its own ``import`` could
 change what the module becomes. So these are left out:
 
-    * everything, when the program patches the standard library (gevent, eventlet): the patch has to come first;
+    * everything, when the program patches the standard library (gevent, eventlet): the patch comes first;
     * parts of matplotlib that fix the backend, which ``matplotlib.use()`` chooses before they are imported;
     * what the program imported after its own code had changed ``os.environ``;
     * what the user excludes (``--preload-exclude``), and modules that pulled the user's own code in.

@@ -52,6 +52,7 @@ class ReloadRecord:
         phases: seconds per phase in order, as ``(name, seconds)`` pairs; they sum up to ``total``.
         roots: the fate of every preserved object; empty when there is none.
         failure: why, unless committed.
+        foreign: third-party modules that the new code had to import itself; none when the spare was warm.
         notes: further sentences, as ``"2 connections drain in the old generation"``.
     """
 
@@ -63,6 +64,7 @@ class ReloadRecord:
     phases: tuple[tuple[str, float], ...] = ()
     roots: tuple[RootReport, ...] = ()
     failure: Failure | None = None
+    foreign: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -128,6 +130,7 @@ def as_json(record: Record) -> dict[str, Any]:
             "phases_ms": {name: _ms(seconds) for name, seconds in record.phases},
             "roots": [_root(root) for root in record.roots],
             "failure": _failure(record.failure),
+            "foreign": list(record.foreign),
             "notes": list(record.notes),
         }
     return {

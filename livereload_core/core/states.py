@@ -166,8 +166,8 @@ PHASES = {
     State.VERIFY: "start",
     State.COMMIT: "commit",
 }
-"""What the time that a state took is called in reports; ``notice`` comes before, and ``import`` and ``export``
-are split off from PREPARE and PRECOPY."""
+"""What the time that a state took is called in reports; ``notice`` comes before, and ``import`` and
+``export`` are split off from PREPARE and PRECOPY."""
 
 PAUSE_PHASES = tuple(PHASES[state] for state in PAUSED)
 """Phases in which nobody accepts."""

@@ -45,18 +45,18 @@ class ChildMessages:
         self._snapshot = _Slot()
         self._trial = _Slot()
         self._sources = _Slot()
+        self._prepared = _Slot()
         self._code = _Slot()
         self.warmth = Warmth(supervisor.settings)
         self._generations: dict[ev.Child, int] = {}
         self._required: tuple[dict[str, Any], ...] = ()
         self._reason_told = False
-        self.foreign: tuple[str, ...] = ()
         self._servers: set[ev.Child] = set()
         self._with_state = True
 
     def close(self) -> None:
         """Let go of every fd."""
-        for slot in (self._snapshot, self._trial, self._sources, self._code):
+        for slot in (self._snapshot, self._trial, self._prepared, self._sources, self._code):
             slot.put(None)
 
     def forget(self, child: ev.Child) -> None:
@@ -82,8 +82,8 @@ class ChildMessages:
         """Let a child import the user's code."""
         self._generations[command.child] = command.generation
         fds = self._code.fds()
-        if command.last_good and fds:
-            fds += self._sources.fds()
+        if command.last_good and self._sources.fd is not None:
+            fds = (self._code.fd or self._sources.fd, self._sources.fd)
         self._send(command.child, wire.Activate(command.attempt, command.generation), fds)
 
     def ask(self, command: Any) -> None:
@@ -132,9 +132,9 @@ class ChildMessages:
         active = child == self._run.machine.active
         match message:
             case wire.Prepared():
-                self.foreign = message.foreign
+                self._prepared.put(fds.pop())
                 self._run.edits.loaded(child, message.loaded)
-                dispatch(ev.Prepared(child, message.attempt, message.seconds))
+                dispatch(ev.Prepared(child, message.attempt, message.seconds, message.foreign))
             case wire.Failed():
                 self._run.edits.loaded(child, message.loaded)
                 if active:
@@ -173,6 +173,8 @@ class ChildMessages:
     def _serving(self, child: ev.Child, message: wire.Serving) -> None:
         if not self._with_state:
             self._snapshot.put(None)  # the user gave it up
+        self._sources.put(self._prepared.fd)
+        self._prepared.fd = None
         self._required = message.listening
         if message.listening:
             self._servers.add(child)

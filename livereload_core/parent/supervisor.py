@@ -162,9 +162,6 @@ class Supervisor:
             while self._events:
                 for command in self.machine.handle(self._events.popleft(), self.loop.time()):
                     self._PERFORM[type(command)](self, command)
-            spare = self.children.get(self.machine.spare or 0)
-            if spare is not None:
-                process.set_background(spare.pid, background=True)
         finally:
             self._dispatching = False
         self._set_timer()
@@ -227,6 +224,8 @@ class Supervisor:
             return
         self.children[command.child] = handle
         self._fingerprints[command.child] = fingerprint
+        if self.machine.active is not None and command.child != self.machine.candidate:
+            process.set_background(handle.pid, background=True)
         self._messages.warm(handle)
 
     def warm_again(self) -> None:

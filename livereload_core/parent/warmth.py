@@ -1,8 +1,8 @@
 """What makes a spare worth having: the modules it imports ahead, and the world it was made for.
 
 The list of modules is learned from what serves, and kept in the user's cache folder, so that the first edit
-of the next run is warm too. A spare is made for one state of the installation: when an installed distribution,
-a lock file, the interpreter or the environment file has changed since, it is thrown away.
+of the next run is warm too. A spare is made for one state of the installation: when an installed
+distribution, a lock file, the interpreter or the environment file has changed since, it is thrown away.
 """
 
 from __future__ import annotations

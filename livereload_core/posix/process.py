@@ -36,6 +36,9 @@ __all__ = [
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
+_NICE = os.getpriority(os.PRIO_PROCESS, 0)
+BACKGROUND_NICE = min(19, _NICE + 10)
+"""Niceness of a spare: about a tenth of the time of a busy core, all of an idle one."""
 _CAP_SYS_NICE = 23  # linux/capability.h
 
 
@@ -91,19 +94,20 @@ def spawn(
 
 
 def set_background(pid: int, *, background: bool) -> None:
-    """Let a process give way to all others, or stand among them again; a no-op where the system has none.
+    """Let a process give way to others, or stand among them again; a no-op where the system has no way.
 
-    SCHED_IDLE runs only on idle cores. Without CAP_SYS_NICE a process cannot be taken out of it again, so
-    SCHED_BATCH, a mild disadvantage, takes its place there.
+    Niceness can be taken back only with CAP_SYS_NICE; without, SCHED_BATCH, a mild disadvantage, takes its
+    place. Not SCHED_IDLE: on a busy machine such a process would not even get the time to die.
     """
     if not hasattr(os, "sched_setscheduler"):
         return
-    low = os.SCHED_IDLE if _may_set_priority() else os.SCHED_BATCH
-    policy = low if background else os.SCHED_OTHER
     with contextlib.suppress(OSError):  # gone, or not permitted: it keeps the priority that it has
-        if os.sched_getscheduler(pid) != policy:
-            # Each thread has a policy of its own; a module that was imported ahead may have started some.
-            for thread in os.listdir(f"/proc/{pid}/task"):
+        # Each thread has a priority of its own; a module that was imported ahead may have started some.
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            if _may_set_priority():
+                os.setpriority(os.PRIO_PROCESS, int(thread), BACKGROUND_NICE if background else _NICE)
+            else:
+                policy = os.SCHED_BATCH if background else os.SCHED_OTHER
                 os.sched_setscheduler(int(thread), policy, os.sched_param(0))
 
 

@@ -40,6 +40,7 @@ def _reload(data: Mapping[str, Any]) -> ReloadRecord:
         phases=tuple((str(name), ms / 1000) for name, ms in data["phases_ms"].items()),
         roots=_roots(data["roots"]),
         failure=_failure(data["failure"]),
+        foreign=tuple(map(str, data["foreign"])),
         notes=tuple(map(str, data["notes"])),
     )
 

@@ -6,7 +6,7 @@ Direction and answers (``+fd``: one file descriptor travels along)::
       │ ◀──────────────────────────── Hello ── │   exec'd, idle: a spare
       │ ── Warm ─────────────────────────────▶ │   third-party modules to import ahead
       │ ── Activate (+fd sources) ───────────▶ │   becomes the candidate: import the user's code
-      │ ◀───────────────── Prepared | Failed ── │
+      │ ◀──────────── Prepared +fd | Failed ─── │
       │ ── Export ──────────▶ active            │   PRECOPY, while it serves
       │ ◀── Exported +fd | Failed ── active     │
       │ ── Precopy +fd ──────────────────────▶ │   decode, migrate, validate on trial
@@ -226,7 +226,7 @@ class Hello(Message):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prepared(Message):
-    """The user's code is imported.
+    """The user's code is imported; one fd, the bundle of its sources.
 
     Attributes:
         kind: name of the adapter that takes the target.

@@ -84,7 +84,7 @@ def test_killed_parent_leaves_no_process_and_a_free_port(livecore: Launcher) -> 
     run.get("/hit")
     run.kill()
     until(lambda: not run.pids(), timeout=1, what="end of every process", context=lambda: str(run.pids()))
-    assert port_is_free(run.port)
+    until(lambda: port_is_free(run.port), timeout=1, what="free port")
 
 
 def test_parent_killed_while_new_code_hangs_leaves_no_process(livecore: Launcher) -> None:
@@ -93,4 +93,4 @@ def test_parent_killed_while_new_code_hangs_leaves_no_process(livecore: Launcher
     until((run.cwd / "looping").exists, what="the endless loop")
     run.kill()
     until(lambda: not run.pids(), timeout=1, what="end of every process", context=lambda: str(run.pids()))
-    assert port_is_free(run.port)
+    until(lambda: port_is_free(run.port), timeout=1, what="free port")
