@@ -1,0 +1,194 @@
+"""What every decision of the machine stands on: its memory, its steps from state to state, its words.
+
+``_enter`` is the only way from one state to another; it refuses what the table of states does not allow.
+"""
+
+from __future__ import annotations
+
+from livereload_core.core import events as ev
+from livereload_core.core.attempt import Attempt, Kind
+from livereload_core.core.records import Notice, NoticeKind, Outcome, ReloadRecord
+from livereload_core.core.settings import Settings
+from livereload_core.core.states import PHASES, REST, STATES, State
+from livereload_core.facts import Failure, RootReport
+
+__all__ = ["MAX_SPARE_DEATHS", "SPARE_DELAY", "STOP_GRACE", "Decider"]
+
+MAX_SPARE_DEATHS = 3
+"""Spares in a row that died idle; beyond it reloads start cold until the next commit."""
+STOP_GRACE = 5.0
+"""Seconds from the request to stop until SIGTERM; from the deadline of a drain likewise."""
+SPARE_DELAY = 0.25
+"""Seconds of an import after which the next interpreter is warmed: the edit that ends a long import, or an
+endless one, shall not have to wait for a cold start."""
+
+
+class Decider:
+    """The memory of one run, and the moves that all parts of the machine make."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._now = 0.0
+        self.state = State.NEW
+        self.generation = 0
+        self._last_generation = 0
+        self._frozen_generation = 0
+        self.active: ev.Child | None = None
+        self.candidate: ev.Child | None = None
+        self.spare: ev.Child | None = None
+        self.frozen: ev.Child | None = None
+        self.draining: list[ev.Child] = []
+        self.attempt: Attempt | None = None
+        self._pending: frozenset[str] = frozenset()
+        self._pending_reload: ev.ReloadRequested | None = None
+        self._failure: Failure | None = None
+        self._finished: ev.ProgramFinished | None = None
+        self._proved = False
+        self._unproven_deaths = 0
+        self._spare_deaths = 0
+        self._retries = 0
+        self._terminal_taken = False
+        self._exit_code = 0
+        self._last_child = 0
+        self._last_attempt = 0
+        self._alive: set[ev.Child] = set()
+        self._deadlines: dict[tuple[str, ev.Child], float] = {}
+        self._out: list[ev.Command] = []
+
+    @property
+    def deadline(self) -> float | None:
+        """Monotonic seconds at which ``Tick`` is due, None when nothing is waited for."""
+        return min(self._deadlines.values(), default=None)
+
+    def _new_attempt(
+        self,
+        kind: Kind,
+        *,
+        files: frozenset[str] = frozenset(),
+        reset: bool = False,
+        noticed: float = 0.0,
+    ) -> None:
+        self._last_attempt += 1
+        self._deadlines.pop(("retry", 0), None)
+        self.attempt = Attempt(kind, self._last_attempt, self._now, files, reset, entered=self._now)
+        if noticed:
+            self.attempt.since -= noticed
+            self.attempt.phases.append(("notice", noticed))
+
+    def _renumber(self) -> None:
+        assert self.attempt is not None
+        self._last_attempt += 1
+        self.attempt.number = self._last_attempt
+
+    def _begin(self, kind: Kind, *, reset: bool = False) -> None:
+        self._new_attempt(kind, reset=reset)
+        self._prepare(last_good=kind is Kind.RECOVER)
+
+    def _check(self) -> None:
+        assert self.attempt is not None
+        self._enter(State.CHECK)
+        self._do(ev.Check(self.attempt.files))
+
+    def _prepare(self, *, last_good: bool) -> None:
+        assert self.attempt is not None
+        self._enter(State.PREPARE)
+        if self.spare is not None:
+            self.candidate, self.spare = self.spare, None
+        else:
+            self.candidate = self._spawn()
+        self._deadlines["spare", 0] = self._now + SPARE_DELAY
+        self._do(ev.Activate(self.candidate, self.attempt.number, self._last_generation + 1, last_good))
+
+    def _spawn(self) -> ev.Child:
+        self._last_child += 1
+        self._alive.add(self._last_child)
+        self._do(ev.Spawn(self._last_child))
+        return self._last_child
+
+    def _warm_spare(self) -> None:
+        if self._settings.spare and self.spare is None and self._spare_deaths < MAX_SPARE_DEATHS:
+            self.spare = self._spawn()
+
+    def _current(self, child: ev.Child, number: int, role: ev.Child | None, state: State) -> Attempt | None:
+        """The attempt, if an answer belongs to it and to where it stands now."""
+        attempt = self.attempt
+        if attempt is None or attempt.number != number or child != role or self.state is not state:
+            return None
+        return attempt
+
+    def _rest(self) -> None:
+        """Go where a run is when nothing is tried, then take up what waited."""
+        if self.active is None:
+            target = State.FINISHED if self.state is State.FINISHED else State.HOLD
+        else:
+            target = State.PROBATION if self.frozen is not None else State.IDLE
+        if self.state is not target:
+            self._enter(target)
+        self._warm_spare()
+
+    def _enter(self, state: State) -> None:
+        info = STATES[self.state]
+        if state not in info.success and state not in info.failure:
+            raise AssertionError(f"{self.state.name} does not lead to {state.name}: a bug in the machine")
+        self._mark_phase()
+        self.state = state
+        seconds = self._limit(state)
+        if seconds is None:
+            self._deadlines.pop(("phase", 0), None)
+        else:
+            self._deadlines["phase", 0] = self._now + seconds
+
+    def _limit(self, state: State) -> float | None:
+        name = STATES[state].deadline
+        if not name or state is State.PROBATION:
+            return None
+        seconds = float(getattr(self._settings, name))
+        # The child keeps the limit of a quiesce and of each hook itself: the parent only catches silence.
+        return seconds + 1.0 if state in (State.QUIESCE, State.FREEZE, State.COMMIT) else seconds
+
+    def _mark_phase(self) -> None:
+        if self.attempt is not None and self.state not in REST and self.state is not State.NEW:
+            self.attempt.mark(PHASES[self.state], self._now)
+        elif self.attempt is not None:
+            self.attempt.entered = self._now
+
+    def _stop(self) -> None:
+        self.attempt = None
+        self._deadlines.clear()
+        self.state = State.STOPPING
+        self._tell(NoticeKind.STOPPING, "stopping")
+        self._do(ev.HideHold())
+        graceful = {child for child in (self.active, *self.draining) if child is not None}
+        for child in sorted(self._alive):
+            if child == self.frozen or child not in graceful:
+                self._do(ev.Kill(child))
+            elif child == self.active:
+                self._do(ev.AskRetire(child, final=True))
+                self._deadlines["drain", child] = self._now + STOP_GRACE
+            else:
+                self._deadlines["term", child] = self._now
+        if not self._alive:
+            self._leave()
+
+    def _leave(self) -> None:
+        self.state = State.STOPPED
+        self._deadlines.clear()
+        self._tell(NoticeKind.STOPPED, "stopped")
+        self._do(ev.Exit(self._exit_code))
+
+    def _do(self, *commands: ev.Command) -> None:
+        self._out += commands
+
+    def _tell(
+        self,
+        kind: NoticeKind,
+        text: str,
+        *,
+        failure: Failure | None = None,
+        roots: tuple[RootReport, ...] = (),
+        seconds: float = 0.0,
+    ) -> None:
+        self._do(ev.Emit(Notice(kind, text, self.generation, failure, roots, seconds)))
+
+    def _record(self, attempt: Attempt, outcome: Outcome, failure: Failure | None) -> ReloadRecord:
+        return attempt.record(outcome, self.generation, self._settings.root, self._now, failure)

@@ -1,0 +1,161 @@
+"""The good path: from a prepared candidate to a serving one, and what becomes of the old generation."""
+
+from __future__ import annotations
+
+from livereload_core.core import events as ev
+from livereload_core.core.attempt import Attempt, Kind
+from livereload_core.core.decider import STOP_GRACE, Decider
+from livereload_core.core.records import NoticeKind, Outcome
+from livereload_core.core.states import State
+
+__all__ = ["MAX_DRAINING", "Switching"]
+
+MAX_DRAINING = 4
+"""Old generations that may finish their requests at once; beyond it the oldest is killed."""
+
+
+class Switching(Decider):
+    """Leads an attempt through its states."""
+
+    def _on_prepared(self, event: ev.Prepared) -> None:
+        attempt = self._current(event.child, event.attempt, self.candidate, State.PREPARE)
+        if attempt is None:
+            return
+        attempt.split_prepare(event.seconds, self._now)
+        attempt.foreign = event.foreign
+        if self.active is None:
+            self._rehydrate(attempt)
+        elif attempt.reset:
+            self._quiesce(attempt)
+        else:
+            self._enter(State.PRECOPY)
+            self._do(ev.AskExport(self.active, attempt.number))
+
+    def _on_exported(self, event: ev.Exported) -> None:
+        attempt = self._current(event.child, event.attempt, self.active, State.PRECOPY)
+        if attempt is not None and self.candidate is not None:
+            attempt.mark("export", self._now)
+            self._do(ev.AskPrecopy(self.candidate, attempt.number))
+
+    def _on_precopied(self, event: ev.Precopied) -> None:
+        attempt = self._current(event.child, event.attempt, self.candidate, State.PRECOPY)
+        if attempt is not None:
+            self._quiesce(attempt)
+
+    def _quiesce(self, attempt: Attempt) -> None:
+        assert self.active is not None
+        if self.frozen is not None:
+            # An edit came during the probation of the one before: one old generation stands still at most.
+            self._retire_frozen()
+        self._enter(State.QUIESCE)
+        attempt.old = self.active
+        self._do(ev.AskQuiesce(self.active, attempt.number))
+
+    def _on_quiesced(self, event: ev.Quiesced) -> None:
+        attempt = self._current(event.child, event.attempt, self.active, State.QUIESCE)
+        if attempt is None:
+            return
+        attempt.lingering = event.lingering
+        self._enter(State.FREEZE)
+        self._do(ev.AskFreeze(event.child, attempt.number, export=not attempt.reset))
+
+    def _on_frozen(self, event: ev.Frozen) -> None:
+        attempt = self._current(event.child, event.attempt, self.active, State.FREEZE)
+        if attempt is None:
+            return
+        attempt.connections = event.connections
+        self._rehydrate(attempt)
+
+    def _rehydrate(self, attempt: Attempt) -> None:
+        assert self.candidate is not None
+        self._enter(State.REHYDRATE)
+        with_state = attempt.kind is not Kind.START and not attempt.reset
+        self._do(ev.AskRehydrate(self.candidate, attempt.number, with_state))
+
+    def _on_adopted(self, event: ev.Adopted) -> None:
+        if self._current(event.child, event.attempt, self.candidate, State.REHYDRATE):
+            self._enter(State.VERIFY)
+
+    def _on_ready(self, event: ev.Ready) -> None:
+        attempt = self._current(event.child, event.attempt, self.candidate, State.VERIFY)
+        if attempt is None:
+            return
+        attempt.roots = event.roots
+        attempt.notes += event.notes
+        self._enter(State.COMMIT)
+        self._do(ev.HideHold(), ev.AskCommit(event.child, attempt.number))
+
+    def _on_serving(self, event: ev.Serving) -> None:
+        attempt = self._current(event.child, event.attempt, self.candidate, State.COMMIT)
+        if attempt is None:
+            return
+        self._deadlines.pop(("spare", 0), None)
+        old, old_generation = self.active, self.generation
+        self._last_generation += 1
+        self.generation = self._last_generation
+        self.active, self.candidate = self.candidate, None
+        self._failure = None
+        self._proved = False
+        self._retries = 0
+        self._spare_deaths = 0
+        if attempt.kind is not Kind.RECOVER:
+            self._unproven_deaths = 0
+        self._settle_old(old, old_generation, attempt)
+        self._enter(State.PROBATION if self.frozen is not None else State.IDLE)
+        self._report_commit(attempt)
+        self.attempt = None
+        self._warm_spare()
+
+    def _settle_old(self, old: ev.Child | None, generation: int, attempt: Attempt) -> None:
+        """Keep the old one frozen for the probation, unless clients wait for it."""
+        if old is None or old not in self._alive:
+            return
+        if attempt.lingering:
+            requests = _count(attempt.lingering, "request")
+            attempt.notes.append(f"{requests} in flight drain in generation {generation}")
+        if attempt.connections or not self._settings.probation:
+            self._retire(old)
+        else:
+            self.frozen, self._frozen_generation = old, generation
+            self._deadlines["probation", 0] = self._now + self._settings.probation
+
+    def _report_commit(self, attempt: Attempt) -> None:
+        took = self._now - attempt.since
+        if attempt.kind is Kind.START:
+            self._tell(NoticeKind.STARTED, "serving", roots=attempt.roots, seconds=took)
+        elif attempt.kind is Kind.RECOVER:
+            text = "the last good code serves again with the newest state held"
+            self._tell(NoticeKind.RECOVERED, text, roots=attempt.roots, seconds=took)
+        else:
+            self._do(ev.Emit(self._record(attempt, Outcome.COMMITTED, None)))
+
+    def _on_proved(self, event: ev.Proved) -> None:
+        if event.child != self.active:
+            return
+        self._proved = True
+        self._unproven_deaths = 0
+        if self.frozen is not None:
+            self._probation_over(0)
+
+    def _probation_over(self, child: ev.Child) -> None:
+        self._retire_frozen()
+        if self.state is State.PROBATION:
+            self._enter(State.IDLE)
+
+    def _retire_frozen(self) -> None:
+        self._deadlines.pop(("probation", 0), None)
+        if self.frozen is not None:
+            old, self.frozen = self.frozen, None
+            self._retire(old)
+
+    def _retire(self, child: ev.Child) -> None:
+        while len(self.draining) >= MAX_DRAINING:
+            oldest = self.draining.pop(0)
+            self._do(ev.Kill(oldest))
+        self.draining.append(child)
+        self._do(ev.AskRetire(child, final=False))
+        self._deadlines["drain", child] = self._now + self._settings.timeout_graceful + STOP_GRACE
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
