@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bench.model import Goal, Measure
 
-__all__ = ["goals"]
+__all__ = ["SAME_PACE", "goals"]
+
+SAME_PACE = "livecore asgi, light"
+"""The row in the heavy measure that says what the same edits take without the heavy imports."""
 
 
 def goals(measures: Sequence[Measure]) -> tuple[Goal, ...]:
@@ -24,15 +27,16 @@ def _value(measures: Mapping[str, Measure], measure: str, name: str, key: str) -
 def _latency(measures: Mapping[str, Measure]) -> Iterator[Goal]:
     for style in ("rename", "inplace"):
         light = _value(measures, f"latency_light_{style}", "livecore asgi", "p50")
-        heavy = _value(measures, f"latency_heavy_{style}", "livecore asgi", "p50")
         p95 = _value(measures, f"latency_light_{style}", "livecore asgi", "p95")
         if light is not None and p95 is not None:
             yield Goal(f"edit to new answer, light, {style}, p50", 20, light, " ms")
             yield Goal(f"edit to new answer, light, {style}, p95", 40, p95, " ms")
-        if light and heavy is not None:
-            yield Goal(
-                f"the same with heavy imports, {style}, p50 by that of the light app", 1.2, heavy / light, "x"
-            )
+    heavy = _value(measures, "latency_heavy_rename", "livecore asgi", "p50")
+    same_pace = _value(measures, "latency_heavy_rename", SAME_PACE, "p50")
+    if heavy is not None and same_pace:
+        yield Goal(
+            "heavy imports, rename, p50 by that of a light app at the same pace", 1.2, heavy / same_pace, "x"
+        )
 
 
 def _outage(measures: Mapping[str, Measure]) -> Iterator[Goal]:

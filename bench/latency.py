@@ -6,6 +6,7 @@ counted: it pays for caches that any later one finds filled, with every contende
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.contenders import Contender
+from bench.goals import SAME_PACE
 from bench.model import Column, Measure, Row, quantile, spread
 from bench.plan import Plan
 from bench.serving import NotMeasuredError, Serving
@@ -42,29 +44,46 @@ def measure_latency(
     """Measure all contenders one after the other; livecore's records are added to ``said``."""
     rows = []
     for contender in contenders:
-        key = f"{weight} {style}"
-        progress(f"edit to new answer: {key}: {contender.name}")
-        run = Serving(contender, folder / f"{key} {contender.name}".replace(" ", "-"), weight=weight)
+        name = f"{contender.name}, {weight}, {style}"
+        progress(f"edit to new answer: {name}")
+        run = Serving(contender, folder / name.replace(" ", "-").replace(",", ""), weight=weight)
         try:
             with run as serving:
-                rows.append(_edits(serving, plan, style))
+                rows.append(_edits(serving, plan, style, weight))
                 if contender.ours:
-                    said[f"{contender.name}, {weight}, {style}"] = [
-                        record for record in serving.records() if record["outcome"] == "committed"
-                    ][1:]
+                    said[name] = [r for r in serving.records() if r["outcome"] == "committed"][1:]
         except NotMeasuredError as error:
             rows.append(Row(contender.name, contender.family, contender.ours, note=str(error)))
+        if weight == "heavy" and contender.name == "livecore asgi" and style == "rename":
+            progress("edit to new answer: the same without the heavy imports")
+            rows.append(_light_at_heavy_pace(contender, folder / "pace", plan, style))
+    gap = _pace(plan, weight)[1]
     return Measure(
         f"latency_{weight}_{style}",
-        f"Edit to first answer by new code, {weight} app, {_HOW[style]}",
+        f"Edit to first answer by new code, {weight} app, {_HOW[style]}, every {gap:g} s",
         (Column("p50", "p50 ms"), Column("p95", "p95 ms"), Column("max", "max ms")),
         tuple(rows),
         lead="p50",
     )
 
 
-def _edits(serving: Serving, plan: Plan, style: SaveStyle) -> Row:
-    count, gap = (plan.edits, plan.gap) if serving.weight == "light" else (plan.heavy_edits, plan.heavy_gap)
+def _pace(plan: Plan, weight: Weight) -> tuple[int, float]:
+    return (plan.edits, plan.gap) if weight == "light" else (plan.heavy_edits, plan.heavy_gap)
+
+
+def _light_at_heavy_pace(contender: Contender, folder: Path, plan: Plan, style: SaveStyle) -> Row:
+    """Measure what the heavy imports alone cost: the rest between edits changes the numbers too."""
+    try:
+        with Serving(contender, folder) as serving:
+            row = _edits(serving, plan, style, "heavy")
+    except NotMeasuredError as error:
+        row = Row("", note=str(error))
+    note = row.note or "without the heavy imports, at their pace"
+    return dataclasses.replace(row, name=SAME_PACE, ours=True, note=note, flawed=True)
+
+
+def _edits(serving: Serving, plan: Plan, style: SaveStyle, pace: Weight) -> Row:
+    count, gap = _pace(plan, pace)
     rests = random.Random(serving.contender.name)  # the same rests in every run of the benchmark
     took: list[float | None] = []
     blind = 0

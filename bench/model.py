@@ -44,8 +44,8 @@ class Row:
         values: by the key of the column; empty when nothing could be measured.
         samples: the single measurements behind the values.
         note: what a reader must know, as ``"3 of 10 edits never seen"``.
-        flawed: whether it failed at a part of the work. It is shown, but a ratio with it would reward the
-            failure: a request that was refused has not waited.
+        flawed: whether it did not do all of the work. It is shown, but a ratio with it would reward what it
+            left out: a request that was refused has not waited.
     """
 
     name: str

@@ -97,7 +97,7 @@ def _under_load(contender: Contender, folder: Path, edits: Edits, seconds: float
         ours,
         values,
         note="; ".join(filter(None, (kinds, note))),
-        flawed=said["failed"] > 0,
+        flawed=bool(said["failed"] or note),
     )
 
 

@@ -35,7 +35,7 @@ class Plan:
         round_seconds: the length of one.
         idle_files: files that are watched while nothing happens.
         idle_settle: rest before it: scans of the tree and a spare interpreter belong to the start.
-        idle_seconds: how long.
+        idle_seconds: how long livecore is looked at; peers half as long.
         floor_runs: repetitions of each floor.
     """
 
@@ -43,14 +43,14 @@ class Plan:
     heavy_edits: int = 5
     gap: float = 0.5
     heavy_gap: float = 2.0
-    patience: float = 8.0
+    patience: float = 3.0
     styles: tuple[SaveStyle, ...] = ("rename", "inplace")
     contenders: tuple[str, ...] = ()
     good_edits: int = 4
-    good_gap: float = 1.2
+    good_gap: float = 1.0
     broken: float = 4.0
     rounds: int = 4
-    round_seconds: float = 2.0
+    round_seconds: float = 1.5
     idle_files: int = 5_000
     idle_settle: float = 3.0
     idle_seconds: float = 10.0

@@ -45,7 +45,7 @@ def _journal(run: LivecoreProcess) -> list[str]:
 def test_hooks_of_a_reload_run_in_order_in_the_generation_they_belong_to(livecore: Launcher) -> None:
     run = livecore.app("--probation", "0.1", source=HOOKED)
     first = run.records[-1]["generation"] or 1
-    run.get()
+    until(lambda: f"on_ready {first}" in _journal(run), what="the first on_ready hook")
     before = len(_journal(run))
     run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
     second = run.wait_reload("committed")["generation"]

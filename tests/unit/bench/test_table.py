@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bench.goals import goals
+from bench.goals import SAME_PACE, goals
 from bench.model import Column, Goal, Measure, Report, Row, quantile, spread
 from bench.plan import Plan
 from bench.serving import NotMeasuredError
@@ -106,9 +106,11 @@ def test_the_json_carries_the_ratios_and_verdicts_that_the_table_shows() -> None
 
 def test_goals_come_only_from_what_was_measured() -> None:
     assert goals([]) == ()
-    heavy = Measure(
-        "latency_heavy_rename", "", (), (Row("livecore asgi", ours=True, values={"p50": 13.0, "p95": 14.0}),)
+    rows = (
+        Row("livecore asgi", ours=True, values={"p50": 13.0}),
+        Row(SAME_PACE, ours=True, values={"p50": 10.0}, flawed=True),
     )
+    heavy = Measure("latency_heavy_rename", "", (), rows)
     found = goals([LATENCY, heavy])
     assert [(goal.limit, goal.got, goal.met) for goal in found] == [
         (20, 10.0, True),

@@ -1,0 +1,306 @@
+"""The spare: an interpreter that is warm before the save, and what makes it worth nothing.
+
+What a spare imports ahead is seen with packages of the test's own: they lie in a folder called ``site-packages``,
+so they count as installed, and they write the pid of each process that imports them into a journal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livereload_core.testing import LivecoreProcess, until
+from tests.e2e.launching import PLAYGROUND_APP, Launcher
+
+TELLS = """
+import os
+with open(os.environ["JOURNAL"], "a") as journal:
+    journal.write(f"{__name__} {os.getpid()} {os.environ.get('COLOUR', '-')}\\n")
+"""
+
+HEAVY_APP = """
+import os
+import fastapi
+import heavy
+
+VERSION = "1"
+app = fastapi.FastAPI()
+
+@app.get("/")
+def show() -> dict[str, object]:
+    return {"version": VERSION, "pid": os.getpid()}
+
+@app.get("/lazy")
+def lazily() -> dict[str, object]:
+    import lazy
+    return {"from": lazy.__name__}
+"""
+"""``heavy`` is imported last: a process that has imported it has imported FastAPI as well."""
+
+SETS_ENVIRONMENT = """
+import os
+import heavy
+import settings
+import lazy
+
+VERSION = "1"
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        body = f'{{"version": "{VERSION}", "pid": {os.getpid()}}}'.encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+"""
+
+SAYS_VERSION = 'VERSION = "1"', 'VERSION = "2"'
+
+
+class World:
+    """Installed packages, their journal and a cache folder, all of one test."""
+
+    def __init__(self, folder: Path, livecore: Launcher) -> None:
+        self._livecore = livecore
+        self._journal = folder / "journal"
+        self.cache = folder / "cache"
+        installed = folder / "site-packages"
+        installed.mkdir()
+        for name in ("heavy", "lazy"):
+            (installed / f"{name}.py").write_text(TELLS)
+        self._env = {
+            "PYTHONPATH": str(installed),
+            "JOURNAL": str(self._journal),
+            "XDG_CACHE_HOME": str(self.cache),
+        }
+
+    def run(
+        self, *options: str, source: str = HEAVY_APP, started: bool = True, **others: str
+    ) -> LivecoreProcess:
+        """Run ``app.py`` with this source, and further files."""
+        files = {"app.py": source, **{name.replace("__", "."): text for name, text in others.items()}}
+        return self._livecore.program("app:app", *options, files=files, env=self._env, started=started)
+
+    def imports(self, module: str) -> list[tuple[int, str]]:
+        """Who has imported ``module``, in order: pid and what ``COLOUR`` was in its environment."""
+        text = self._journal.read_text() if self._journal.exists() else ""
+        entries = [line.split() for line in text.splitlines()]
+        return [(int(pid), colour) for name, pid, colour in entries if name == module]
+
+    def wait_warm(self, run: LivecoreProcess, module: str = "heavy") -> int:
+        """Wait until the spare that ``status`` shows has imported ``module`` ahead; returns its pid."""
+
+        def warm_spare() -> int:
+            pid = spare_pid(run)
+            return pid if pid in [who for who, _ in self.imports(module)] else 0
+
+        return until(warm_spare, timeout=20, what=f"a spare that has imported {module}")
+
+
+@pytest.fixture
+def world(tmp_path: Path, livecore: Launcher) -> World:
+    return World(tmp_path, livecore)
+
+
+def spare_pid(run: LivecoreProcess) -> int:
+    """The pid of the spare as ``livecore status`` shows it, 0 while there is none."""
+    return pid_of(run, "spare")
+
+
+def pid_of(run: LivecoreProcess, role: str) -> int:
+    return next((child["pid"] for child in run.status()["children"] if child["role"] == role), 0)
+
+
+def commit(run: LivecoreProcess, old: str = SAYS_VERSION[0], new: str = SAYS_VERSION[1]) -> dict[str, Any]:
+    """Save an edit and return the record of the reload that it leads to."""
+    run.edit("app.py", old, new)
+    return run.wait_reload("committed")
+
+
+def test_an_edit_is_taken_by_the_spare_which_has_imported_everything_foreign_ahead(world: World) -> None:
+    run = world.run()
+    spare = world.wait_warm(run)
+    assert run.get().json() == {"version": "1", "pid": pid_of(run, "active")}
+    record = commit(run)
+    assert record["foreign"] == []
+    assert run.get().json() == {"version": "2", "pid": spare}
+    assert pid_of(run, "active") == spare
+    assert [who for who, _ in world.imports("heavy")].count(spare) == 1
+    # each phase is rounded to a microsecond, and so is the total
+    assert sum(record["phases_ms"].values()) == pytest.approx(record["total_ms"], abs=0.01)
+    assert record["phases_ms"].keys() >= {"activate", "import", "commit"}
+
+
+def test_the_spare_after_it_is_warm_too(world: World) -> None:
+    run = world.run()
+    world.wait_warm(run)
+    commit(run)
+    run.get()
+    second = world.wait_warm(run)
+    record = commit(run, 'VERSION = "2"', 'VERSION = "3"')
+    assert record["foreign"] == []
+    assert run.get().json() == {"version": "3", "pid": second}
+
+
+def test_a_module_that_a_request_imported_is_imported_ahead_for_the_next_edit(world: World) -> None:
+    run = world.run()
+    world.wait_warm(run)
+    assert world.imports("lazy") == []
+    assert run.get("/lazy").json() == {"from": "lazy"}
+    spare = world.wait_warm(run, "lazy")
+    assert commit(run)["foreign"] == []
+    assert run.get().json()["pid"] == spare
+    assert run.get("/lazy").status == 200
+    assert [who for who, _ in world.imports("lazy")].count(spare) == 1
+
+
+def test_a_second_run_of_the_project_is_warm_before_anything_has_run_in_it(world: World) -> None:
+    first = world.run()
+    first.get()
+    world.wait_warm(first)
+    first.stop()
+    (cache,) = world.cache.glob("livecore/*/modules.json")
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o600
+    assert {"fastapi", "heavy"} <= set(json.loads(cache.read_text())["modules"])
+
+    # A broken start: nobody serves who could tell what to import, so all that the spare knows is the cache.
+    run = world.run(source="def broken(:\n", started=False)
+    run.wait_event("hold")
+    spare = world.wait_warm(run)
+    run.write("app.py", HEAVY_APP)
+    assert run.wait_reload("committed")["foreign"] == []
+    assert run.get().json() == {"version": "1", "pid": spare}
+
+
+def test_the_first_edit_of_a_second_run_has_nothing_foreign_to_import(world: World) -> None:
+    first = world.run()
+    first.get()
+    world.wait_warm(first)
+    first.stop()
+    run = world.run()
+    spare = world.wait_warm(run)
+    record = commit(run)
+    assert record["foreign"] == []
+    assert run.get().json() == {"version": "2", "pid": spare}
+
+
+def test_a_spare_that_is_killed_is_replaced_and_the_next_edit_goes_live(world: World) -> None:
+    run = world.run()
+    killed = world.wait_warm(run)
+    os.kill(killed, signal.SIGKILL)
+    another = until(lambda: spare_pid(run) not in (0, killed) and world.wait_warm(run), what="another spare")
+    assert run.get().json()["version"] == "1"
+    record = commit(run)
+    assert record["foreign"] == []
+    assert run.get().json() == {"version": "2", "pid": another}
+
+
+def test_without_a_spare_the_next_interpreter_is_started_by_the_edit(world: World) -> None:
+    run = world.run("--no-spare")
+    for version in ("2", "3"):
+        assert run.get().status == 200  # a first good answer ends the probation of the one before
+        until(
+            lambda: [child["role"] for child in run.status()["children"]] == ["active"],
+            what="one child and no other",
+        )
+        assert run.pids().keys() == {run.pid, pid_of(run, "active")}
+        before = run.pids()
+        record = commit(run, f'VERSION = "{int(version) - 1}"', f'VERSION = "{version}"')
+        assert {"fastapi", "heavy"} <= set(record["foreign"])
+        answer = run.get().json()
+        assert answer["version"] == version
+        assert answer["pid"] not in before
+
+
+def test_with_preload_off_the_new_code_imports_everything_itself(world: World) -> None:
+    run = world.run("--preload", "off")
+    run.wait_for(lambda record: "--preload off" in record.get("text", ""), what="the reason")
+    run.get()
+    run.wait_settled()
+    spare = spare_pid(run)
+    record = commit(run)
+    assert {"fastapi", "heavy"} <= set(record["foreign"])
+    assert run.get().json() == {"version": "2", "pid": spare}
+
+
+def test_an_excluded_package_is_left_to_the_program_and_the_rest_is_imported_ahead(world: World) -> None:
+    run = world.run("--preload-exclude", "fastapi")
+    world.wait_warm(run)
+    foreign = set(commit(run)["foreign"])
+    assert "fastapi" in foreign
+    assert "heavy" not in foreign
+
+
+def test_a_changed_lock_file_reloads_in_a_new_interpreter(world: World) -> None:
+    run = world.run(requirements__txt="fastapi\n")
+    spare = world.wait_warm(run)
+    run.write("requirements.txt", "fastapi\nnumpy\n")
+    record = run.wait_reload("committed")
+    assert record["files"] == ["requirements.txt"]
+    served_by = run.get().json()["pid"]
+    assert served_by != spare
+    assert served_by == pid_of(run, "active")
+    until(lambda: spare not in run.pids(), what="the end of the outdated spare")
+
+
+def test_an_edit_after_a_lock_file_was_touched_runs_in_a_new_interpreter(world: World) -> None:
+    run = world.run(requirements__txt="fastapi\n")
+    spare = world.wait_warm(run)
+    os.utime(run.cwd / "requirements.txt", (1, 1))
+    commit(run)
+    answer = run.get().json()
+    assert answer["version"] == "2"
+    assert answer["pid"] != spare
+
+
+def test_a_changed_environment_file_reaches_the_new_code(world: World) -> None:
+    shown = HEAVY_APP.replace('"version": VERSION', '"version": os.environ["COLOUR"]')
+    run = world.run("--env-file", ".env", source=shown, __env="COLOUR=green\n")
+    spare = world.wait_warm(run)
+    assert run.get().json()["version"] == "green"
+    run.write(".env", "COLOUR=blue\n")
+    assert run.wait_reload("committed")["files"] == [".env"]
+    answer = run.get().json()
+    assert answer["version"] == "blue"
+    assert answer["pid"] != spare
+    # Modules that read it while they are imported see it as well.
+    assert (answer["pid"], "blue") in world.imports("heavy")
+
+
+def test_what_was_imported_after_the_program_changed_its_environment_is_not_imported_ahead(
+    world: World,
+) -> None:
+    settings = 'import os\nos.environ["COLOUR"] = "red"\n'
+    run = world.run(source=SETS_ENVIRONMENT, settings__py=settings)
+    spare = world.wait_warm(run)
+    commit(run)
+    assert run.get().json() == {"version": "2", "pid": spare}
+    assert {colour for _, colour in world.imports("lazy")} == {"red"}
+    assert (spare, "-") in world.imports("heavy")
+
+
+def test_a_program_that_changes_its_environment_before_its_imports_keeps_working(world: World) -> None:
+    source = HEAVY_APP.replace("import fastapi\n", 'os.environ["COLOUR"] = "red"\nimport fastapi\n')
+    run = world.run(source=source)
+    run.get()
+    run.wait_settled()
+    commit(run)
+    assert run.get().json()["version"] == "2"
+    assert {colour for _, colour in world.imports("heavy")} == {"red"}
+
+
+def test_the_parent_of_a_heavy_program_stays_small(livecore: Launcher) -> None:
+    run = livecore.app(source=PLAYGROUND_APP)
+    for version in range(1, 4):
+        run.get()
+        run.wait_settled()
+        commit(run, f'VERSION = "{version}"', f'VERSION = "{version + 1}"')
+    run.get()
+    run.wait_settled()
+    status = run.status()
+    assert status["pid"] == run.pid
+    assert 0 < status["rss"] < 60e6
