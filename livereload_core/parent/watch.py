@@ -32,7 +32,7 @@ from livereload_core.parent.sight import News, Sight
 
 __all__ = ["Watcher", "git_busy"]
 
-STEP_MS = 20
+STEP_MS = 50
 """watchfiles sleeps for a step and hands over once a step brings nothing new: a save is seen after one to two
 steps. Measured (p50): 2.0 ms at 1, 3.7 at 2, 7.5 at 5, for 2.1 %, 1.1 % and 0.9 % of a core while idle. Saves
 of files that run are told by ``posix.inotify`` in a fraction of a millisecond and without idle cost; what is

@@ -15,6 +15,7 @@ from livereload_core.errors import ProtocolViolationError
 from livereload_core.parent import children
 from livereload_core.parent.children import GenerationHandle, end_all
 from livereload_core.posix import memfd, process
+from livereload_core.testing import until
 from livereload_core.wire import messages as wire
 from livereload_core.wire.messages import Message
 
@@ -202,10 +203,17 @@ signal.pause()
 
 
 def test_nonsense_right_before_the_end_is_no_more_than_an_end(run: Run) -> None:
+    source = """
+channel.receive()
+sock.sendall(b"nonsense that is longer than a header")
+os._exit(4)
+"""
+
     async def test(handle: GenerationHandle, seen: Seen) -> None:
+        handle.send(wire.Commit(1))
         assert (await seen.until(2))[1] in (4, -signal.SIGKILL)  # either side may be the quicker one
 
-    run('sock.sendall(b"nonsense that is longer than a header")\nos._exit(4)\n', test)
+    run(source, test)
 
 
 def test_a_child_that_closes_its_channel_cannot_be_led_and_is_killed_with_what_it_started(run: Run) -> None:
@@ -257,18 +265,15 @@ signal.pause()
         await seen.until(3)  # it talks
         handle.abandon()
         told = len(seen.events)
-        await _reaped(handle.pid)
+        gone = Path(f"/proc/{handle.pid}")
+        await asyncio.to_thread(
+            until, lambda: not gone.exists(), what="an entry less in the table of processes"
+        )
         assert len(seen.events) == told
         for fd in seen.fds:
             os.close(fd)
 
     run(source, test)
-
-
-async def _reaped(pid: int) -> None:
-    """Let the loop turn until our own child is gone from the table of processes."""
-    while os.path.exists(f"/proc/{pid}"):
-        await asyncio.sleep(0.001)
 
 
 def test_a_message_larger_than_the_socket_takes_arrives_whole_while_the_loop_goes_on(run: Run) -> None:

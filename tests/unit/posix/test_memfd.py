@@ -79,7 +79,7 @@ def test_a_mapping_shows_the_bytes_and_ends_with_its_block() -> None:
     fd = memfd.create(b"0123456789" * 1000)
     with memfd.mapped(fd) as view:
         assert view.readonly
-        assert view[10_000 - 3 :] == b"789"
+        assert bytes(view[10_000 - 3 :]) == b"789"
         assert len(view) == 10_000
     with pytest.raises(ValueError, match="released"):
         len(view)

@@ -38,7 +38,9 @@ with socket.socket(fileno=int(sys.argv[2])) as channel:
 
 
 @contextlib.contextmanager
-def _spawned(folder: Path, source: str, *extra: str) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
+def _spawned(
+    folder: Path, source: str, *extra: str
+) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
     (folder / "stand_in.py").write_text(source)
     env = {"PYTHONPATH": str(folder), "COLOUR": "green"}
     ours, theirs = socket.socketpair()
@@ -139,7 +141,9 @@ def test_descendants_are_told_parents_first() -> None:
     program = ["sh", "-c", "sh -c 'sleep 60 & sleep 60 & wait' & wait"]
     with subprocess.Popen(program, start_new_session=True) as child:
         try:
-            found = until(lambda: len(d := process.descendants(child.pid)) == 3 and d, what="three descendants")
+            found = until(
+                lambda: len(d := process.descendants(child.pid)) == 3 and d, what="three descendants"
+            )
             assert found
             shell, *sleepers = found
             assert process.descendants_direct(child.pid) == [shell]
