@@ -49,7 +49,7 @@ class AsgiAdapter:
             def leave(self) -> None:
                 self.should_exit = True
 
-        app = _Recorded(target)
+        app = _Recorded(target, context)
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -69,15 +69,17 @@ class AsgiAdapter:
 
 
 class _Recorded:
-    """Remembers what the app raised in its lifespan, which uvicorn only logs."""
+    """Remembers what the app raised in its lifespan, which uvicorn only logs, and notes the first answer."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, context: RunContext) -> None:
         self.app = app
+        self._context = context
         self.error: BaseException | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
             await self.app(scope, receive, send)
+            self._context.answered()
             return
         started = False
 

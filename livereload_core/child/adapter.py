@@ -113,6 +113,11 @@ class RunContext:
         """
         self._runtime.serve_by_itself(call)
 
+    def answered(self) -> None:
+        """Say that an answer has left, where that cannot be seen from outside (loops in C)."""
+        if self._runtime.net.on_answer is not None:
+            self._runtime.control.proved()
+
     def request_begun(self) -> None:
         """Count a request whose bytes cannot be seen from outside (loops in C)."""
         self._runtime.net.request_begun()

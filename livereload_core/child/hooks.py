@@ -52,9 +52,11 @@ def run_hooks_in(loop: asyncio.AbstractEventLoop | None, kind: str, timeout: flo
 async def _bounded(hook: hooks.Hook, awaitable: Any, default: float) -> None:
     seconds = default if hook.timeout is None else hook.timeout
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds) as limit:
             await awaitable
     except TimeoutError:
+        if not limit.expired():
+            raise  # the hook's own
         raise ReloadFailedError(
             f"hook {hook.name!r} took longer than {seconds:g} s; make it faster or pass timeout="
         ) from None

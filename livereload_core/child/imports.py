@@ -65,7 +65,8 @@ class UserImports:
         self._code: dict[str, bytes] = {}
         self._compiled: dict[str, CodeType] = {}
         self._marked = False
-        self._environ_changed_at: int | None = None
+        self._before_change: frozenset[str] | None = None
+        self._executing: list[tuple[dict[str, str], frozenset[str]]] = []
 
     # --- set-up -------------------------------------------------------------
 
@@ -120,13 +121,20 @@ class UserImports:
 
     def executing(self) -> Callable[[], None]:
         """A user module begins to execute; call what is returned when it has ended."""
-        before, place = dict(os.environ), len(sys.modules)
+        began = (dict(os.environ), frozenset(sys.modules))
+        self._executing.append(began)
 
         def ended() -> None:
-            if self._environ_changed_at is None and before != dict(os.environ):
-                self._environ_changed_at = place
+            self._look_at_environ()
+            self._executing.remove(began)
 
         return ended
+
+    def _look_at_environ(self) -> None:
+        """Note what was loaded before the user's code changed the environment, if it did."""
+        if self._before_change is None:
+            now = dict(os.environ)
+            self._before_change = next((names for before, names in self._executing if before != now), None)
 
     def uninstall(self) -> None:
         """Leave the import system as it was; what was imported stays."""
@@ -193,10 +201,9 @@ class UserImports:
             beyond: names that are of no interest.
         """
         names: list[str] = []
-        for place, (name, module) in enumerate(tuple(sys.modules.items())):
-            if self._environ_changed_at is not None and place >= self._environ_changed_at:
-                break
-            if name in beyond:
+        self._look_at_environ()
+        for name, module in tuple(sys.modules.items()):
+            if name in beyond or (self._before_change is not None and name not in self._before_change):
                 continue
             spec = getattr(module, "__spec__", None)
             origin = getattr(spec, "origin", None)

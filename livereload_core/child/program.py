@@ -153,7 +153,11 @@ def _body(imports: UserImports, path: str, main: ModuleType) -> Callable[[], Non
             for name in ahead:
                 importlib.import_module(name)
             gate.enter()
-        exec(code, main.__dict__)
+        ended = imports.executing()
+        try:
+            exec(code, main.__dict__)
+        finally:
+            ended()
         gate.enter()
 
     return run

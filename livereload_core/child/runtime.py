@@ -13,6 +13,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
 import sys
@@ -74,6 +75,8 @@ class Runtime:
         self.orders: queue.SimpleQueue[tuple[wire.Message, list[int]]] = queue.SimpleQueue()
         self.committed = threading.Event()
         self.leaving = False
+        self.running = True
+        self._is_fork = False
         self.required: frozenset[Address] = frozenset()
         self._program: Program | None = None
         self._phase = "prepare"
@@ -131,7 +134,6 @@ class Runtime:
         gate.install(self.await_start)
         terminal.install(self.channel, self.broker)
         os.register_at_fork(after_in_child=self._forked)
-        self.control.prepare_main_thread()
         self.control.start()
 
     def await_start(self) -> None:
@@ -195,7 +197,13 @@ class Runtime:
                 thread.join()
 
     def _ended(self, error: BaseException | None) -> int:
+        self.running = False
+        if self._is_fork and error is not None and not isinstance(error, SystemExit):
+            # Not the generation: a process that the program forked, leaving as it would in plain Python.
+            print(user_traceback(error), end="", file=sys.stderr)
         code, failure = self._verdict(error)
+        if self._is_fork:
+            return code
         if self.leaving:
             self.control.wait_retired()
             return 0
@@ -235,15 +243,18 @@ class Runtime:
         phase = "serving" if self.committed.is_set() else self._phase
         if isinstance(error, (UsageError, StateError)):
             return Failure(phase, str(error), "", names_for_failure(error))
-        if not reason:
-            text = str(error)
-            reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        return Failure(phase, reason.splitlines()[0], user_traceback(error), names_for_failure(error))
+        name = type(error).__name__
+        try:
+            reason = reason or (f"{name}: {error}" if str(error) else name)
+            return Failure(phase, reason.splitlines()[0], user_traceback(error), names_for_failure(error))
+        except Exception:  # the exception's own __str__ is broken; that it was raised is what counts
+            return Failure(phase, f"{name} (its message cannot be shown)")
 
     def fail(self, failure: Failure, error: BaseException | None = None) -> NoReturn:
         """Turn this candidate down and end the process."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # None, closed, or nobody reads it
+                stream.flush()
         message = wire.Failed(
             self.attempt,
             failure,
@@ -375,6 +386,7 @@ class Runtime:
 
     def _forked(self) -> None:
         """In a process that the program forked: it is no generation of its own."""
+        self._is_fork = True
         self.channel.forked()
         self.control.forked()
 

@@ -7,6 +7,7 @@ go, and afterwards hands the terminal back. Debuggers built on ``cmd`` (pdb) rea
 from __future__ import annotations
 
 import builtins
+import os
 import sys
 
 from livereload_core.child.broker import Broker
@@ -21,8 +22,11 @@ def install(channel: BlockingChannel, broker: Broker) -> None:
     if sys.stdin is None or not sys.stdin.isatty():
         return
     plain = builtins.input
+    owner = os.getpid()
 
     def shared_input(prompt: object = "", /) -> str:
+        if os.getpid() != owner:
+            return plain(prompt)  # a fork: the parent's answer would go to the process that it came from
         channel.send(wire.Terminal(taken=True))
         broker.terminal.get()
         try:

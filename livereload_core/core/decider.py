@@ -116,6 +116,12 @@ class Decider:
             return None
         return attempt
 
+    def _owe(self, files: frozenset[str]) -> None:
+        """Files whose change was collected and then not tried: they are taken up again."""
+        if files:
+            self._pending |= files
+            self._do(ev.GiveBack())
+
     def _rest(self) -> None:
         """Go where a run is when nothing is tried, then take up what waited."""
         if self.active is None:

@@ -37,6 +37,7 @@ __all__ = [
     "Exported",
     "FilesTouched",
     "Frozen",
+    "GiveBack",
     "HideHold",
     "Kill",
     "Precopied",
@@ -289,6 +290,11 @@ class Collect(Command):
     """Wait for a git checkout to end, hash these files, answer ``Collected``."""
 
     files: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GiveBack(Command):
+    """What was collected was not tried after all: collected again, it counts as changed again."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -137,7 +137,10 @@ class Failing(Switching):
 
     def _active_died(self, event: ev.ChildExited) -> None:
         finished, self._finished = self._finished, None
+        if finished is not None and finished.child != event.child:
+            finished = None
         self.active = None
+        self._deadlines.pop(("proof", 0), None)
         attempt = self.attempt
         if attempt is not None and attempt.old == event.child and self.state in PAUSED[2:]:
             # Its decisive snapshot is held and the candidate is on its way: nothing is lost yet.
@@ -147,7 +150,7 @@ class Failing(Switching):
             attempt.old = None
             self._give_up_candidate()
             self.attempt = None
-            self._pending |= attempt.files
+            self._owe(attempt.files)
         failure = (finished.failure if finished else None) or Failure(
             "serving", f"the program died: {event.how}"
         )

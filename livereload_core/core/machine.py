@@ -84,27 +84,31 @@ class Machine(Failing):
 
     def _on_collected(self, event: ev.Collected) -> None:
         attempt = self.attempt
-        if attempt is None or self.state in (State.STOPPING, State.STOPPED):
+        if self.state in (State.STOPPING, State.STOPPED):
             return
-        if self.state is State.COLLECT:
+        if attempt is None:
+            # Its attempt ended while the files were waited for (a death, during a git checkout).
+            self._owe(event.changed)
+        elif self.state is State.COLLECT:
             if not event.changed:
                 self.attempt = None
                 self._rest()
                 return
             attempt.files |= event.changed
+            self._retries = 0
             self._check()
         elif event.changed and self.state in SUPERSEDABLE:
             attempt.files |= event.changed
             if attempt.kind is Kind.RECOVER:
                 # The last good code comes back first: it is known to serve, the edit is not.
-                self._pending |= event.changed
+                self._owe(event.changed)
                 return
             self._give_up_candidate()
             attempt.old = None
             self._renumber()
             self._check()
-        elif event.changed:
-            self._pending |= event.changed
+        else:
+            self._owe(event.changed)
 
     def _on_checked(self, event: ev.Checked) -> None:
         if self.state is not State.CHECK:
@@ -207,6 +211,7 @@ class Machine(Failing):
     _DEADLINES: ClassVar[dict[str, Callable[..., None]]] = {
         "phase": _phase_overdue,
         "probation": Switching._probation_over,
+        "proof": Switching._has_lasted,
         "drain": _drain_overdue,
         "term": _drain_overdue,
         "kill": _kill_overdue,

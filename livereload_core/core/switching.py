@@ -10,6 +10,8 @@ from livereload_core.core.states import State
 
 __all__ = ["MAX_DRAINING", "Switching"]
 
+PROOF = 2.0
+"""Seconds of service after which a generation counts as proven without an answer."""
 MAX_DRAINING = 4
 """Old generations that may finish their requests at once; beyond it the oldest is killed."""
 
@@ -100,6 +102,7 @@ class Switching(Decider):
         self._spare_deaths = 0
         if attempt.kind is not Kind.RECOVER:
             self._unproven_deaths = 0
+        self._deadlines["proof", 0] = self._now + PROOF
         self._settle_old(old, old_generation, attempt)
         self._enter(State.PROBATION if self.frozen is not None else State.IDLE)
         self._report_commit(attempt)
@@ -129,9 +132,16 @@ class Switching(Decider):
         else:
             self._do(ev.Emit(self._record(attempt, Outcome.COMMITTED, None)))
 
+    def _has_lasted(self, child: ev.Child) -> None:
+        """It has served for a while: as good as an answer, for programs whose answers nobody sees."""
+        if self.active is not None:
+            self._proved = True
+            self._unproven_deaths = 0
+
     def _on_proved(self, event: ev.Proved) -> None:
         if event.child != self.active:
             return
+        self._deadlines.pop(("proof", 0), None)
         self._proved = True
         self._unproven_deaths = 0
         if self.frozen is not None:

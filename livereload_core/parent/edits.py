@@ -1,8 +1,10 @@
 """From touched files to edits: what changed in content, whether it compiles, what is worth watching.
 
-``known`` is the digest of each file as it was last tried. A save counts when the disk differs from it; so
-neither time stamps nor sizes matter, an identical save is nothing, and the last of many saves always wins:
-what a candidate really compiled replaces what was hashed before, and any difference to the disk is an edit.
+``known`` is the digest of each file as it was last tried to the end, ``trying`` that of the attempt under
+way. A save counts when the disk differs from both; so neither time stamps nor sizes matter, an identical save
+is nothing, and the last of many saves always wins: what a candidate really compiled replaces what was hashed
+before, and any difference to the disk is an edit. An attempt that ends without a verdict leaves ``known`` as
+it was, so its files count again.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class Edits:
         self._rules = WatchRules(watched, include=settings.reload_include, exclude=settings.reload_exclude)
         self._watcher = Watcher(watched, self._rules, self._touched, supervisor.warn)
         self._known: dict[str, str | None] = {}
+        self._trying: dict[str, str | None] = {}
         self._loaded: dict[ev.Child, dict[str, str]] = {}
         self._imported: set[str] = set()
         self._named: set[str] = set()
@@ -103,8 +106,20 @@ class Edits:
         """A child has compiled these files: path to digest."""
         self._loaded.setdefault(child, {}).update(files)
         self._imported.update(files)
-        self._known.update(files)
         self._watch_also(files)
+        if child == self._run.machine.active:
+            self._known.update(files)  # a late import
+        else:
+            self._trying.update(files)
+
+    def give_back(self) -> None:
+        """The attempt ended without a verdict."""
+        self._trying.clear()
+
+    def settled(self) -> None:
+        """The attempt ended with one: what it tried is known."""
+        self._known.update(self._trying)
+        self._trying.clear()
 
     def committed(self, child: ev.Child) -> None:
         """A child serves: what failed before is over, and files that changed meanwhile are edits."""
@@ -112,7 +127,9 @@ class Edits:
         mine = self._loaded.get(child, {})
         self._loaded = {child: mine}
         self._imported = set(mine) | self._base
+        self.settled()
         stale = frozenset(file for file, value in mine.items() if self._known.get(file) != value)
+        self._known.update(mine)
         if stale:
             self._run.dispatch(ev.FilesTouched(stale))
 
@@ -164,7 +181,8 @@ class Edits:
                 return
         self._busy_since = None
         digests = {file: digest(file) for file in self._collecting}
-        changed = {file for file, value in digests.items() if value != self._known.get(file)}
+        tried = {**self._known, **self._trying}
+        changed = {file for file, value in digests.items() if value != tried.get(file)}
         unsettled = {file for file in changed if _is_passing(file)} - self._waited
         if unsettled:
             self._waited |= unsettled
@@ -176,7 +194,7 @@ class Edits:
             self._known.update(digests)
             self._run.emit(Notice(NoticeKind.INFO, "the files are back to the code that runs; nothing to do"))
             changed = set()
-        self._known.update(digests)
+        self._trying.update((file, digests[file]) for file in changed)
         self._run.dispatch(ev.Collected(frozenset(changed)))
 
     def _is_back_to_what_runs(self, changed: set[str], digests: dict[str, str | None]) -> bool:

@@ -15,7 +15,6 @@ import socket
 from collections.abc import Iterable, Iterator
 
 from livereload_core.core.settings import Settings
-from livereload_core.errors import UsageError
 from livereload_core.posix.addresses import Address, listening_socket
 
 __all__ = ["Listeners"]
@@ -113,14 +112,4 @@ class Listeners:
 def _wanted(settings: Settings) -> list[Address]:
     if settings.uds:
         return [Address.from_sockaddr(socket.AF_UNIX, settings.uds)]
-    try:
-        found = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except OSError as error:
-        raise UsageError(
-            f"host {settings.host!r} has no address ({error.strerror})", advice="pass another one with --host"
-        ) from None
-    # One address: "localhost" as IPv4 and IPv6 on port 0 would mean two different ports.
-    family, _, _, _, sockaddr = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-    return [Address.from_sockaddr(family, sockaddr)]
+    return [Address.resolve(settings.host, settings.port)]

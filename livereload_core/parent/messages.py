@@ -37,6 +37,20 @@ class _Slot:
         return () if self.fd is None else (self.fd,)
 
 
+class _Held:
+    """A dup of an fd that closes with its last reference."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = os.dup(fd)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+def _held(fd: int | None) -> _Held | None:
+    return None if fd is None else _Held(fd)
+
+
 class ChildMessages:
     """Speaks with all children on behalf of one supervisor."""
 
@@ -53,9 +67,11 @@ class ChildMessages:
         self._reason_told = False
         self._servers: set[ev.Child] = set()
         self._with_state = True
+        self._before: tuple[_Held | None, _Held | None, tuple[dict[str, Any], ...]] | None = None
 
     def close(self) -> None:
         """Let go of every fd."""
+        self._before = None
         for slot in (self._snapshot, self._trial, self._prepared, self._sources, self._code):
             slot.put(None)
 
@@ -101,6 +117,8 @@ class ChildMessages:
             case ev.AskFreeze():
                 self._send(command.child, wire.Freeze(number, settings.timeout_hook, command.export))
             case ev.AskResume():
+                if not number:
+                    self._fall_back()
                 self._send(command.child, wire.Resume(number))
             case ev.AskRehydrate():
                 self._with_state = command.with_state
@@ -109,6 +127,7 @@ class ChildMessages:
             case ev.AskCommit():
                 self._send(command.child, wire.Commit(number))
             case ev.AskRetire():
+                self._before = None
                 self._drop_unused()
                 self._send(command.child, wire.Retire(settings.timeout_graceful, command.final))
 
@@ -173,6 +192,8 @@ class ChildMessages:
     def _serving(self, child: ev.Child, message: wire.Serving) -> None:
         if not self._with_state:
             self._snapshot.put(None)  # the user gave it up
+        if self._run.machine.active is not None:
+            self._before = (_held(self._sources.fd), _held(self._snapshot.fd), self._required)
         self._sources.put(self._prepared.fd)
         self._prepared.fd = None
         self._required = message.listening
@@ -222,6 +243,14 @@ class ChildMessages:
             case _:
                 pass  # Hello: a spare is up; what it is sent before waits in its socket
 
+    def _fall_back(self) -> None:
+        """The generation before serves again: its code and its state are the good ones."""
+        if self._before is not None:
+            sources, snapshot, self._required = self._before
+            self._sources.put(None if sources is None else os.dup(sources.fd))
+            self._snapshot.put(None if snapshot is None else os.dup(snapshot.fd))
+            self._before = None
+
     # -- listeners ----------------------------------------------------------------------------------
 
     def _drop_unused(self) -> None:
@@ -232,6 +261,8 @@ class ChildMessages:
     def _find_listener(self, handle: GenerationHandle, message: wire.FindListener) -> None:
         sock = self._run.listeners.find(handle.number, Address.from_json(message.address))
         handle.send(wire.ListenerFound(message.request), () if sock is None else (sock.fileno(),))
+        if sock is not None:
+            self._require(handle.number, Address.of(sock))
 
     def _open_listeners(self, handle: GenerationHandle, message: wire.OpenListeners) -> None:
         known = set(self._run.listeners.addresses)
@@ -254,6 +285,12 @@ class ChildMessages:
         if self._run.listeners.add(child, address, fd, requested_port=message.requested_port):
             self._announce(address)
         self._servers.add(child)
+        self._require(child, address)
+
+    def _require(self, child: ev.Child, address: Address) -> None:
+        """A listener that the serving generation opened late is as much its own as the first ones."""
+        if child == self._run.machine.active and address.to_json() not in self._required:
+            self._required = (*self._required, address.to_json())
 
     def _announce(self, address: Address) -> None:
         self._run.emit(Notice(NoticeKind.LISTENING, address.url, self._run.machine.generation))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 import traceback
 import warnings
@@ -35,7 +36,11 @@ _ENCODING = re.compile(r"unknown encoding|encoding problem|'(?!unicodeescape)[\w
 def digest(path: str) -> str | None:
     """Return the digest of a file's content (the one of ``wire.bundle``), None if it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        # Not to wait for ever: a pipe in the tree may match a pattern too.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return None
             return bundle.content_digest(file.read())
     except (OSError, ValueError):
         # Gone, a folder by now, not for us to read: to the program all of these are "not there".

@@ -100,6 +100,7 @@ class Supervisor:
         self.last_roots: tuple[Any, ...] = ()
         self._fingerprints: dict[ev.Child, object] = {}
         self._since = time.monotonic()
+        self._at_keyboard: ev.Child | None = None
 
     def user_roots(self) -> tuple[str, ...]:
         """Folders whose Python files are the user's own code."""
@@ -115,7 +116,8 @@ class Supervisor:
         self._exit: asyncio.Future[int] = self.loop.create_future()
         process.become_subreaper()
         for number in _STOP_SIGNALS:
-            self.loop.add_signal_handler(number, self._on_stop_signal, number)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                self.loop.add_signal_handler(number, self._on_stop_signal, number)
         try:
             await self._open_control()
             if self._console is not None:
@@ -161,10 +163,20 @@ class Supervisor:
         try:
             while self._events:
                 for command in self.machine.handle(self._events.popleft(), self.loop.time()):
-                    self._PERFORM[type(command)](self, command)
+                    self._perform(command)
         finally:
             self._dispatching = False
-        self._set_timer()
+            self._set_timer()
+
+    def _perform(self, command: ev.Command) -> None:
+        try:
+            self._PERFORM[type(command)](self, command)
+        except OSError as error:
+            # No fd or memory left: the child that cannot be reached is ended, and its end leads on.
+            self.warn(f"{type(command).__name__.lower()} failed: {error.strerror or error}")
+            handle = self.children.get(getattr(command, "child", 0))
+            if handle is not None:
+                handle.kill_tree()
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -188,6 +200,7 @@ class Supervisor:
 
     def on_terminal(self, handle: GenerationHandle, taken: bool) -> None:
         """A child needs the keyboard, or gives it back."""
+        self._at_keyboard = handle.number if taken else None
         if self._console is not None:
             if taken:
                 self._console.release()
@@ -202,6 +215,8 @@ class Supervisor:
         self._fingerprints.pop(handle.number, None)
         self.listeners.forget(handle.number)
         self._messages.forget(handle.number)
+        if self._at_keyboard == handle.number:
+            self.on_terminal(handle, taken=False)
         process.reap_orphans({child.pid for child in self.children.values()})
         self.dispatch(ev.ChildExited(handle.number, process.status_sentence(code)))
 
@@ -260,6 +275,9 @@ class Supervisor:
     def _collect(self, command: ev.Collect) -> None:
         self.edits.collect(command.files)
 
+    def _give_back(self, command: ev.GiveBack) -> None:
+        self.edits.give_back()
+
     def _check(self, command: ev.Check) -> None:
         self.dispatch(ev.Checked(self.edits.check(command.files)))
 
@@ -301,6 +319,8 @@ class Supervisor:
         if failure is not None:
             self.edits.name(failure)
         if record_ends_attempt(record):
+            if isinstance(record, ReloadRecord):
+                self.edits.settled()
             self.last_record = record
             waiting, self._waiting = self._waiting, []
             for future in waiting:
@@ -370,6 +390,7 @@ class Supervisor:
         ev.Terminate: _terminate,
         ev.Kill: _kill,
         ev.Collect: _collect,
+        ev.GiveBack: _give_back,
         ev.Check: _check,
         ev.ShowHold: _show_hold,
         ev.HideHold: _hide_hold,

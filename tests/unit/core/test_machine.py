@@ -515,8 +515,39 @@ def test_a_drain_that_does_not_end_is_terminated_then_killed() -> None:
     play = Play(probation=0.0).started()
     old = play.active
     play.reloaded()
-    assert ev.Terminate(old) in play.tick()
-    assert ev.Kill(old) in play.tick()
+    while ev.Terminate(old) not in play.log:
+        play.tick()
+    assert ev.Kill(old) not in play.log
+    play.tick()
+    assert ev.Kill(old) in play.log
+
+
+def test_a_generation_that_lasts_is_proven_without_an_answer() -> None:
+    play = Play(probation=0.0).started()
+    for _ in range(MAX_UNPROVEN_DEATHS + 2):
+        play.say(ev.ChildExited(play.active, "killed by SIGKILL"))
+        play.reach(State.IDLE)
+        play.tick()
+    assert NoticeKind.HOLD not in play.notices()
+
+
+def test_an_edit_that_was_under_way_when_the_active_one_died_counts_again() -> None:
+    play = Play().started()
+    play.edited().reach(State.PREPARE)
+    play.say(ev.ProgramFinished(play.active, 1, BROKEN, server=False))
+    commands = play.say(ev.ChildExited(play.active, "exit code 1"))
+    assert ev.GiveBack() in commands
+    assert commands.index(ev.GiveBack()) < commands.index(ev.Collect(frozenset({APP})))
+
+
+def test_files_collected_after_their_attempt_ended_are_taken_up_again() -> None:
+    play = Play().started()
+    play.edited()
+    play.say(ev.ProgramFinished(play.active, 1, BROKEN, server=False))
+    play.say(ev.ChildExited(play.active, "exit code 1"))
+    commands = play.say(ev.Collected(frozenset({APP})))
+    assert ev.GiveBack() in commands
+    assert ev.Collect(frozenset({APP})) in commands
 
 
 def test_old_generations_that_drain_are_limited() -> None:

@@ -1,0 +1,100 @@
+"""What a serving generation hands to the parent: its state, its sources, the modules that it uses."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import zlib
+from typing import TYPE_CHECKING
+
+from livereload_core.child.safepoint import at_safe_point
+from livereload_core.errors import StateError
+from livereload_core.posix import memfd
+from livereload_core.posix.channel import ChannelClosedError
+from livereload_core.wire import bundle
+from livereload_core.wire import messages as wire
+
+if TYPE_CHECKING:
+    from livereload_core.child.runtime import Runtime
+
+__all__ = ["Exports"]
+
+CHECKPOINT_DUTY = 50
+"""A background snapshot that took s seconds is followed by none for 50 s: at most 2 % of the time."""
+BUSY_CPU = 0.002
+"""CPU seconds of this process below which nothing can have happened that is worth a snapshot."""
+
+
+class Exports:
+    """Exports for one generation."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._cpu = 0.0
+        self._checksum = 0
+        self._modules_known = 0
+
+    def state(self, message: wire.Export) -> None:
+        """PRECOPY: the state while serving.
+
+        Raises:
+            StateError: it cannot be carried.
+        """
+        export = at_safe_point(self._runtime.engine.export)
+        self._send(wire.Exported(message.attempt, export.roots), export.data)
+
+    def checkpoint(self) -> float:
+        """A snapshot in the background, so that a death loses little; returns when the next one is due."""
+        interval = self._runtime.settings.checkpoint
+        began = time.monotonic()
+        cpu = time.process_time()
+        if cpu - self._cpu < BUSY_CPU:
+            return began + interval
+        try:
+            data = at_safe_point(self._runtime.engine.export, timeout=interval).data
+            checksum = zlib.crc32(data)
+            if checksum != self._checksum:
+                self._send(wire.Checkpoint(), data)
+                self._checksum = checksum
+        except ChannelClosedError:
+            raise
+        except Exception:
+            # What cannot be carried is reported by the next reload, with the path; the loop is busy or fds
+            # are short: the next time. The newest snapshot that the parent holds stays the newest.
+            pass
+        self._cpu = time.process_time()
+        return time.monotonic() + max(interval, CHECKPOINT_DUTY * (time.monotonic() - began))
+
+    def last(self, message: wire.Finished) -> None:
+        """The program has ended by itself: its last state goes with the message."""
+        try:
+            data = self._runtime.engine.export().data
+        except StateError:
+            data = None  # the newest snapshot that the parent holds stays the newest
+        self._send(message, data)
+
+    def sources(self) -> None:
+        """The sources and the code of what runs, for a recovery and for the next generation."""
+        imports = self._runtime.imports
+        fds = [memfd.create(imports.bundle(), "livecore-sources")]
+        try:
+            fds.append(memfd.create(bundle.pack(imports.compiled()), "livecore-code"))
+            self._runtime.channel.send(wire.Sources(), fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def modules(self) -> None:
+        """What a spare may import ahead, when there is more of it than before."""
+        if len(sys.modules) != self._modules_known:
+            self._modules_known = len(sys.modules)
+            self._runtime.channel.send(wire.Modules(tuple(self._runtime.imports.third_party())))
+
+    def _send(self, message: wire.Message, data: bytes | None) -> None:
+        fds = [] if data is None else [memfd.create(data, "livecore-state")]
+        try:
+            self._runtime.channel.send(message, fds)
+        finally:
+            for fd in fds:
+                os.close(fd)

@@ -1,0 +1,146 @@
+"""How a generation stands still for its decisive snapshot, and goes on as if nothing had happened.
+
+From the first byte of the snapshot to the verdict the GIL is not let go (``posix.stopped``), so that no
+thread can change what was written. Who holds it:
+
+    * Where the main thread runs an event loop: *one* callback of that loop. No handler runs between the
+      snapshot and the verdict, and rolling back is returning from the callback.
+    * A program with neither loop nor listeners (a simulation) has its main thread parked at a bytecode
+      boundary by a signal, and the worker thread holds the GIL. After the verdict "retire" the main thread
+      wakes up in an exception, so that not one more step of the old program runs. (With the main thread
+      merely waiting for the GIL, it ran on for an instant: a request for the GIL may be pending when the
+      verdict comes.) Parked, it holds no GIL; so a lock that it holds and ``__getstate__`` wants ends in the
+      parent's deadline and not in a deadlock.
+    * A server without a loop works in threads: the worker thread holds the GIL, every other one is between
+      two bytecodes or outside of Python.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from livereload_core.child.hooks import run_hooks_in
+from livereload_core.child.loops import current_loop
+from livereload_core.child.safepoint import at_safe_point
+from livereload_core.errors import ReloadFailedError
+from livereload_core.posix import stopped
+from livereload_core.wire import frames
+from livereload_core.wire import messages as wire
+
+if TYPE_CHECKING:
+    from livereload_core.child.runtime import Runtime
+
+__all__ = ["Standstill"]
+
+SWITCH_INTERVAL = 0.0002
+"""Seconds of the GIL's switch interval from QUIESCE to the verdict."""
+PAUSE_SIGNAL = getattr(signal, "SIGRTMIN", None) and signal.SIGRTMIN + 7
+"""Brings the main thread of a program without listeners and event loop to a bytecode boundary; a real-time
+signal, because programs hardly use them. None where there are none (macOS)."""
+
+
+class Standstill:
+    """Leads one generation into a standstill and out of it."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._given_up = 0
+        self._interval: float | None = None
+        self._parked = threading.Event()
+        self._go_on = threading.Event()
+        self._leave = False
+
+    def prepare_main_thread(self) -> None:
+        """Take the signal that parks the main thread; called there."""
+        if PAUSE_SIGNAL is not None:
+            signal.signal(PAUSE_SIGNAL, self._park)
+
+    def switch_often(self) -> None:
+        """Shorten the GIL's switch interval until the verdict.
+
+        Before the standstill every thread that waits for the GIL is let past once, which takes one interval:
+        with Python's default that would be most of the pause.
+        """
+        if self._interval is None:
+            self._interval = sys.getswitchinterval()
+            sys.setswitchinterval(min(self._interval, SWITCH_INTERVAL))
+
+    def switch_normally(self) -> None:
+        """Undo :meth:`switch_often`."""
+        if self._interval is not None:
+            sys.setswitchinterval(self._interval)
+            self._interval = None
+
+    def give_up(self, attempt: int) -> None:
+        """The parent said "resume": whatever of this attempt is still under way shall not stand still."""
+        self._given_up = max(self._given_up, attempt)
+        self.switch_normally()
+        self._go_on.set()
+
+    def freeze(self, message: wire.Freeze) -> None:
+        """Run the before_reload hooks, stand still, return with the verdict.
+
+        Raises:
+            StateError: the state cannot be carried.
+            BaseException: what a hook or the user's pickling raises.
+        """
+        loop = current_loop()
+        run_hooks_in(loop, "before_reload", message.timeout)
+        if loop is not None or self._runtime.net.listening() or PAUSE_SIGNAL is None:
+            at_safe_point(lambda: self._stand_still(message))
+            return
+        self._parked.clear()
+        self._go_on.clear()
+        signal.pthread_kill(threading.main_thread().ident or 0, PAUSE_SIGNAL)
+        try:
+            if not self._parked.wait(message.timeout):
+                raise ReloadFailedError("the main thread did not come to a bytecode boundary in time")
+            self._leave = self._stand_still(message)
+        finally:
+            self._go_on.set()
+
+    def _park(self, number: int, frame: object) -> None:
+        self._parked.set()
+        self._go_on.wait()
+        if self._leave:
+            self._runtime.control.interrupted()
+            handler = signal.getsignal(signal.SIGINT)
+            if callable(handler):
+                handler(signal.SIGINT, frame)  # type: ignore[arg-type]
+            else:
+                raise KeyboardInterrupt
+
+    def _stand_still(self, message: wire.Freeze) -> bool:
+        """Export, say so, and wait for the verdict with the GIL held; returns whether it is "retire"."""
+        runtime = self._runtime
+        channel = runtime.channel
+        listening = tuple(address.to_json() for address in runtime.net.listening())
+        fds: list[int] = []
+        with channel.exclusive(), stopped.standstill():
+            data = runtime.engine.export().data if message.export else b""
+            if self._given_up >= message.attempt:
+                return False
+            if message.export:
+                fds.append(stopped.memfd_write(data, "livecore-state"))
+            frozen = wire.Frozen(message.attempt, runtime.net.open_connections(), listening)
+            stopped.send(channel.fileno(), frames.encode_frame(wire.encode(frozen), len(fds)), fds)
+            retire = self._verdict(channel.fileno())
+        for fd in fds:
+            os.close(fd)
+        return retire
+
+    def _verdict(self, fd: int) -> bool:
+        while True:
+            stopped.wait_readable(fd)
+            waiting = stopped.peek(fd)
+            if b'["Retire"' in waiting:
+                return True
+            if b'["Resume"' in waiting or not waiting:
+                return False
+            # An answer to something that was asked before: the control thread has to take it off the socket.
+            time.sleep(SWITCH_INTERVAL)
