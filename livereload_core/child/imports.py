@@ -66,7 +66,7 @@ class UserImports:
         self._compiled: dict[str, CodeType] = {}
         self._marked = False
         self._before_change: frozenset[str] | None = None
-        self._executing: list[tuple[dict[str, str], frozenset[str]]] = []
+        self._executing: list[tuple[dict[Any, Any], frozenset[str]]] = []
 
     # --- set-up -------------------------------------------------------------
 
@@ -121,7 +121,8 @@ class UserImports:
 
     def executing(self) -> Callable[[], None]:
         """A user module begins to execute; call what is returned when it has ended."""
-        began = (dict(os.environ), frozenset(sys.modules))
+        self._look_at_environ()
+        began = (_environment(), frozenset(sys.modules))
         self._executing.append(began)
 
         def ended() -> None:
@@ -131,10 +132,15 @@ class UserImports:
         return ended
 
     def _look_at_environ(self) -> None:
-        """Note what was loaded before the user's code changed the environment, if it did."""
-        if self._before_change is None:
-            now = dict(os.environ)
-            self._before_change = next((names for before, names in self._executing if before != now), None)
+        """Note what was loaded before the user's code changed the environment, if it did.
+
+        Every begin and end of a module looks, so a change is younger than the last begin: what was loaded by
+        then, the newest entry, was loaded before the change.
+        """
+        if self._before_change is None and self._executing:
+            before, names = self._executing[-1]
+            if before != _environment():
+                self._before_change = names
 
     def uninstall(self) -> None:
         """Leave the import system as it was; what was imported stays."""
@@ -288,6 +294,14 @@ class UserImports:
     def _tell(self, path: str) -> None:
         if self._marked and self.on_late_import is not None:
             self.on_late_import(path)
+
+
+def _environment() -> dict[Any, Any]:
+    """A copy of the environment, for comparison: of the undecoded values, which is 30 times faster.
+
+    ``_data`` is an implementation detail of ``os.environ``; without it the public mapping is copied.
+    """
+    return dict(getattr(os.environ, "_data", os.environ))
 
 
 class UserFinder(importlib.machinery.FileFinder):

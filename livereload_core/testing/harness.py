@@ -84,7 +84,9 @@ class LivecoreProcess:
         self.command = [sys.executable, "-m", "livereload_core", "run", *arguments, "--log-format", "json"]
         self.command += [*options, *(["--", *args] if args else [])]
         self._mark = secrets.token_hex(8)
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("LIVECORE_", "PYTEST_"))}
+        # Unbuffered, a program's print() is two writes, and a record could come between them.
+        left_out = ("LIVECORE_", "PYTEST_", "PYTHONUNBUFFERED")
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
         self._env = {**inherited, RUN_VARIABLE: self._mark, **(env or {})}
         self._terminal = terminal
         self._master = -1
@@ -384,10 +386,14 @@ class LivecoreProcess:
             self._said.notify_all()
 
     def _take_output(self, line: str) -> None:
-        record = _record_in(line)
+        # The program shares this stream: where it writes a line in pieces, a record may begin within it.
+        said, mark, rest = line.partition(_RECORD)
+        record = _record_in(mark + rest) if mark else None
         if record is None:
             self.output.append(line)
         else:
+            if said:
+                self.output.append(said)
             self.records.append(record)
         self._said.notify_all()
 
@@ -395,9 +401,10 @@ class LivecoreProcess:
         self.stderr.append(line)
 
 
+_RECORD = '{"v": 1, "event": '
+
+
 def _record_in(line: str) -> JsonRecord | None:
-    if not line.startswith('{"v"'):
-        return None
     try:
         record = json.loads(line)
     except ValueError:

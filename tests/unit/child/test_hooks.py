@@ -178,6 +178,15 @@ def test_what_a_hook_raises_comes_out_as_it_is_and_ends_the_row(kind: str) -> No
     assert notes == []
 
 
+def test_a_time_out_of_the_hooks_own_is_not_taken_for_an_overrun() -> None:
+    @hooks.after_reload
+    async def asks() -> None:
+        raise TimeoutError("the database did not answer")
+
+    with pytest.raises(TimeoutError, match="the database did not answer"):
+        run_hooks("after_reload", 5.0)
+
+
 def test_what_a_hook_raises_in_another_thread_comes_out_here() -> None:
     @hooks.after_reload
     async def objects() -> None:

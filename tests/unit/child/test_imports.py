@@ -332,6 +332,23 @@ def test_third_party_lists_libraries_in_import_order_and_nothing_of_the_users(
     assert all(not name.startswith("livereload_core.") for name in names)
 
 
+def test_what_was_loaded_before_a_module_changed_the_environment_stays_third_party(
+    tmp_path: Path, project: Path, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("U_COLOUR", "green")
+    installed = tmp_path / "site-packages"
+    monkeypatch.syspath_prepend(str(installed))
+    for name in ("u_heavy", "u_lazy"):
+        _write(installed / f"{name}.py", "")
+    _write(project / "u_main.py", "import u_heavy, u_settings, u_lazy\n")
+    _write(project / "u_settings.py", "import os\nos.environ['U_COLOUR'] = 'red'\n")
+    imports = install()
+    importlib.import_module("u_main")
+    names = imports.third_party()
+    assert "u_heavy" in names
+    assert "u_lazy" not in names
+
+
 # --- the overlay ---------------------------------------------------------------------------------------
 
 
