@@ -59,6 +59,12 @@ def unread_bytes(fd: int) -> int:
     return count[0]
 
 
+_recv = _plain.recv
+_send = _plain.send
+_JOINED = 64 * 1024
+"""Bytes of an answer in several buffers up to which it is kept in one piece."""
+
+
 class TrackedSocket(_plain):
     """An accepted connection that notes which way its bytes go."""
 
@@ -73,6 +79,7 @@ class TrackedSocket(_plain):
         "_to_head",
         "_traffic",
         "_upgraded",
+        "_whole",
     )
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:  # noqa: A002
@@ -87,12 +94,13 @@ class TrackedSocket(_plain):
         self._tail = b""
         self._to_head = False
         self._upgraded = False
+        self._whole: bytes | None = None
 
     # -- inbound ---------------------------------------------------------------------------------------
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Receive, and note that the client has spoken."""
-        data = _plain.recv(self, bufsize, flags)
+        data = _recv(self, bufsize, flags)
         if self._traffic is not _IN:
             self._came_in(data)
         return data
@@ -122,7 +130,7 @@ class TrackedSocket(_plain):
 
     def _came_in(self, data: bytes) -> None:
         if data:
-            self._to_head = data.startswith(b"HEAD ")
+            self._to_head = data[:5] == b"HEAD "
             self._traffic = _IN
         elif self._traffic is _FRESH:
             # the client left without a word: nothing is owed. After a request, EOF is a half-close only.
@@ -132,8 +140,22 @@ class TrackedSocket(_plain):
 
     def send(self, data: Any, flags: int = 0, /) -> int:
         """Send, and note how much of the answer is out."""
-        sent = _plain.send(self, data, flags)
-        self._went_out(data, sent)
+        sent = _send(self, data, flags)
+        if self._traffic is _IN and type(data) is bytes and sent == len(data) and data[9:12] != b"101":
+            # The usual case, an answer in one piece: kept as it is, judged when somebody asks.
+            self._traffic = _OUT
+            self._whole = data
+            if self._books is not None and self._books.watched:
+                self._books.answered(self)
+        elif self._whole is not None and type(data) is bytes and sent == len(data) and sent < _JOINED:
+            # uvicorn: head and body apart
+            self._whole += data
+            if self._books is not None and self._books.watched:
+                self._books.answered(self)
+            if len(self._whole) >= _JOINED:
+                self._unfold()
+        else:
+            self._went_out(data, sent)
         return sent
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
@@ -147,6 +169,14 @@ class TrackedSocket(_plain):
         """Send several buffers, and note how much of the answer is out."""
         parts = list(buffers)
         sent = _plain.sendmsg(self, parts, ancdata, flags, address)
+        if self._traffic is _IN and sent < _JOINED:
+            joined = b"".join(parts)
+            if len(joined) == sent and joined[9:12] != b"101":
+                self._traffic = _OUT
+                self._whole = joined
+                if self._books is not None and self._books.watched:
+                    self._books.answered(self)
+                return sent
         left = sent
         for part in parts:
             taken = min(left, memoryview(part).nbytes)
@@ -157,6 +187,7 @@ class TrackedSocket(_plain):
 
     def _went_out(self, data: Any, sent: int) -> None:
         # What is kept is copied: a buffered writer lends memory that it uses again after the call.
+        self._unfold()
         view = memoryview(data).cast("B")
         if self._traffic is not _OUT:
             self._traffic = _OUT
@@ -173,6 +204,14 @@ class TrackedSocket(_plain):
         books = self._books
         if books is not None and books.watched:
             books.answered(self)
+
+    def _unfold(self) -> None:
+        """Turn an answer that was kept in one piece into head, length and tail."""
+        whole, self._whole = self._whole, None
+        if whole is not None and not self._upgraded:
+            self._begin_answer(whole[: answers.HEAD_LIMIT])
+            self._sent = len(whole)
+            self._tail = whole[-answers.TAIL_LENGTH :]
 
     def _begin_answer(self, first: bytes) -> None:
         self._head = first
@@ -193,6 +232,7 @@ class TrackedSocket(_plain):
 
     def note_sendfile(self, sent: int) -> None:
         """Count bytes of a body that left by ``os.sendfile()``."""
+        self._unfold()
         self._sent += sent
         if self._books is not None and self._books.watched:
             self._books.answered(self)
@@ -215,6 +255,7 @@ class TrackedSocket(_plain):
 
     def is_busy(self, now: float) -> bool:
         """Whether a request is on its way or its answer is not whole (``now``: monotonic seconds)."""
+        self._unfold()
         if self._upgraded:
             return False  # whose turn it is on a WebSocket cannot be told from outside
         if self._traffic is _IN:

@@ -47,6 +47,7 @@ class Warmth:
             *{sysconfig.get_path("purelib"), sysconfig.get_path("platlib")},
             os.path.join(sys.prefix, "pyvenv.cfg"),
             sys.executable,
+            os.path.join(settings.root, "pyproject.toml"),
             *self.files,
         ]
 
