@@ -23,10 +23,14 @@ from livereload_core.core.settings import Settings
 from livereload_core.posix import memfd
 from livereload_core.posix.channel import BlockingChannel, ChannelClosedError
 from livereload_core.posix.process import die_with_parent
+from livereload_core.state import declare, hooks
 from livereload_core.wire import bundle
 from livereload_core.wire import messages as wire
 
 __all__ = ["main"]
+
+_IMPORTED_AHEAD = (declare, hooks)
+"""What ``from livereload_core import preserve`` in the user's code would load."""
 
 
 def main(parent_pid: int, control_fd: int) -> int:
