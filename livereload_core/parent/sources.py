@@ -1,4 +1,4 @@
-"""The user's source files as the parent sees them: hashed, compiled, kept; never imported.
+"""The user's source files as the parent sees them: hashed and compiled, never imported.
 
 Invariants:
     * Nothing here runs code of the user: ``compile`` only.
@@ -17,10 +17,9 @@ import warnings
 from collections.abc import Collection, Iterable
 
 from livereload_core.facts import Failure
-from livereload_core.posix import memfd
 from livereload_core.wire import bundle
 
-__all__ = ["CHECK_BUDGET", "CodeStore", "check", "digest"]
+__all__ = ["CHECK_BUDGET", "check", "digest"]
 
 CHECK_BUDGET = 0.02
 """Seconds that a check may take from the loop before it leaves further files to the candidate.
@@ -121,44 +120,3 @@ def _failure(path: str, reason: str, text: str = "") -> Failure:
 
 def _shown(path: str, root: str) -> str:
     return os.path.relpath(path, root) if root and path.startswith(f"{root.rstrip('/')}/") else path
-
-
-class CodeStore:
-    """The sources of the last good generation, as that generation handed them over.
-
-    The parent holds them as an fd and passes it on; what it reads are names and digests.
-    """
-
-    def __init__(self) -> None:
-        self._fd: int | None = None
-        self._digests: dict[str, str] = {}
-
-    @property
-    def fd(self) -> int | None:
-        """The sealed bundle, owned by this store; None before the first one came."""
-        return self._fd
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """Path to digest of what the last good generation ran."""
-        return dict(self._digests)
-
-    def keep(self, fd: int) -> None:
-        """Take the bundle behind ``fd`` in place of the one held; the fd belongs to the store from now on.
-
-        Raises:
-            ProtocolViolationError: it is no bundle; ``fd`` is closed and the old one stays.
-        """
-        try:
-            digests = bundle.digests(memfd.read(fd))
-        except BaseException:
-            os.close(fd)
-            raise
-        self.close()
-        self._fd, self._digests = fd, digests
-
-    def close(self) -> None:
-        """Let go of the bundle. Safe to call again."""
-        if self._fd is not None:
-            os.close(self._fd)
-        self._fd, self._digests = None, {}

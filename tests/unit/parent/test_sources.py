@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from pathlib import Path
 
 import pytest
 
-from livereload_core.errors import ProtocolViolationError
 from livereload_core.facts import Failure
-from livereload_core.parent.sources import CodeStore, check, digest
-from livereload_core.posix import memfd
+from livereload_core.parent.sources import check, digest
 from livereload_core.wire import bundle
 
 
@@ -110,30 +107,3 @@ def test_many_files_stop_at_the_budget_and_one_is_always_looked_at(tmp_path: Pat
     assert time.process_time() - began < 0.5, "all three hundred take seconds"
     (tmp_path / "m000.py").write_text("(")
     assert len(check(paths, budget=0.0)) == 1
-
-
-def test_store_keeps_the_last_good_sources(tmp_path: Path) -> None:
-    assert CodeStore().fd is None
-    store = CodeStore()
-    store.keep(memfd.create(bundle.pack({"/p/a.py": b"1"})))
-    first = store.fd
-    store.keep(memfd.create(bundle.pack({"/p/a.py": b"2"})))
-    assert store.fd is not None
-    assert first is not None
-    assert store.digests == {"/p/a.py": bundle.content_digest(b"2")}
-    assert bundle.unpack(memfd.read(store.fd)) == {"/p/a.py": b"2"}
-    store.close()
-    store.close()
-    assert store.digests == {}
-
-
-def test_damaged_bundle_is_turned_down_and_the_old_one_stays() -> None:
-    store = CodeStore()
-    store.keep(memfd.create(bundle.pack({"/p/a.py": b"1"})))
-    kept, damaged = store.fd, memfd.create(b"rubbish that is no bundle at all")
-    with pytest.raises(ProtocolViolationError, match="not a bundle"):
-        store.keep(damaged)
-    assert store.fd == kept
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(damaged)
-    store.close()
