@@ -105,6 +105,7 @@ class Standstill:
             self._go_on.set()
 
     def _park(self, number: int, frame: object) -> None:
+        _flush_standard_streams()
         self._parked.set()
         self._go_on.wait()
         if self._leave:
@@ -144,3 +145,12 @@ class Standstill:
                 return False
             # An answer to something that was asked before: the control thread has to take it off the socket.
             time.sleep(SWITCH_INTERVAL)
+
+
+def _flush_standard_streams() -> None:
+    """Let out what the program has printed: left in a buffer, it would come after its successor's lines."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, RuntimeError, ValueError):
+            pass  # None, closed, nobody reads it, or interrupted in its own write(): the program sees to it
