@@ -10,6 +10,7 @@ from __future__ import annotations
 # Not ``typing.TYPE_CHECKING``: importing typing alone would be half of what this package costs.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from livereload_core.state.connection import connection, reload_policy
     from livereload_core.state.declare import preserve
     from livereload_core.state.hooks import after_reload, before_reload, dispose, on_ready, prepare
     from livereload_core.state.runtime import generation, reload
@@ -20,23 +21,27 @@ __all__ = [
     "__version__",
     "after_reload",
     "before_reload",
+    "connection",
     "dispose",
     "generation",
     "on_ready",
     "prepare",
     "preserve",
     "reload",
+    "reload_policy",
 ]
 
 _HOMES = {
     "after_reload": "hooks",
     "before_reload": "hooks",
+    "connection": "connection",
     "dispose": "hooks",
     "generation": "runtime",
     "on_ready": "hooks",
     "prepare": "hooks",
     "preserve": "declare",
     "reload": "runtime",
+    "reload_policy": "connection",
 }
 
 

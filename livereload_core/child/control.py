@@ -133,6 +133,10 @@ class Control:
                 runtime.broker.deliver(message.request, (message, fds))
             case wire.TerminalGranted():
                 runtime.broker.terminal.put(None)
+            case wire.Connections():
+                runtime.adopter.expect(message.numbers, fds)
+                if not message.attempt:
+                    runtime.adopt_connections()
             case wire.Commit():
                 self._commit(message)
             case wire.Export():
@@ -140,12 +144,14 @@ class Control:
             case wire.Quiesce():
                 self._standstill.switch_often()
                 runtime.net.stop_accepting()
+                runtime.net.hold_connections(message.grace)
                 left = runtime.net.wait_quiet(message.grace)
                 runtime.channel.send(wire.Quiesced(message.attempt, left))
             case wire.Freeze():
                 self._work(message.attempt, "freeze", lambda: self._standstill.freeze(message))
             case wire.Resume():
                 self._standstill.give_up(message.attempt)
+                runtime.net.release_connections()
                 runtime.net.resume_accepting()
             case wire.Retire():
                 self._retire(message)
@@ -185,6 +191,7 @@ class Control:
         # Said before the program is let on: a short one may end at once, and its end must not come first.
         runtime.channel.send(wire.Serving(message.attempt, listening))
         runtime.net.on_answer = self.proved
+        runtime.adopt_connections()
         runtime.mark_committed()
         runtime.imports.on_late_import = self._late_import
         runtime.imports.mark()
@@ -231,6 +238,7 @@ class Control:
         self._next_checkpoint = None
         self._late.clear()
         runtime.net.let_go()
+        runtime.net.leave_connections(message.grace, final=message.final)
         runtime.net.wait_quiet(message.grace)
         try:
             run_hooks_in(current_loop(), "dispose", runtime.settings.timeout_hook)

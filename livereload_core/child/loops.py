@@ -20,6 +20,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from livereload_core.child.conn_gates import Gates
+from livereload_core.child.conn_hub import Server
+from livereload_core.child.conn_servers import patch_loop, patch_unix_loop
 from livereload_core.child.net_afterimport import AfterImport
 from livereload_core.child.net_late import LateServer, soon
 from livereload_core.child.net_patches import Patches
@@ -45,10 +48,12 @@ class LoopLayer:
     def __init__(self, net: Net) -> None:
         self._net = net
         self._patches = Patches()
+        self._gates = Gates()
         self._imports = AfterImport(
             {
                 "asyncio.base_events": self._patch_base,
                 "asyncio.selector_events": self._patch_selector,
+                "asyncio.unix_events": self._patch_unix,
                 "uvloop": self._patch_uvloop,
             }
         )
@@ -56,14 +61,20 @@ class LoopLayer:
     def install(self) -> None:
         """Patch what is imported, and watch for what is not."""
         self._imports.install()
+        self._gates.install()
 
     def uninstall(self) -> None:
         """Take the patches back."""
+        self._gates.uninstall()
         self._imports.uninstall()
         self._patches.undo()
 
     def _patch_base(self, module: ModuleType) -> None:
         self._patch_run(module.BaseEventLoop)
+        patch_loop(self._patches, module.BaseEventLoop, self._net.connections)
+
+    def _patch_unix(self, module: ModuleType) -> None:
+        patch_unix_loop(self._patches, module.SelectorEventLoop, self._net.connections)
 
     def _patch_run(self, loop_class: Any) -> None:
         original = loop_class.run_forever
@@ -92,11 +103,15 @@ class LoopLayer:
 
         @functools.wraps(original)
         def start_serving(loop: Any, protocol_factory: Any, sock: Any, *args: Any, **kwargs: Any) -> None:
+            listener = net.listeners.of(sock.fileno())
+            if listener is not None and isinstance(protocol_factory, Server):
+                listener.linked = True
+
             def start() -> None:
                 if sock.fileno() >= 0:  # else the server was closed before it could begin
                     original(loop, protocol_factory, sock, *args, **kwargs)
 
-            if net.gate.is_open or net.listeners.of(sock.fileno()) is None:
+            if net.gate.is_open or listener is None:
                 start()
             else:
                 net.when_open(lambda: soon(loop, start))
@@ -110,6 +125,8 @@ class LoopLayer:
         self._patch_run(loop_class)
         for name in ("create_server", "create_unix_server"):
             self._patches.put(loop_class, name, self._late(getattr(loop_class, name)))
+        patch_loop(self._patches, loop_class, self._net.connections)
+        patch_unix_loop(self._patches, loop_class, self._net.connections)
 
     def _late(self, original: Callable[..., Any]) -> Callable[..., Any]:
         net = self._net

@@ -8,6 +8,7 @@ patched before its code is imported:
     child.net_gate        held until COMMIT, shut at QUIESCE, gone after RETIRE
     child.net_listeners   the listening sockets, and how a program is made to leave them alone
     child.accounting  the accepted connections, and which of them wait for an answer
+    child.conn_hub    those of event loops, which can be handed over
 
 Invariants:
     * Before :meth:`Net.release` nobody accepts on a listener that the parent holds; connections wait in the
@@ -24,20 +25,22 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
 from livereload_core.child import net_unseen as unseen
 from livereload_core.child.accounting import Books
+from livereload_core.child.conn_hub import Connections
 from livereload_core.child.loops import LoopLayer, current_loop
 from livereload_core.child.net_descriptors import inode_of, open_sockets
 from livereload_core.child.net_gate import Gate, GateState
+from livereload_core.child.net_late import soon
 from livereload_core.child.net_listeners import Listener, Listeners
 from livereload_core.child.net_sockets import SocketLayer
 from livereload_core.posix.addresses import Address
 
 if TYPE_CHECKING:
-    import asyncio
     import socket
 
 __all__ = ["ListenerBroker", "Net"]
@@ -47,6 +50,8 @@ _BACKLOG = 2048
 
 UNSEEN_POLL = 0.001
 """Seconds between two looks at connections that C code accepted, while they are waited for."""
+LOOP_PATIENCE = 0.5
+"""Seconds beyond the grace in which the program's loop should come to our callback."""
 _EPHEMERAL_MOST = 256  # sockets bound to port 0 that are remembered before closed ones are struck off
 
 
@@ -68,7 +73,7 @@ class Net:
 
     Attributes:
         on_listening: called with the address when the program starts to listen, from whatever thread.
-        gate, listeners, books: the parts, for the patches.
+        gate, listeners, books, connections: the parts, for the patches.
         accepts_in_c: a loop is in use that accepts without Python (uvloop).
     """
 
@@ -77,6 +82,7 @@ class Net:
         self.gate = Gate()
         self.listeners = Listeners()
         self.books = Books()
+        self.connections = Connections()
         self.accepts_in_c = False
         self._broker: ListenerBroker | None = broker
         self._sockets = SocketLayer(self)
@@ -186,11 +192,47 @@ class Net:
     @property
     def on_answer(self) -> Callable[[], None] | None:
         """Called once, when the first bytes of an answer are written; None from then on."""
-        return self.books.on_answer
+        return self.books.on_answer and self.connections.on_answer
 
     @on_answer.setter
     def on_answer(self, callback: Callable[[], None] | None) -> None:
         self.books.on_answer = callback
+        self.connections.on_answer = callback
+
+    # -- established connections, from the control thread ------------------------------------------------
+
+    def hold_connections(self, grace: float) -> None:
+        """QUIESCE: nothing new is given to handlers; those at work may finish, at most ``grace`` seconds."""
+        self._in_loop(lambda: self.connections.quiesce(grace), grace)
+
+    def release_connections(self) -> None:
+        """The reload was given up: they go on as if nothing had happened."""
+        loop = current_loop()
+        if loop is not None:
+            soon(loop, self.connections.resume)
+
+    def leave_connections(self, grace: float, *, final: bool) -> None:
+        """RETIRE: finish what has begun, hand over what can be, close the rest; at most ``grace`` seconds."""
+        leave = self.connections.shut_down if final else self.connections.leave_behind
+        self._in_loop(lambda: leave(grace), grace)
+
+    def _in_loop(self, make: Callable[[], Coroutine[Any, Any, None]], grace: float) -> None:
+        loop = current_loop()
+        if loop is None or not self.connections.links:
+            return
+        coroutine = make()
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        except RuntimeError:
+            coroutine.close()
+            return  # the loop was closed in this moment, and its connections with it
+        try:
+            future.result(grace + LOOP_PATIENCE)
+        except TimeoutError:
+            future.cancel()  # the loop is busy; who comes next waits for its safe point
+        except Exception:
+            if not loop.is_closed():
+                raise
 
     def current_loop(self) -> asyncio.AbstractEventLoop | None:
         """Return the event loop that runs in the main thread now."""
@@ -302,6 +344,7 @@ class Net:
 
     def _unseen_connections(self) -> list[int]:
         seen = {sock.fileno() for sock in self.books.connections()}
+        seen |= {link.fileno() for link in self.connections.links.values()}
         return unseen.find([listener.address for listener in self.listeners.all()], seen)
 
     # -- forked processes ------------------------------------------------------------------------------
@@ -309,6 +352,7 @@ class Net:
     def _after_fork(self) -> None:
         self.gate.after_fork()
         self.books.after_fork()
+        self.connections.after_fork()
         self._broker = None
         self._forked = True
         self._follower = None

@@ -41,6 +41,7 @@ class Listener:
         requested: what the program asked for: the same, or with port 0.
         inode: which open socket it is.
         listening: whether the program has started to listen on it.
+        linked: what is accepted on it is followed by the links of ``child.conn_hub``.
         parked: epoll entries taken out, by fd.
         original: our own duplicate while the program's fds show a dummy, else -1.
         dummy: the inode of that dummy, else 0.
@@ -51,6 +52,7 @@ class Listener:
     inode: int
     requested: Address
     listening: bool = False
+    linked: bool = False
     parked: dict[int, list[epoll.Entry]] = dataclasses.field(default_factory=dict)
     original: int = -1
     dummy: int = 0

@@ -196,7 +196,10 @@ class SocketLayer:
         net = self._net
         with net.gate.lock:
             if net.gate.is_open:
-                return self._tracked(sock, *sock._accept())  # type: ignore[attr-defined]
+                fd, peer = sock._accept()  # type: ignore[attr-defined]
+                if listener.linked:
+                    return socket.socket(sock.family, sock.type, sock.proto, fileno=fd), peer
+                return self._tracked(sock, fd, peer)
             parked = net.listeners.park(listener, sock.fileno())
         if not parked:
             net.gate.wait_open(_THROTTLE)

@@ -25,10 +25,13 @@ from typing import Any, NoReturn
 from livereload_core.child import gate, terminal
 from livereload_core.child.adapter import RunContext, TargetAdapter, choose
 from livereload_core.child.broker import Broker
+from livereload_core.child.conn_adopt import Adopter
 from livereload_core.child.control import Control
 from livereload_core.child.hooks import run_hooks, run_hooks_async
 from livereload_core.child.imports import UserImports, names_for_failure, user_traceback
+from livereload_core.child.loops import current_loop
 from livereload_core.child.net import Net
+from livereload_core.child.net_late import soon
 from livereload_core.child.program import Program, load
 from livereload_core.core.settings import Settings, TargetKind
 from livereload_core.errors import PortBusyError, StateError, UsageError
@@ -42,6 +45,8 @@ from livereload_core.wire import messages as wire
 
 __all__ = ["Runtime"]
 
+CONNECTION_STATES = "livereload_core:connections"
+"""The root in which ``connection().state`` is kept; no report tells of it."""
 SETTLE = 0.5
 """Seconds after the last new listener in which a program that listens on fewer addresses than the one before
 may open another one; then it counts as ready, and the rest as given up."""
@@ -72,6 +77,7 @@ class Runtime:
         self.engine = Engine(is_user_module=self.imports.is_user_module)
         self.broker = Broker(channel)
         self.net = Net(self.broker)
+        self.adopter = Adopter(self.net.connections, self._send)
         self.orders: queue.SimpleQueue[tuple[wire.Message, list[int]]] = queue.SimpleQueue()
         self.committed = threading.Event()
         self.leaving = False
@@ -130,6 +136,9 @@ class Runtime:
 
     def _install(self) -> None:
         self.engine.activate()
+        connections = self.net.connections
+        connections.states = self.engine.keep(CONNECTION_STATES, dict)
+        connections.attach(self._send, self.engine.generation)
         state_runtime.request_reload = self._request_reload
         gate.install(self.await_start)
         terminal.install(self.channel, self.broker)
@@ -291,7 +300,9 @@ class Runtime:
         return first
 
     def _say_ready(self) -> None:
-        roots: Iterable[RootReport] = self.engine.settle()
+        roots: Iterable[RootReport] = [
+            report for report in self.engine.settle() if report.key != CONNECTION_STATES
+        ]
         gone = sorted(str(address) for address in self.required - self.net.listening())
         notes = [f"no longer listens on {', '.join(gone)}"] if gone and self._listens else []
         self._send(wire.Ready(self.attempt, tuple(roots), tuple(notes)))
@@ -367,6 +378,14 @@ class Runtime:
         for callback in callbacks:
             callback()
         return bool(callbacks)
+
+    def adopt_connections(self) -> None:
+        """COMMIT, or later when an older generation is done with some: take over what the parent gave us."""
+        loop = current_loop()
+        if loop is None:
+            self.adopter.decline_all("the new code has no event loop")
+        else:
+            soon(loop, self.adopter.begin)
 
     # -- small services -----------------------------------------------------------------------------
 

@@ -128,9 +128,14 @@ class Standstill:
                 return False
             if message.export:
                 fds.append(stopped.memfd_write(data, "livecore-state"))
-            frozen = wire.Frozen(message.attempt, runtime.net.open_connections(), listening)
+            moved, table, kept_back = runtime.net.connections.export()
+            if moved:
+                fds.append(stopped.memfd_write(table, "livecore-links"))
+            frozen = wire.Frozen(message.attempt, runtime.net.open_connections(), listening, moved, kept_back)
             stopped.send(channel.fileno(), frames.encode_frame(wire.encode(frozen), len(fds)), fds)
             retire = self._verdict(channel.fileno())
+            if retire:
+                runtime.net.connections.cut()
         for fd in fds:
             os.close(fd)
         return retire

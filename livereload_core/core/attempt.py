@@ -37,6 +37,8 @@ class Attempt:
     notes: list[str] = dataclasses.field(default_factory=list)
     lingering: int = 0
     connections: int = 0
+    moved: int = 0
+    kept_back: tuple[tuple[str, int], ...] = ()
     old: ev.Child | None = None
     """The generation that stands still (or is about to) for this attempt."""
 
@@ -71,4 +73,6 @@ class Attempt:
             foreign=self.foreign,
             failure=failure,
             notes=tuple(self.notes),
+            connections=self.moved if outcome is Outcome.COMMITTED else 0,
+            kept_back=self.kept_back if outcome is Outcome.COMMITTED else (),
         )

@@ -44,6 +44,8 @@ class Decider:
         self._failure: Failure | None = None
         self._finished: ev.ProgramFinished | None = None
         self._proved = False
+        self._has_before = False
+        self._recovered = False
         self._unproven_deaths = 0
         self._spare_deaths = 0
         self._retries = 0

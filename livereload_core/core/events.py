@@ -35,6 +35,7 @@ __all__ = [
     "Event",
     "Exit",
     "Exported",
+    "FallBack",
     "FilesTouched",
     "Frozen",
     "GiveBack",
@@ -48,6 +49,7 @@ __all__ = [
     "Ready",
     "ReloadRequested",
     "Serving",
+    "Settled",
     "ShowHold",
     "Spawn",
     "Started",
@@ -214,11 +216,15 @@ class Frozen(Event):
 
     Attributes:
         connections: accepted connections that are still open in it.
+        moved: how many go over to the new generation.
+        kept_back: why others stay, with how many stay for that reason.
     """
 
     child: Child
     attempt: int
     connections: int
+    moved: int = 0
+    kept_back: tuple[tuple[str, int], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -245,6 +251,22 @@ class Serving(Event):
 
     child: Child
     attempt: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settled(Event):
+    """What became of connections that a generation took over.
+
+    Attributes:
+        adopted: how many go on.
+        declined: why others were closed, with how many.
+        seconds: from COMMIT until the last one went on.
+    """
+
+    child: Child
+    adopted: int
+    declined: tuple[tuple[str, int], ...]
+    seconds: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -403,6 +425,11 @@ class Kill(Command):
     """SIGKILL, with everything that the child started."""
 
     child: Child
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FallBack(Command):
+    """The newest code has died before it gave one answer: the last good one is that of the generation before."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

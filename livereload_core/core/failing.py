@@ -201,6 +201,15 @@ class Failing(Switching):
             self._tell(
                 NoticeKind.DIED, f"generation {self.generation} died: {failure.reason}", failure=failure
             )
+            if self._has_before and not self._proved:
+                # It has died before it gave one answer: the edit is the likely culprit.
+                self._has_before = False
+                self._do(ev.FallBack())
+                self._tell(
+                    NoticeKind.INFO,
+                    "it had not given one answer: the code of the generation before comes back;"
+                    " fix the code and save",
+                )
             self._begin_recovery()
 
     def _begin_recovery(self) -> None:

@@ -204,6 +204,7 @@ class Machine(Failing):
         ev.Ready: Switching._on_ready,
         ev.Serving: Switching._on_serving,
         ev.Proved: Switching._on_proved,
+        ev.Settled: Switching._on_settled,
         ev.ProgramFinished: Failing._on_program_finished,
         ev.ChildExited: Failing._on_child_exited,
     }

@@ -53,7 +53,9 @@ class ReloadRecord:
         roots: the fate of every preserved object; empty when there is none.
         failure: why, unless committed.
         foreign: third-party modules that the new code had to import itself; none when the spare was warm.
-        notes: further sentences, as ``"2 connections drain in the old generation"``.
+        notes: further sentences, as ``"2 requests in flight drain in generation 3"``.
+        connections: how many established connections went over to the new generation.
+        kept_back: why others did not, with how many for each reason.
     """
 
     outcome: Outcome
@@ -66,6 +68,8 @@ class ReloadRecord:
     failure: Failure | None = None
     foreign: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    connections: int = 0
+    kept_back: tuple[tuple[str, int], ...] = ()
 
 
 class NoticeKind(enum.Enum):
@@ -132,6 +136,7 @@ def as_json(record: Record) -> dict[str, Any]:
             "failure": _failure(record.failure),
             "foreign": list(record.foreign),
             "notes": list(record.notes),
+            "connections": {"kept": record.connections, "left": dict(record.kept_back)},
         }
     return {
         "v": RECORD_VERSION,

@@ -66,6 +66,7 @@ class Switching(Decider):
         if attempt is None:
             return
         attempt.connections = event.connections
+        attempt.moved, attempt.kept_back = event.moved, event.kept_back
         self._rehydrate(attempt)
 
     def _rehydrate(self, attempt: Attempt) -> None:
@@ -102,6 +103,8 @@ class Switching(Decider):
         self._spare_deaths = 0
         if attempt.kind is not Kind.RECOVER:
             self._unproven_deaths = 0
+        self._has_before = attempt.kind is Kind.RELOAD and old is not None
+        self._recovered = attempt.kind is Kind.RECOVER
         self._deadlines["proof", 0] = self._now + PROOF
         self._settle_old(old, old_generation, attempt)
         self._enter(State.PROBATION if self.frozen is not None else State.IDLE)
@@ -116,7 +119,11 @@ class Switching(Decider):
         if attempt.lingering:
             requests = _count(attempt.lingering, "request")
             attempt.notes.append(f"{requests} in flight drain in generation {generation}")
-        if attempt.connections or not self._settings.probation:
+        for reason, count in attempt.kept_back:
+            attempt.notes.append(f"{_count(count, 'connection')} not handed over: {reason}")
+        # With connections gone over, the old one has nothing to come back to: their bytes flow already.
+        open_ones = attempt.connections or attempt.moved or attempt.kept_back
+        if open_ones or not self._settings.probation:
             self._retire(old)
         else:
             self.frozen, self._frozen_generation = old, generation
@@ -132,10 +139,20 @@ class Switching(Decider):
         else:
             self._do(ev.Emit(self._record(attempt, Outcome.COMMITTED, None)))
 
+    def _on_settled(self, event: ev.Settled) -> None:
+        """Tell what became of connections, where the record of the reload could not know it."""
+        if event.child != self.active:
+            return
+        if event.adopted and self._recovered:
+            self._tell(NoticeKind.INFO, f"{_count(event.adopted, 'connection')} kept over the death")
+        for reason, count in event.declined:
+            self._tell(NoticeKind.INFO, f"{_count(count, 'connection')} closed: {reason}")
+
     def _has_lasted(self, child: ev.Child) -> None:
         """It has served for a while: as good as an answer, for programs whose answers nobody sees."""
         if self.active is not None:
             self._proved = True
+            self._has_before = False
             self._unproven_deaths = 0
 
     def _on_proved(self, event: ev.Proved) -> None:
@@ -143,6 +160,7 @@ class Switching(Decider):
             return
         self._deadlines.pop(("proof", 0), None)
         self._proved = True
+        self._has_before = False
         self._unproven_deaths = 0
         if self.frozen is not None:
             self._probation_over(0)

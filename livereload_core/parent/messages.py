@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from livereload_core.core import events as ev
 from livereload_core.core.records import Notice, NoticeKind
+from livereload_core.core.states import PAUSED
 from livereload_core.errors import PortBusyError, UsageError
 from livereload_core.parent.children import GenerationHandle
+from livereload_core.parent.vault import Vault
 from livereload_core.parent.warmth import Warmth
+from livereload_core.posix import memfd
 from livereload_core.posix.addresses import Address
+from livereload_core.wire import links as wire_links
 from livereload_core.wire import messages as wire
 
 if TYPE_CHECKING:
@@ -61,6 +65,9 @@ class ChildMessages:
         self._sources = _Slot()
         self._prepared = _Slot()
         self._code = _Slot()
+        self._links = _Slot()
+        self._moved: tuple[int, ...] = ()
+        self.vault = Vault()
         self.warmth = Warmth(supervisor.settings)
         self._generations: dict[ev.Child, int] = {}
         self._required: tuple[dict[str, Any], ...] = ()
@@ -72,11 +79,16 @@ class ChildMessages:
     def close(self) -> None:
         """Let go of every fd."""
         self._before = None
-        for slot in (self._snapshot, self._trial, self._prepared, self._sources, self._code):
+        for slot in (self._snapshot, self._trial, self._prepared, self._sources, self._code, self._links):
             slot.put(None)
+        self.vault.close()
 
     def forget(self, child: ev.Child) -> None:
         """A child was reaped."""
+        if child == self._run.machine.active:
+            self.vault.orphan(child)
+        else:
+            self.vault.abandoned(child)
         self._generations.pop(child, None)
         self._servers.discard(child)
 
@@ -117,17 +129,18 @@ class ChildMessages:
             case ev.AskFreeze():
                 self._send(command.child, wire.Freeze(number, settings.timeout_hook, command.export))
             case ev.AskResume():
+                self._links.put(None)
                 if not number:
-                    self._fall_back()
+                    self.fall_back()
                 self._send(command.child, wire.Resume(number))
             case ev.AskRehydrate():
                 self._with_state = command.with_state
                 fds = self._snapshot.fds() if command.with_state else ()
                 self._send(command.child, wire.Rehydrate(number, self._required), fds)
+                self._promise(command.child)
             case ev.AskCommit():
                 self._send(command.child, wire.Commit(number))
             case ev.AskRetire():
-                self._before = None
                 self._drop_unused()
                 self._send(command.child, wire.Retire(settings.timeout_graceful, command.final))
 
@@ -174,10 +187,20 @@ class ChildMessages:
                 dispatch(ev.Quiesced(child, message.attempt, message.lingering))
             case wire.Frozen():
                 if active:
+                    self._links.put(fds.pop() if message.moved else None)
                     if fds:
                         self._snapshot.put(fds.pop())
                     self._required = message.listening
-                    dispatch(ev.Frozen(child, message.attempt, message.connections))
+                    self._moved = message.moved
+                    dispatch(
+                        ev.Frozen(
+                            child,
+                            message.attempt,
+                            message.connections,
+                            len(message.moved),
+                            tuple(message.kept_back.items()),
+                        )
+                    )
             case wire.Adopted():
                 dispatch(ev.Adopted(child, message.attempt))
             case wire.Ready():
@@ -185,6 +208,7 @@ class ChildMessages:
             case wire.Serving():
                 self._serving(child, message)
             case wire.Proved():
+                self._before = None
                 dispatch(ev.Proved(child))
             case _:
                 self._receive_other(handle, message, fds, active=active)
@@ -199,6 +223,8 @@ class ChildMessages:
         self._required = message.listening
         if message.listening:
             self._servers.add(child)
+        self.vault.committed(child)
+        self._links.put(None)
         self._run.dispatch(ev.Serving(child, message.attempt))
         if self._run.machine.frozen is None:
             self._drop_unused()
@@ -228,6 +254,16 @@ class ChildMessages:
                     self._run.warm_again()
             case wire.Spoiled():
                 self.warmth.exclude(message.name)
+            case wire.Opened():
+                link = wire_links.from_json(message.number, message.link)
+                self.vault.opened(child, message.number, link, fds.pop() if fds else None)
+            case wire.Closed():
+                self.vault.closed(child, message.numbers)
+            case wire.HandedOver():
+                self.vault.handed_over(child, message.numbers, memfd.read(fds[0]))
+                self.pass_on_connections()
+            case wire.Settled():
+                dispatch(ev.Settled(child, message.adopted, tuple(message.declined.items()), message.seconds))
             case wire.FindListener():
                 self._find_listener(handle, message)
             case wire.OpenListeners():
@@ -243,7 +279,27 @@ class ChildMessages:
             case _:
                 pass  # Hello: a spare is up; what it is sent before waits in its socket
 
-    def _fall_back(self) -> None:
+    # -- connections --------------------------------------------------------------------------------
+
+    def _promise(self, child: ev.Child) -> None:
+        """Give the candidate what will be its own at COMMIT: the active one's, or those of the dead."""
+        alive = self._run.machine.active is not None
+        table = self._links.fd if alive or self._links.fd is not None else None
+        moved = self._moved if table is not None else ()
+        if alive and table is None:
+            return
+        for message, fds in self.vault.promise(child, moved, table):
+            self._send(child, message, tuple(fds))
+
+    def pass_on_connections(self) -> None:
+        """Give connections without an owner to the generation that serves, unless a switch is under way."""
+        machine = self._run.machine
+        if machine.active is None or machine.state in PAUSED:
+            return
+        for message, fds in self.vault.waiting(machine.active):
+            self._send(machine.active, message, tuple(fds))
+
+    def fall_back(self) -> None:
         """The generation before serves again: its code and its state are the good ones."""
         if self._before is not None:
             sources, snapshot, self._required = self._before

@@ -167,6 +167,7 @@ class Supervisor:
         finally:
             self._dispatching = False
             self._set_timer()
+        self._messages.pass_on_connections()
 
     def _perform(self, command: ev.Command) -> None:
         try:
@@ -281,7 +282,11 @@ class Supervisor:
     def _check(self, command: ev.Check) -> None:
         self.dispatch(ev.Checked(self.edits.check(command.files)))
 
+    def _fall_back(self, command: ev.FallBack) -> None:
+        self._messages.fall_back()
+
     def _show_hold(self, command: ev.ShowHold) -> None:
+        self._messages.vault.nobody_serves(finished=command.failure.phase == "finished")
         self.edits.name(command.failure)
         if not len(self.listeners) and self._may_serve_an_app():
             # Nothing has listened yet: a person looks for the reason where the app would have been.
@@ -371,6 +376,7 @@ class Supervisor:
                 }
                 for number, handle in sorted(self.children.items())
             ],
+            "connections": len(self._messages.vault),
             "last": as_json(self.last_record) if self.last_record is not None else None,
             "roots": [{"key": r.key, "fate": r.fate.value, "detail": r.detail} for r in self.last_roots],
             "watching": self.edits.describe(),
@@ -392,6 +398,7 @@ class Supervisor:
         ev.Collect: _collect,
         ev.GiveBack: _give_back,
         ev.Check: _check,
+        ev.FallBack: _fall_back,
         ev.ShowHold: _show_hold,
         ev.HideHold: _hide_hold,
         ev.Emit: _emit,

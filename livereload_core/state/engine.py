@@ -86,6 +86,16 @@ class Engine:
             self._claim(root)
             return root.value
 
+    def keep(self, key: str, factory: Callable[[], Any]) -> Any:
+        """Declare a root of our own under a whole ``key``; return the object."""
+        with self._lock:
+            root, again = self._declared(key, Form.VALUE, factory, Options.of({}), Place.of(sys._getframe()))
+            if not again:
+                root.value = factory()
+                root.initial = class_key(type(root.value))
+                self._claim(root)
+            return root.value
+
     def declare_factory(
         self, function: Callable[[], Any], options: Mapping[str, Any], frame: FrameType
     ) -> Any:

@@ -140,6 +140,7 @@ def _reload(record: ReloadRecord, paint: Palette, watching: bool) -> list[str]:
             paint("dim", f"gen {record.generation}"),
             _times(record, paint),
             *_fates(record.roots, paint),
+            _connections(record, paint),
         ]
     else:
         serves = f"gen {record.generation} serves on" if record.generation else "nothing serves yet"
@@ -157,6 +158,12 @@ def _reload(record: ReloadRecord, paint: Palette, watching: bool) -> list[str]:
     else:
         below.append(_INDENT + paint("dim", _outlook(bool(record.generation), watching)))
     return [_GAP.join(part for part in parts if part), *below]
+
+
+def _connections(record: ReloadRecord, paint: Palette) -> str:
+    if not record.connections:
+        return ""
+    return f"{paint('good', str(record.connections))} connection{'s' if record.connections != 1 else ''}"
 
 
 def _outlook(serves: bool, watching: bool) -> str:

@@ -14,13 +14,15 @@ Direction and answers (``+fd``: one file descriptor travels along)::
       │ ── Quiesce ─▶ active ── Quiesced ──▶    │
       │ ── Freeze ──▶ active ── Frozen +fd ─▶   │   blocked until Resume or Retire
       │ ── Rehydrate (+fd) ──────────────────▶ │   fill the state, run the user's start-up
+      │ ── Connections +fds ─────────────────▶ │   established ones, to adopt after Commit
       │ ◀── Adopted, then Ready | Failed ────── │
       │ ── Commit ───────────────────────────▶ │   accept from now on
       │ ◀─────── Serving, Sources +fd, Proved ── │
       │ ── Retire ──▶ old, which drains and exits
 
     at any time from the child: FindListener → ListenerFound, OpenListeners → ListenersOpened,
-    NewListener +fd, Checkpoint +fd, Finished (+fd), LateImport, Modules, ReloadRequest, Terminal, Warn
+    NewListener +fd, Checkpoint +fd, Finished (+fd), LateImport, Modules, ReloadRequest, Terminal, Warn,
+    Opened +fd, Closed, HandedOver +fd, Settled
 
 ``attempt`` numbers the attempt to reload that a message belongs to, so that an answer that comes after
 its attempt was given up is recognised and dropped.
@@ -39,7 +41,9 @@ __all__ = [
     "Activate",
     "Adopted",
     "Checkpoint",
+    "Closed",
     "Commit",
+    "Connections",
     "Export",
     "Exported",
     "Failed",
@@ -47,6 +51,7 @@ __all__ = [
     "Finished",
     "Freeze",
     "Frozen",
+    "HandedOver",
     "Hello",
     "LateImport",
     "ListenerFound",
@@ -55,6 +60,7 @@ __all__ = [
     "Modules",
     "NewListener",
     "OpenListeners",
+    "Opened",
     "Precopied",
     "Precopy",
     "Prepared",
@@ -67,6 +73,7 @@ __all__ = [
     "Resume",
     "Retire",
     "Serving",
+    "Settled",
     "Sources",
     "Spoiled",
     "Terminal",
@@ -181,6 +188,18 @@ class Commit(Message):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Connections(Message):
+    """Established connections to adopt once this generation serves.
+
+    The first fd is a table (``wire.links``), then comes one fd for each of ``numbers``. ``attempt`` is 0 for
+    those that an older generation hands over later, once it has finished what it had begun on them.
+    """
+
+    attempt: int
+    numbers: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Retire(Message):
     """Leave: drain for at most ``grace`` seconds, run the dispose hooks and the user's shutdown, exit.
 
@@ -287,13 +306,17 @@ class Frozen(Message):
     """The decisive snapshot (one fd, unless none was asked for); every thread stands still now.
 
     Attributes:
-        connections: accepted connections still open in the old generation.
+        connections: accepted connections that stay open in the old generation.
         listening: addresses that it listens on.
+        moved: numbers of the connections that go over; the last fd is their table (``wire.links``), if any.
+        kept_back: reason -> how many connections stay for it.
     """
 
     attempt: int
     connections: int
     listening: tuple[Json, ...]
+    moved: tuple[int, ...] = ()
+    kept_back: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -395,6 +418,46 @@ class NewListener(Message):
 
     address: Json
     requested_port: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Opened(Message):
+    """A connection that another generation could take over; one fd, a dup for the parent to hold.
+
+    Sent again without an fd when more is known of it (``link`` as in ``wire.links``, bytes as latin-1 text).
+    """
+
+    number: int
+    link: Json
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Closed(Message):
+    """These connections have come to their end: the parent lets go of them."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HandedOver(Message):
+    """An old generation is done with these connections; one fd, their table (``wire.links``)."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settled(Message):
+    """What became of adopted connections, in groups as they are settled.
+
+    Attributes:
+        adopted: how many go on in this generation.
+        declined: reason -> how many were closed because the new code would not go on with them.
+        seconds: from COMMIT until the last of them went on.
+    """
+
+    adopted: int
+    declined: dict[str, int]
+    seconds: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

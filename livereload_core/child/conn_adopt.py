@@ -1,0 +1,279 @@
+"""Taking connections over: a fresh protocol of the new code on an old socket, as after an unnoticed reconnect.
+
+    WebSocket, events   the recorded request is given to the new protocol; the head of its answer must agree
+                        with the one that the client has, and is swallowed. Then the bytes flow.
+    HTTP, raw           nothing is replayed: the new protocol goes on with what the old one had not read.
+
+Invariants:
+    * Nothing is read from or written to a socket before COMMIT.
+    * Before anything of the new code reaches the client, what the old code wrote and the kernel had not taken
+      is out; before anything new reaches the new code, what the old one had not taken is in.
+    * Each connection is settled once: it goes on, or it is closed and counted with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import os
+import select
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from livereload_core.child.conn_link import Link
+from livereload_core.framing.http1 import ResponseHead, with_header
+from livereload_core.posix import memfd
+from livereload_core.wire import links as wire_links
+from livereload_core.wire import messages as wire
+from livereload_core.wire.links import Kind
+from livereload_core.wire.links import Link as Record
+
+if TYPE_CHECKING:
+    from livereload_core.child.conn_hub import Connections, Server
+
+__all__ = ["Adopter", "Reentry", "Replay"]
+
+PATIENCE = 5.0
+"""Seconds that the new code may take to answer a replayed handshake."""
+LATE_SERVER = 2.0
+"""Seconds after COMMIT in which the program may still open the server of a connection."""
+BATCH = 50
+"""Connections that are begun in one turn of the loop: new requests are served between two turns."""
+
+_NO_SERVER = "the new code has no server there that livecore knows"
+
+
+class Reentry:
+    """What a connection goes through on which nothing is replayed."""
+
+    def __init__(self, link: Link, record: Record, settled: Callable[[str], None]) -> None:
+        self._link = link
+        self._record = record
+        self._settled = settled
+
+    def begin(self) -> None:
+        """The protocol has its transport: go on."""
+        record, link = self._record, self._link
+        link.goes_on(outbound=b"" if link.has_spoken else record.outbound, raw=record.kind == Kind.RAW)
+        link.catch_up(record.inbound)
+        self._settled("")
+
+    def written(self, data: bytes) -> None:
+        """The server speaks first: behind what its predecessor had said."""
+        self._link.say_after(self._record.outbound, data)
+
+    def closed(self) -> None:
+        """The new code closes it at once."""
+        self._settled("the new code closed it at once")
+
+
+class Replay:
+    """A handshake that the client has behind it, played to new code.
+
+    Args:
+        link: holds what the client sends meanwhile.
+        record: what the old generation told.
+        settled: called once, with ``""`` or the reason why the new code does not go on.
+    """
+
+    def __init__(self, link: Link, record: Record, settled: Callable[[str], None]) -> None:
+        self._link = link
+        self._record = record
+        self._settled = settled
+        self._answer = b""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """The protocol has its transport: give it the request."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(
+            PATIENCE, self._decline, "the new code did not answer the handshake in time"
+        )
+        head = self._record.request
+        if self._record.kind == Kind.EVENTS and self._record.event_id:
+            head = with_header(head, b"Last-Event-ID", self._record.event_id)
+        self._link.replay_request(head)
+
+    def written(self, data: bytes) -> None:
+        """The new protocol answers: compare, and swallow the head."""
+        self._answer += data
+        head = self._link.replay_answer(data)
+        if head is None:
+            if len(self._answer) > 64 * 1024:
+                self._decline("the new code answers with something else")
+            return
+        reason = self._differs(head)
+        if reason:
+            self._decline(reason)
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        record, link = self._record, self._link
+        link.goes_on(outbound=record.outbound)
+        rest = self._answer[self._answer.index(head.raw) + len(head.raw) :]
+        if rest:
+            link.pass_on(rest)
+        # in a turn of its own: the new protocol is in the midst of its answer
+        asyncio.get_running_loop().call_soon(link.catch_up, record.inbound)
+        self._settled("")
+
+    def closed(self) -> None:
+        """The new protocol closes the connection instead of answering."""
+        self._decline("the new code closed it")
+
+    def _differs(self, head: ResponseHead) -> str:
+        before = ResponseHead.parse(self._record.response)
+        if before is None:
+            return "its handshake is not known"
+        if head.status != before.status:
+            return f"the new code answers with status {head.status}"
+        names: tuple[bytes, ...] = (
+            b"sec-websocket-accept",
+            b"sec-websocket-protocol",
+            b"sec-websocket-extensions",
+        )
+        if self._record.kind == Kind.EVENTS:
+            if not head.is_event_stream:
+                return "the new code does not answer with a stream of events"
+            names = (b"transfer-encoding", b"content-encoding", b"content-length")
+        for name in names:
+            if head.header(name) != before.header(name):
+                return f"the new code answers with another {name.decode()}"
+        return ""
+
+    def _decline(self, reason: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._link.replay is self:
+            self._link.decline(self._record.outbound)
+            self._settled(reason)
+
+
+class Adopter:
+    """Takes connections over for one generation.
+
+    Args:
+        hub: where they go.
+        send: tells the parent what became of them.
+    """
+
+    def __init__(self, hub: Connections, send: Callable[[wire.Message], None]) -> None:
+        self._hub = hub
+        self._send = send
+        self._expected: list[tuple[Record, socket.socket]] = []
+        self._homeless: list[tuple[Record, socket.socket]] = []
+        self._open = 0
+        self._adopted = 0
+        self._declined: collections.Counter[str] = collections.Counter()
+        self._since = 0.0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        hub.on_server = self._server_opened
+
+    def expect(self, numbers: Sequence[int], fds: Sequence[int]) -> None:
+        """Note what the parent announces; from whatever thread. Owns all fds, the first is the table."""
+        try:
+            table = wire_links.unpack(memfd.read(fds[0]))
+        finally:
+            os.close(fds[0])
+        for number, fd in zip(numbers, fds[1:], strict=True):
+            os.set_inheritable(fd, False)
+            self._expected.append((table[number], socket.socket(fileno=fd)))
+
+    def decline_all(self, reason: str) -> None:
+        """There is no loop to serve them in."""
+        expected, self._expected = self._expected, []
+        for record, sock in expected:
+            sock.close()
+            self._send(wire.Closed((record.number,)))
+        if expected:
+            self._send(wire.Settled(0, {reason: len(expected)}, 0.0))
+
+    def begin(self) -> None:
+        """COMMIT, in the thread of the loop: take over what was announced."""
+        expected, self._expected = self._expected, []
+        if not expected:
+            return
+        self._since = self._since or time.monotonic()
+        self._open += len(expected)
+        for start in range(0, len(expected), BATCH):
+            asyncio.get_running_loop().call_soon(self._begin_batch, expected[start : start + BATCH])
+
+    def _begin_batch(self, batch: list[tuple[Record, socket.socket]]) -> None:
+        for record, sock in batch:
+            server = next((server for server in self._hub.servers if server.serves(record.local)), None)
+            if server is not None:
+                self._take(record, sock, server)
+                continue
+            if not self._homeless:
+                asyncio.get_running_loop().call_later(LATE_SERVER, self._give_up)
+            self._homeless.append((record, sock))
+
+    def _server_opened(self, server: Server) -> None:
+        homeless, self._homeless = self._homeless, []
+        for record, sock in homeless:
+            if server.serves(record.local):
+                self._take(record, sock, server)
+            else:
+                self._homeless.append((record, sock))
+
+    def _give_up(self) -> None:
+        homeless, self._homeless = self._homeless, []
+        for record, sock in homeless:
+            self._end(record, sock)
+            self._settle(_NO_SERVER)
+
+    def _take(self, record: Record, sock: socket.socket, server: Server) -> None:
+        if _has_left(sock):
+            self._end(record, sock)
+            self._settle("the client had left")
+            return
+        try:
+            link = self._link(record, server)
+            sock.setblocking(False)
+            connecting = server.loop.create_task(server.loop.connect_accepted_socket(lambda: link, sock))
+        except Exception as error:  # the new code's own factory fails: counted with its reason
+            self._end(record, sock)
+            self._settle(f"the new code failed: {type(error).__name__}: {error}")
+            return
+        self._tasks.add(connecting)
+        connecting.add_done_callback(lambda task: self._connected(task, record, sock))
+
+    def _link(self, record: Record, server: Server) -> Link:
+        link = Link(self._hub, server.factory(), record.number)
+        link.vaulted = link.resumed = True
+        link.generation = record.generation
+        replayed = record.kind in (Kind.WEBSOCKET, Kind.EVENTS)
+        link.replay = (Replay if replayed else Reentry)(link, record, self._settle)
+        link.await_replay()
+        return link
+
+    def _connected(self, task: asyncio.Task[Any], record: Record, sock: socket.socket) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._end(record, sock)
+            self._settle(f"the loop failed: {task.exception()}")
+
+    def _end(self, record: Record, sock: socket.socket) -> None:
+        sock.close()
+        self._send(wire.Closed((record.number,)))
+
+    def _settle(self, reason: str) -> None:
+        if reason:
+            self._declined[reason] += 1
+        else:
+            self._adopted += 1
+        self._open -= 1
+        if not self._open:
+            took = time.monotonic() - self._since
+            self._send(wire.Settled(self._adopted, dict(self._declined), took))
+            self._adopted, self._since = 0, 0.0
+            self._declined.clear()
+
+
+def _has_left(sock: socket.socket) -> bool:
+    """Whether the client is gone for good, so that nobody need be told."""
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))

@@ -1,0 +1,332 @@
+"""All connections of this process that could go over to another generation.
+
+    serving ──quiesce──▶ holding ──export──▶ frozen ──cut──▶ leaving: what could not go is finished, then
+       ▲                    │                  │              handed over late, or closed with a reason
+       └──────resume────────┴──────────────────┘
+
+Everything here runs in the thread of the main loop, save where a method says otherwise.
+
+Invariants:
+    * The parent holds a dup of each connection that lives longer than a moment, so it outlives this process.
+      Whatever ends here is told to the parent, which shuts it down: a dup keeps a connection open.
+    * Only what the parent holds is handed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from livereload_core.child.conn_link import MOVES, Link, Verdict
+from livereload_core.posix import memfd
+from livereload_core.wire import links as wire_links
+from livereload_core.wire import messages as wire
+from livereload_core.wire.links import Kind
+
+__all__ = ["Connections", "Server"]
+
+YOUNG = 0.05
+"""Seconds after which a connection is given to the parent to hold: most HTTP connections end before that."""
+ROUNDS = 6
+"""Turns of the loop until a task that was woken by its last message has taken it, through all wrappers."""
+
+Send = Callable[[wire.Message, Sequence[int]], None]
+
+
+class Server:
+    """A server of the program, as the loop's ``create_server`` was asked for it.
+
+    Attributes:
+        loop: its loop.
+        factory: makes the server's own protocol.
+        sockets: its listening sockets, once it is there.
+    """
+
+    def __init__(self, hub: Connections, loop: Any, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+        self._hub = hub
+        self.loop = loop
+        self.factory = factory
+        self.sockets: list[Any] = []
+
+    def __call__(self) -> Link:
+        """Make the link of a new connection."""
+        return self._hub.new_link(self.factory())
+
+    def serves(self, local: Any) -> bool:
+        """Whether a connection to our end ``local`` is one of this server's."""
+        for sock in self.sockets:
+            if sock.fileno() < 0:
+                continue
+            name = sock.getsockname()
+            if isinstance(name, tuple) and isinstance(local, tuple):
+                if name[1] == local[1] and (name[0] == local[0] or name[0] in ("0.0.0.0", "::")):
+                    return True
+            elif not isinstance(name, tuple) and os.fsdecode(name) == local:
+                return True
+        return False
+
+
+class Connections:
+    """See the head of the module.
+
+    Attributes:
+        generation: the number of this generation.
+        states: what handlers keep with their connections, by number.
+        watching: whether somebody wants to know of every answer: the next proves the generation, a reload
+            waits for quiet, or the generation leaves.
+        holding: whether a reload is under way.
+        links: the open connections by number.
+    """
+
+    def __init__(self) -> None:
+        self.generation = 1
+        self.states: dict[int, dict[str, Any]] = {}
+        self.watching = False
+        self.holding = False
+        self.links: dict[int, Link] = {}
+        self.servers: list[Server] = []
+        self.on_server: Callable[[Server], None] | None = None
+        self._on_answer: Callable[[], None] | None = None
+        self._send: Send | None = None
+        self._numbers = itertools.count(1)
+        self._young: list[Link] = []
+        self._scanning = False
+        self._leaving = False
+        self._quiet: asyncio.Future[None] | None = None
+        self._busy: set[Link] = set()
+        self._judged: set[Link] = set()
+        self._moved: list[Link] = []
+
+    @property
+    def on_answer(self) -> Callable[[], None] | None:
+        """Called once, when the first bytes of an answer are written; settable from any thread."""
+        return self._on_answer
+
+    @on_answer.setter
+    def on_answer(self, callback: Callable[[], None] | None) -> None:
+        self._on_answer = callback
+        self._look()
+
+    # -- set-up --------------------------------------------------------------------------------------------
+
+    def attach(self, send: Send, generation: int) -> None:
+        """Begin to tell the parent of connections."""
+        self._send = send
+        self.generation = generation
+
+    def after_fork(self) -> None:
+        """In a forked process: its connections are its own business."""
+        self._send = None
+
+    def server(self, loop: Any, factory: Callable[[], asyncio.BaseProtocol]) -> Server:
+        """Return what makes links for a server that is about to be created."""
+        return Server(self, loop, factory)
+
+    def serves(self, server: Server, sockets: Sequence[Any]) -> None:
+        """The server is there, and listens on these."""
+        server.sockets = list(sockets)
+        self.servers = [known for known in self.servers if any(s.fileno() >= 0 for s in known.sockets)]
+        self.servers.append(server)
+        if self.on_server is not None:
+            self.on_server(server)
+
+    def new_link(self, protocol: asyncio.BaseProtocol) -> Link:
+        """Make the link of a new connection."""
+        return Link(self, protocol, self.generation << 32 | next(self._numbers))
+
+    # -- what links tell -----------------------------------------------------------------------------------
+
+    def enter(self, link: Link) -> None:
+        """A connection is open."""
+        self.links[link.number] = link
+        if self._send is None or link.vaulted:
+            return
+        self._young.append(link)
+        if not self._scanning:
+            self._scanning = True
+            asyncio.get_running_loop().call_later(YOUNG, self._scan)
+
+    def leave(self, link: Link) -> None:
+        """A connection has ended, or was cut off."""
+        self.links.pop(link.number, None)
+        if not link.moved:
+            self.states.pop(link.number, None)
+            self._tell_end(link)
+        if self.watching:
+            self._settled(link)
+
+    def register(self, link: Link) -> None:
+        """Give a connection to the parent to hold, or tell what more is known of it."""
+        if self._send is None or link.moved:
+            return
+        fds = [] if link.vaulted else [link.fileno()]
+        if fds == [-1]:
+            return
+        message = wire.Opened(link.number, wire_links.to_json(link.export()))
+        with contextlib.suppress(OSError):  # the parent is gone: the control thread ends the process
+            self._send(message, fds)
+            link.vaulted = True
+
+    def answered(self, link: Link) -> None:
+        """It has sent something, while somebody watches."""
+        callback, self._on_answer = self._on_answer, None
+        if callback is not None:
+            self._look()
+            callback()
+        self.looked_at(link)
+
+    def looked_at(self, link: Link) -> None:
+        """Something about it has changed, while somebody watches: judge it once its handler has come to rest."""
+        if link in self._busy and link not in self._judged:
+            self._judged.add(link)
+            asyncio.get_running_loop().call_soon(self._judge, link, ROUNDS)
+
+    def _judge(self, link: Link, rounds: int) -> None:
+        if rounds:
+            asyncio.get_running_loop().call_soon(self._judge, link, rounds - 1)
+            return
+        self._judged.discard(link)
+        if self._leaving:
+            self._finish(link)
+        elif link in self._busy:
+            link.hold()
+            if not link.verdict().passes:
+                self._settled(link)
+
+    def _settled(self, link: Link) -> None:
+        self._busy.discard(link)
+        if not self._busy and self._quiet is not None and not self._quiet.done():
+            self._quiet.set_result(None)
+
+    def _scan(self) -> None:
+        self._scanning = False
+        young, self._young = self._young, []
+        for link in young:
+            if link.number in self.links and not link.vaulted:
+                self.register(link)
+
+    def _tell_end(self, link: Link) -> None:
+        if link.vaulted and self._send is not None:
+            with contextlib.suppress(OSError):  # as above
+                self._send(wire.Closed((link.number,)), ())
+
+    # -- a reload, seen from the generation that serves --------------------------------------------------------
+
+    async def quiesce(self, grace: float) -> None:
+        """Hold every connection, and wait until what is in flight is done, at most ``grace`` seconds."""
+        self.holding = True
+        self._look()
+        for link in tuple(self.links.values()):
+            link.hold()
+        for _ in range(ROUNDS):
+            await asyncio.sleep(0)
+        await self._wait_for({link for link in self.links.values() if link.verdict().passes}, grace)
+        for link in self.links.values():
+            if not link.vaulted and link.verdict() is MOVES:
+                self.register(link)
+
+    def resume(self) -> None:
+        """The reload was given up: go on as if nothing had happened."""
+        self.holding = False
+        self._moved = []
+        self._look()
+        for link in tuple(self.links.values()):
+            link.release()
+
+    def export(self) -> tuple[tuple[int, ...], bytes, dict[str, int]]:
+        """Choose what goes over.
+
+        Returns:
+            the numbers, their table, and for what stays the reasons with how many connections stay for each.
+        """
+        staying: collections.Counter[str] = collections.Counter()
+        self._moved = []
+        for link in self.links.values():
+            verdict = link.verdict()
+            if verdict is MOVES and not link.vaulted:
+                verdict = Verdict("the parent could not take it")
+            if verdict is MOVES:
+                self._moved.append(link)
+            else:
+                staying[verdict.reason] += 1
+        table = wire_links.pack(link.export() for link in self._moved) if self._moved else b""
+        return tuple(link.number for link in self._moved), table, dict(staying)
+
+    def cut(self) -> None:
+        """The next generation serves: part with what it has taken."""
+        for link in self._moved:
+            link.cut()
+        self._moved = []
+
+    # -- leaving -------------------------------------------------------------------------------------------
+
+    async def leave_behind(self, grace: float) -> None:
+        """Finish what could not go over, hand it over late, and close the rest with a reason.
+
+        Args:
+            grace: seconds for what has begun.
+        """
+        self.holding = False
+        self._leaving = True
+        self._look()
+        for link in tuple(self.links.values()):
+            self._finish(link)
+        await self._wait_for(set(self.links.values()), grace)
+        for link in tuple(self.links.values()):
+            link.close_with_reason()
+
+    async def shut_down(self, grace: float) -> None:
+        """Nobody comes after this generation: end what is idle, wait for what is in flight.
+
+        The rest, such as WebSockets, is left to the program's own shutdown.
+        """
+        self.resume()
+        self.watching = True
+        for link in tuple(self.links.values()):
+            if link.kind == Kind.HTTP and not link.in_flight():
+                link.close()
+        await self._wait_for({link for link in self.links.values() if link.in_flight()}, grace)
+
+    async def _wait_for(self, links: set[Link], seconds: float) -> None:
+        """Wait until these are settled: gone, handed over, or no longer in flight."""
+        self._busy = links
+        if not links:
+            return
+        self._quiet = asyncio.get_running_loop().create_future()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._quiet, seconds)
+        self._quiet = None
+        self._busy = set()
+
+    def _finish(self, link: Link) -> None:
+        """Do with one connection of a generation that leaves what can be done now."""
+        if link.in_flight():
+            return
+        link.hold()
+        verdict = link.verdict()
+        if verdict is MOVES:
+            self._hand_over(link)
+        elif link.policy == "drain":
+            link.release()
+        elif not verdict.passes:
+            link.close_with_reason()
+
+    def _hand_over(self, link: Link) -> None:
+        self.register(link)
+        if self._send is None or not link.vaulted:
+            link.close_with_reason()
+            return
+        fd = memfd.create(wire_links.pack([link.export()]), "livecore-links")
+        try:
+            self._send(wire.HandedOver((link.number,)), [fd])
+        finally:
+            os.close(fd)
+        link.cut()
+
+    def _look(self) -> None:
+        self.watching = bool(self._on_answer is not None or self.holding or self._leaving)

@@ -1,0 +1,350 @@
+"""One connection as a reload sees it: held, judged, exported, cut off, or given back.
+
+    passing ──hold──▶ holding ──export──▶ exported ──cut──▶ gone (the next generation has it)
+       ▲                 │                    │
+       └─────release─────┴────────────────────┘
+
+Invariants:
+    * A link that holds gives its protocol nothing new; what comes belongs to whoever goes on.
+    * :meth:`Link.verdict` says why a connection cannot be handed over now, or nothing when it can: then what
+      :meth:`Link.export` tells, followed by the bytes in the socket, is the whole rest of the conversation.
+    * After :meth:`Link.cut` nothing reaches the socket any more, whatever the old program does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Any, NamedTuple
+
+from livereload_core.child.conn_stream import OPAQUE, Stream
+from livereload_core.framing.http1 import ResponseHead
+from livereload_core.framing.websocket import close_frame
+from livereload_core.wire.links import Kind
+from livereload_core.wire.links import Link as Record
+
+__all__ = ["MOST_UNSENT", "MOVES", "SERVICE_RESTART", "SILENT", "Link", "Verdict"]
+
+MOST_UNSENT = 16 * 1024 * 1024
+"""Bytes that the kernel has not taken above which a slow client keeps its old generation."""
+SILENT = 0.25
+"""Seconds without a call of receive() after which the handler of a WebSocket counts as one that only pushes."""
+FAREWELL = 1.0
+"""Seconds in which a client may answer a close frame."""
+SERVICE_RESTART = 1012
+"""The close code that tells a WebSocket client to connect anew (IANA's registry of close codes)."""
+
+
+class Verdict(NamedTuple):
+    """Whether a connection can be handed over.
+
+    Attributes:
+        reason: why not, ``""`` when it can.
+        passes: whether that ends by itself, so that waiting is worth while.
+    """
+
+    reason: str
+    passes: bool = False
+
+
+MOVES = Verdict("")
+_GONE = Verdict("it is closing")
+_IN_FLIGHT = Verdict("a request in flight", passes=True)
+_AT_WORK = Verdict("a handler at work", passes=True)
+_SLOW = Verdict("a client that reads slowly", passes=True)
+
+
+class Link(Stream):
+    """See the head of the module."""
+
+    __slots__ = ("has_spoken", "_released", "_waiters")
+
+    def __init__(self, hub: Any, protocol: asyncio.BaseProtocol, number: int) -> None:
+        super().__init__(hub, protocol, number)
+        self._waiters: list[asyncio.Future[None]] = []
+        self._released = False
+        self.has_spoken = False
+
+    # -- judgement -----------------------------------------------------------------------------------------
+
+    def verdict(self) -> Verdict:
+        """Judge whether another generation could go on here and now."""
+        if self._lost or self.moved or self._transport.is_closing():
+            return _GONE
+        if self.replay is not None:
+            return Verdict("it is just being taken over", passes=True)
+        if self._kind is OPAQUE:
+            return Verdict("it cannot be followed (TLS, HTTP/2, compression)")
+        if self.policy != "resume" and (self._kind is not Kind.HTTP or self.in_flight()):
+            return Verdict(f"the handler's policy is {self.policy!r}")
+        verdict = {Kind.HTTP: self._http, Kind.WEBSOCKET: self._websocket, Kind.RAW: self._raw}[self._kind]()
+        if not verdict.reason and self._tail() is None:
+            return _SLOW
+        return verdict
+
+    @property
+    def policy(self) -> str:
+        """What its handler chose for the next edit."""
+        return self._connection.policy if self._connection is not None else "resume"
+
+    def in_flight(self) -> bool:
+        """Whether an HTTP request has begun and its answer is not whole."""
+        if self._kind is not Kind.HTTP or self._lost:
+            return False
+        requests, responses = self._requests, self._responses
+        return self._early is not None or requests.finished + requests.head_complete > responses.finished
+
+    def _http(self) -> Verdict:
+        requests, responses = self._requests, self._responses
+        if not self.in_flight():
+            if responses.closes:
+                return Verdict("it closes after its answer")
+            return MOVES if requests.partial is not None else _IN_FLIGHT
+        if self._streams_events():
+            return MOVES if responses.at_boundary and responses.at_event_boundary else _IN_FLIGHT
+        return _IN_FLIGHT
+
+    def _streams_events(self) -> bool:
+        requests, responses = self._requests, self._responses
+        head = responses.head
+        return (
+            self._early is None
+            and responses.mid
+            and head is not None
+            and head.is_event_stream
+            and self._head is not None
+            and self._head.method == b"GET"
+            and not requests.begun > requests.finished
+            and requests.finished == responses.finished + 1
+        )
+
+    def _websocket(self) -> Verdict:
+        client, server = self._client, self._server_frames
+        assert client is not None
+        assert server is not None
+        if client.broken or server.broken:
+            return Verdict("it does not speak WebSocket as it should")
+        if client.closing or server.closing:
+            return _GONE
+        if not self.gate:
+            return Verdict("it is not known how its program reads it")
+        if server.mid_message or not server.at_boundary:
+            return Verdict("a message half sent", passes=True)
+        if self._waiters:
+            return MOVES
+        untaken = any(item.kind == "message" for item in client.pending)
+        if self.receiving:
+            return _AT_WORK if untaken else MOVES  # untaken: the handler has it in hand already
+        silent = not client.messages and time.monotonic() - self._opened > SILENT
+        return MOVES if silent else _AT_WORK
+
+    def _raw(self) -> Verdict:
+        if not self.streams or self._waiters or self.reading:
+            return MOVES
+        return _AT_WORK if self._has_read or self._unread else MOVES
+
+    def _tail(self) -> bytes | None:
+        """What was written and not taken by the kernel; None when it is not known, or too much."""
+        size = self._transport.get_write_buffer_size()
+        if not size:
+            return b""
+        if size > MOST_UNSENT:
+            return None
+        known = b"".join(self._unsent)
+        if self._kind is Kind.HTTP and len(known) < size:
+            known = b"".join([self._before_last, self._last])
+        return known[-size:] if len(known) >= size else None
+
+    @property
+    def holds_messages(self) -> bool:
+        """Whether a handler of a WebSocket may take nothing now."""
+        return self._holding and self._kind is Kind.WEBSOCKET
+
+    @property
+    def holds_bytes(self) -> bool:
+        """Whether a handler of a protocol of its own may take nothing now."""
+        return self._holding and self._kind is Kind.RAW
+
+    # -- holding -------------------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Give nothing new to the protocol, once what is in flight has its answer."""
+        if self._holding or self.in_flight() and not self._streams_events():
+            return
+        self._holding = True
+        if self._paused and not self._released:
+            # Its handler is asleep in send(): let it go on to where it waits for the client. What it writes is
+            # carried like everything that the kernel has not taken.
+            self._released = True
+            self._protocol.resume_writing()
+
+    def release(self) -> None:
+        """Go on as if nothing had happened."""
+        if not self._holding:
+            return
+        self._holding = False
+        self._wake()
+        if self._released:
+            self._released = False
+            if self._paused:
+                self._protocol.pause_writing()
+        held, self._held = self._held, []
+        for data in held:
+            self.data_received(data)
+        if self._eof:
+            self._eof = False
+            if not self.eof_received():
+                self._transport.close()
+
+    async def park(self) -> None:
+        """Keep a handler that wants to receive, while the link holds."""
+        while self._holding and not self._lost and not self.moved:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            self._hub.looked_at(self)
+            try:
+                await waiter
+            finally:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # -- taking over ---------------------------------------------------------------------------------------
+
+    def await_replay(self) -> None:
+        """Keep what the client sends until the new code is ready for it."""
+        self._holding = True
+
+    def replay_request(self, head: bytes) -> None:
+        """Give the request, which the client sent to an earlier generation, to the protocol."""
+        self._requests.feed(head)
+        for request in self._requests.heads:
+            self._head = request
+            self._responses.expect(request.method)
+            if request.wants_websocket:
+                self._early = bytearray()
+        self._requests.heads.clear()
+        self._received(head)
+
+    def replay_answer(self, data: bytes) -> ResponseHead | None:
+        """Follow the protocol's answer to it, which the client will not see; returns its head once it is whole."""
+        belongs = self._responses.feed(data)
+        if self._responses.upgraded:
+            self._upgraded(data[belongs:])
+        head = self._responses.head
+        return head if head is not None and head.status >= 101 else None
+
+    def goes_on(self, *, outbound: bytes, raw: bool = False) -> None:
+        """The new code has it: let out what the old one had said."""
+        self.replay = None
+        if raw:
+            self._became_raw()
+        if outbound:
+            self.pass_on(outbound)
+
+    def pass_on(self, data: bytes) -> None:
+        """Send what has been counted already."""
+        self._send(data)
+        self._remember(data)
+
+    def say_after(self, outbound: bytes, data: bytes) -> None:
+        """The server speaks from within connection_made(): its word comes behind ``outbound``."""
+        replay, self.replay = self.replay, None
+        if outbound and not self.has_spoken:
+            self.has_spoken = True
+            self.pass_on(outbound)
+        self.write(data)
+        self.replay = replay
+
+    def catch_up(self, inbound: bytes) -> None:
+        """Give the protocol what the old code had not taken, then what came meanwhile."""
+        if inbound:
+            self._held.insert(0, inbound)
+        self.release()
+
+    def decline(self, outbound: bytes) -> None:
+        """The new code does not go on with it: say so in the words of its protocol, behind the old one's last."""
+        self.replay = None
+        if outbound:
+            self._send(outbound)
+        opens_websocket = self._head is not None and self._head.wants_websocket
+        if opens_websocket and not self._lost:
+            self._send(close_frame(SERVICE_RESTART, "service restart"))
+            self._say_farewell()
+        else:
+            self._send = _nowhere
+            self._transport.close()
+
+    # -- handing over --------------------------------------------------------------------------------------
+
+    def export(self) -> Record:
+        """Tell all that the next generation has to know; changes nothing."""
+        kind = Kind.EVENTS if self._kind is Kind.HTTP and self._streams_events() else self._kind
+        head, answer = self._head, self._responses.head
+        opened = kind in (Kind.WEBSOCKET, Kind.EVENTS)
+        return Record(
+            self.number,
+            kind,
+            _name(self.get_extra_info("sockname")),
+            request=head.raw if opened and head is not None else b"",
+            response=answer.raw if opened and answer is not None else b"",
+            inbound=self._carried() + b"".join(self._held),
+            outbound=self._tail() or b"",
+            event_id=self._responses.last_event_id or b"" if kind is Kind.EVENTS else b"",
+            generation=self.generation,
+        )
+
+    def _carried(self) -> bytes:
+        if self._client is not None:
+            return self._client.carried()
+        if self._kind is Kind.RAW:
+            return bytes(self._unread)
+        return self._requests.partial or b""
+
+    def cut(self) -> None:
+        """The next generation has it: nothing of this one may touch the socket any more."""
+        self.moved = True
+        self._send = _nowhere
+        self._transport.abort()
+        self._wake()
+
+    def close_with_reason(self) -> None:
+        """Close it so that the client knows to come again."""
+        if self._lost or self.moved:
+            return
+        self._holding = False
+        self._wake()
+        server = self._server_frames
+        if self._transport.is_closing() or server is None or server.closing or not server.at_boundary:
+            self._transport.close()
+            return
+        self._send(close_frame(SERVICE_RESTART, "service restart"))
+        self._say_farewell()
+
+    def _say_farewell(self) -> None:
+        """Close after the last word: bytes of the client's that nobody reads would reset it, and lose that word."""
+        self._send = _nowhere
+        self._holding = self._farewell = True
+        transport = self._transport
+        if transport.can_write_eof():
+            transport.write_eof()
+        asyncio.get_running_loop().call_later(FAREWELL, transport.close)
+
+    def fileno(self) -> int:
+        """The fd of the socket, -1 when it is closed."""
+        sock = self.get_extra_info("socket")
+        return -1 if sock is None else int(sock.fileno())
+
+
+def _name(sockname: Any) -> Any:
+    return tuple(sockname) if isinstance(sockname, (tuple, list)) else os.fsdecode(sockname or "")
+
+
+def _nowhere(data: Any) -> None:
+    pass

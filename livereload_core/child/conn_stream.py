@@ -1,0 +1,443 @@
+"""One connection of a server: a shim between the loop's transport and the server's protocol.
+
+            loop's transport  ◀─────────  Stream ──────────▶  server's protocol
+            (asyncio, uvloop)    writes     │      received   (uvicorn, aiohttp, websockets, streams, the user's)
+                                            └─ counts framing as bytes pass
+
+Towards the loop it is a Protocol, towards the server a Transport. No byte is changed, save that a client's wish
+for WebSocket extensions is left out: a compression context could not be handed over.
+
+How a connection is held, judged and handed over is in ``child.conn_link``, whose ``Link`` is what servers get.
+
+Invariants:
+    * What passes while nothing is held passes at once: nothing is queued here, save the head of a request that
+      may ask for a WebSocket until it is whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from livereload_core.framing.http1 import RequestFramer, RequestHead, ResponseFramer, without_header
+from livereload_core.framing.websocket import ClientFrames, ServerFrames
+from livereload_core.state.connection import Connection, current
+from livereload_core.wire.links import Kind
+
+if TYPE_CHECKING:
+    from livereload_core.child.conn_adopt import Reentry, Replay
+    from livereload_core.child.conn_hub import Connections
+
+__all__ = ["OPAQUE", "Stream"]
+
+OPAQUE = "opaque"  # HTTP/2, TLS inside of the stream, extensions, garbage: served, never handed over
+_STEP = 64 * 1024
+
+
+class Stream(asyncio.Protocol, asyncio.Transport):
+    """See the head of the module. Made by a server's protocol factory, in the loop's thread."""
+
+    __slots__ = (
+        "__weakref__",
+        "_client",
+        "_before_last",
+        "_connection",
+        "_early",
+        "_eof",
+        "_farewell",
+        "_head",
+        "_held",
+        "_held_head",
+        "_holding",
+        "_hub",
+        "_kind",
+        "_last",
+        "_lost",
+        "_opened",
+        "_paused",
+        "_protocol",
+        "_received",
+        "_read_early",
+        "_requests",
+        "_responses",
+        "_send",
+        "_server_frames",
+        "_has_read",
+        "_transport",
+        "_unread",
+        "_unsent",
+        "_wrote",
+        "generation",
+        "gate",
+        "moved",
+        "number",
+        "reading",
+        "receiving",
+        "replay",
+        "resumed",
+        "streams",
+        "vaulted",
+    )
+
+    def __init__(self, hub: Connections, protocol: asyncio.BaseProtocol, number: int) -> None:
+        super().__init__()
+        self.number = number
+        self.generation = hub.generation
+        self.resumed = False
+        self.vaulted = False
+        self.replay: Replay | Reentry | None = None
+        self.moved = False
+        self.gate = ""
+        self.streams = False
+        self.reading = 0
+        self.receiving = 0
+        self._hub = hub
+        self._transport: Any = None
+        self._send: Any = None
+        self._kind = Kind.HTTP
+        self._requests = RequestFramer()
+        self._responses = ResponseFramer()
+        self._head: RequestHead | None = None
+        self._early: bytearray | None = None
+        self._client: ClientFrames | None = None
+        self._server_frames: ServerFrames | None = None
+        self._connection: Connection | None = None
+        self._holding = False
+        self._held: list[bytes] = []
+        self._held_head = b""
+        self._eof = False
+        self._farewell = False
+        self._paused = False
+        self._lost = False
+        self._last: Any = b""
+        self._before_last: Any = b""
+        self._unsent: list[bytes] = []
+        self._unread = bytearray()
+        self._has_read = False
+        self._read_early = 0
+        self._wrote = False
+        self._opened = 0.0
+        self.set_protocol(protocol)
+
+    # -- towards the loop: a protocol ------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The loop's transport is there."""
+        self._transport = transport
+        self._send = transport.write  # type: ignore[attr-defined]
+        current.set(self)
+        self._hub.enter(self)
+        self._protocol.connection_made(self)
+        if self.replay is not None:
+            self.replay.begin()
+
+    def data_received(self, data: bytes) -> None:
+        """The client has sent something."""
+        if self._holding:
+            if not self._farewell:
+                self._held.append(data)
+            return
+        if current.get(None) is not self:
+            current.set(self)
+        if self._kind is Kind.HTTP:
+            requests = self._requests
+            requests.feed(data)
+            heads = requests.heads
+            if self._early is None and len(heads) == 1 and not heads[0].wants_websocket:
+                self._head = head = heads.popleft()
+                self._responses.expect(head.method)
+            elif heads or self._early is not None or not requests.head_complete:
+                self._received_slowly(data)
+                return
+        elif self._client is not None:
+            self._client.feed(data)
+        elif self._kind is Kind.RAW and self.streams:
+            self._unread += data
+        self._received(data)
+
+    def eof_received(self) -> bool | None:
+        """The client will send nothing more."""
+        if self._farewell:
+            return None
+        if self._holding or self.replay is not None:
+            self._eof = True  # comes again, to whoever goes on
+            return True
+        received: bool | None = self._protocol.eof_received()
+        return received
+
+    def pause_writing(self) -> None:
+        """The client reads slower than the server writes."""
+        self._paused = True
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._paused = False
+        self._protocol.resume_writing()
+        if self._hub.watching:
+            self._hub.looked_at(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end, from whichever side."""
+        if self._lost:
+            return
+        self._lost = True
+        self._hub.leave(self)
+        self._protocol.connection_lost(exc)
+
+    # -- towards the server: a transport ---------------------------------------------------------------
+
+    def write(self, data: Any) -> None:
+        """Send, and keep count of what is out."""
+        if self.replay is not None:
+            self.replay.written(bytes(data))
+            return
+        if self._kind is Kind.HTTP:
+            self._wrote = True
+            responses = self._responses
+            belongs = responses.feed(data)
+            if responses.upgraded:
+                self._upgraded(bytes(data[belongs:]))
+            elif not responses.is_http:
+                self._became_raw()
+            self._send(data)
+            head = responses.head
+            if head is not None and head.is_event_stream:
+                self._remember(data)
+            else:
+                self._before_last, self._last = self._last, data
+            if self._hub.watching:
+                self._hub.answered(self)
+            return
+        frames = self._server_frames
+        if frames is not None:
+            for payload in frames.feed(data):
+                assert self._client is not None
+                self._client.answered(payload)
+        self._send(data)
+        self._remember(data)
+        if self._hub.watching:
+            self._hub.answered(self)
+
+    def writelines(self, list_of_data: Any) -> None:
+        """Send several pieces."""
+        self.write(b"".join(list_of_data))
+
+    def write_eof(self) -> None:
+        """Close the sending half."""
+        self._kind = OPAQUE
+        self._transport.write_eof()
+
+    def can_write_eof(self) -> bool:
+        """Whether it can."""
+        return bool(self._transport.can_write_eof())
+
+    def close(self) -> None:
+        """Close once everything is out."""
+        if self.replay is not None:
+            self.replay.closed()
+        else:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self.replay is not None:
+            self.replay.closed()
+        else:
+            self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Whether it is closed or about to be."""
+        return self._lost or bool(self._transport.is_closing())
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What the loop's transport knows."""
+        return self._transport.get_extra_info(name, default)
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the client."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        self._transport.resume_reading()
+
+    def is_reading(self) -> bool:
+        """Whether it reads."""
+        return bool(self._transport.is_reading())
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """See asyncio."""
+        self._transport.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """See asyncio."""
+        limits: tuple[int, int] = self._transport.get_write_buffer_limits()
+        return limits
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the kernel has not taken."""
+        return int(self._transport.get_write_buffer_size())
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """The server changes its protocol (uvicorn does it for WebSocket)."""
+        self._protocol: Any = protocol
+        self._received: Any = (
+            self._fill_buffers if isinstance(protocol, asyncio.BufferedProtocol) else protocol.data_received  # type: ignore[attr-defined]
+        )
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """The server's protocol."""
+        protocol: asyncio.BaseProtocol = self._protocol
+        return protocol
+
+    def __getattr__(self, name: str) -> Any:
+        # what only the transports of one loop have (uvloop's get_extra_info names, _sock)
+        if name.startswith("__") or name == "_transport":
+            raise AttributeError(name)
+        return getattr(self._transport, name)
+
+    def __repr__(self) -> str:
+        return f"<connection {self.number}, {self._kind}, of {self._transport!r}>"
+
+    # -- for the program, and for the gates --------------------------------------------------------------
+
+    @property
+    def connection(self) -> Connection:
+        """What ``connection()`` returns in the handlers of this connection."""
+        if self._connection is None:
+            self._connection = Connection(
+                resumed=self.resumed,
+                generation=self.generation,
+                keep=lambda: self._hub.states.setdefault(self.number, {}),
+            )
+        return self._connection
+
+    @property
+    def kind(self) -> str:
+        """What is spoken on it."""
+        return self._kind
+
+    @property
+    def loop_transport(self) -> Any:
+        """The loop's own transport, for what needs it (sendfile, TLS)."""
+        return self._transport
+
+    @property
+    def holding(self) -> bool:
+        """Whether a reload is under way and nothing new is given to the handler."""
+        return self._holding
+
+    def taken(self, messages: int = 1) -> None:
+        """A handler has taken whole messages of a WebSocket."""
+        if self._client is not None:
+            self._client.take(messages)
+
+    def taken_bytes(self, count: int) -> None:
+        """A handler has read bytes of a protocol of its own."""
+        self._has_read = True
+        if self._kind is Kind.RAW:
+            del self._unread[:count]
+        else:
+            self._read_early += count
+
+    def sent_by_kernel(self, count: int) -> None:
+        """Count bytes of a body that left by sendfile()."""
+        if self._kind is Kind.HTTP:
+            step = memoryview(bytes(min(count, _STEP)))
+            while count > 0:  # only their number matters to the framer
+                self._responses.feed(step[:count])
+                count -= len(step)
+
+    def becomes_opaque(self) -> None:
+        """Its bytes cannot be followed any more (TLS inside of the stream)."""
+        self._kind = OPAQUE
+
+    # -- following what passes -----------------------------------------------------------------------------
+
+    def _received_slowly(self, data: bytes) -> None:
+        """The cases that are rare: split heads, pipelines, upgrades, other protocols."""
+        requests = self._requests
+        if self._early is not None:
+            # between the wish for an upgrade and its answer: what comes may be frames already
+            self._early += data
+            self._received(data)
+            return
+        if not requests.is_http:
+            if requests.is_http2:
+                self._kind = OPAQUE
+            else:
+                self._became_raw()
+            self._received(self._held_head + data)
+            self._held_head = b""
+            return
+        split = self._held_head + data if self._held_head else data
+        for head in requests.heads:
+            self._head = head
+            self._responses.expect(head.method)
+            if head.wants_websocket:
+                stripped = without_header(head.raw, b"sec-websocket-extensions")
+                before, _, rest = split.partition(head.raw)
+                split = before + stripped + rest
+                self._early = bytearray(rest)
+        requests.heads.clear()
+        partial = requests.partial
+        if partial and not requests.head_complete and partial.startswith(b"GET ") and self._early is None:
+            # perhaps the wish for a WebSocket, which can only be read whole
+            before_it = len(split) - len(partial)
+            self._held_head = partial
+            if before_it > 0:
+                self._received(split[:before_it])
+            return
+        self._held_head = b""
+        self._received(split)
+
+    def _became_raw(self) -> None:
+        self._kind = Kind.RAW
+        if self.streams:
+            self._unread += (self._requests.partial or b"")[self._read_early :]
+
+    def _upgraded(self, rest: bytes) -> None:
+        head = self._responses.head
+        if (
+            self._early is None
+            or head is None
+            or head.status != 101
+            or head.header(b"sec-websocket-extensions")
+        ):
+            self._kind = OPAQUE
+            return
+        self._kind = Kind.WEBSOCKET
+        self._client, self._server_frames = ClientFrames(), ServerFrames()
+        self._client.feed(bytes(self._early))
+        self._server_frames.feed(rest)
+        self._early = None
+        self._last = self._before_last = b""
+        self._opened = time.monotonic()
+        self._hub.register(self)
+
+    def _remember(self, data: Any) -> None:
+        """Keep what the kernel may not have taken: the last bytes that were written."""
+        size = self._transport.get_write_buffer_size()
+        if not size:
+            if self._unsent:
+                self._unsent = []
+            return
+        unsent = self._unsent
+        unsent.append(bytes(data))
+        total = sum(map(len, unsent))
+        while total - len(unsent[0]) >= size:
+            total -= len(unsent.pop(0))
+
+    def _fill_buffers(self, data: bytes) -> None:
+        """Feed a BufferedProtocol."""
+        view = memoryview(data)
+        while view:
+            buffer = memoryview(self._protocol.get_buffer(len(view)))
+            if not len(buffer):
+                raise RuntimeError("get_buffer() returned an empty buffer")
+            count = min(len(buffer), len(view))
+            buffer[:count] = view[:count]
+            self._protocol.buffer_updated(count)
+            view = view[count:]

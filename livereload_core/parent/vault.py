@@ -1,0 +1,167 @@
+"""The connections that the parent holds for its generations: a dup of each, and what is known of it.
+
+A dup keeps a connection alive when the process that served it dies. It also pins it: the client sees no end
+while anybody holds one. So whoever ends a connection shuts it down and says so, and here the dup is closed.
+
+Invariants:
+    * Each connection belongs to exactly one child, the one that may touch it. Ownership moves at COMMIT, or
+      when an old generation hands a connection over.
+    * What belonged to a child that has died waits for the next one that serves; what nobody can take is shut
+      down, never forgotten.
+    * An fd here is closed exactly once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+
+from livereload_core.core import events as ev
+from livereload_core.posix import memfd
+from livereload_core.wire import links as wire_links
+from livereload_core.wire.frames import MAX_FDS
+from livereload_core.wire.messages import Connections
+
+__all__ = ["Vault"]
+
+_MOST = MAX_FDS - 1
+"""Connections in one message: its first fd is the table."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Entry:
+    fd: int
+    link: wire_links.Link
+    owner: ev.Child | None
+    """None: its owner has died, and it waits for a new one."""
+    table: bytes | None = None
+    """The table that an old generation made of it; None: what was told when it was opened is all."""
+
+
+class Vault:
+    """Established connections by number."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, _Entry] = {}
+        self._promised: tuple[int, ...] = ()
+        self._recipient: ev.Child | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def opened(self, child: ev.Child, number: int, link: wire_links.Link, fd: int | None) -> None:
+        """A child tells of a connection, or of more about one; owns the fd."""
+        known = self._entries.get(number)
+        if known is None and fd is not None:
+            self._entries[number] = _Entry(fd, link, child)
+            return
+        if fd is not None:
+            os.close(fd)
+        if known is not None and known.owner == child:
+            known.link = link
+
+    def closed(self, child: ev.Child, numbers: Iterable[int]) -> None:
+        """A child has ended connections of its own."""
+        for number in numbers:
+            entry = self._entries.get(number)
+            if entry is not None and entry.owner == child:
+                self._drop(number)
+
+    def promise(
+        self, child: ev.Child, numbers: Sequence[int], table_fd: int | None
+    ) -> Iterator[tuple[Connections, list[int]]]:
+        """Yield what tells ``child`` of the connections that will be its own at COMMIT.
+
+        Args:
+            child: the candidate.
+            numbers: those that the old generation gives over.
+            table_fd: the old generation's table of them; None to tell what is known here, with the
+                connections of the dead in place of ``numbers``.
+        """
+        if table_fd is None:
+            numbers = [number for number, entry in self._entries.items() if entry.owner is None]
+        held = tuple(number for number in numbers if number in self._entries)
+        self._promised, self._recipient = held, child
+        own = None
+        if table_fd is None and held:
+            table_fd = own = memfd.create(
+                wire_links.pack(self._entries[number].link for number in held), "livecore-links"
+            )
+        try:
+            for start in range(0, len(held), _MOST):
+                part = held[start : start + _MOST]
+                assert table_fd is not None
+                yield Connections(1, part), [table_fd, *(self._entries[number].fd for number in part)]
+        finally:
+            if own is not None:
+                os.close(own)
+
+    def committed(self, child: ev.Child) -> int:
+        """COMMIT: what was promised to ``child`` is its own; returns how many."""
+        if self._recipient != child:
+            return 0
+        promised = [number for number in self._promised if number in self._entries]
+        for number in promised:
+            self._entries[number].owner = child
+        self._promised, self._recipient = (), None
+        return len(promised)
+
+    def handed_over(self, child: ev.Child, numbers: Iterable[int], table: bytes) -> None:
+        """An old generation is done with connections: they wait for the one that serves."""
+        links = wire_links.unpack(table)
+        for number in numbers:
+            entry = self._entries.get(number)
+            if entry is not None and entry.owner == child and number in links:
+                entry.owner, entry.link, entry.table = None, links[number], table
+
+    def waiting(self, child: ev.Child) -> Iterator[tuple[Connections, list[int]]]:
+        """Yield what gives every connection without an owner to ``child``, which serves."""
+        numbers = [number for number, entry in self._entries.items() if entry.owner is None]
+        for start in range(0, len(numbers), _MOST):
+            part = numbers[start : start + _MOST]
+            table = memfd.create(
+                wire_links.pack(self._entries[number].link for number in part), "livecore-links"
+            )
+            try:
+                yield Connections(0, tuple(part)), [table, *(self._entries[number].fd for number in part)]
+            finally:
+                os.close(table)
+            for number in part:
+                self._entries[number].owner = child
+
+    def orphan(self, child: ev.Child) -> int:
+        """The serving child has died: its connections wait for the next one; returns how many."""
+        orphans = [entry for entry in self._entries.values() if entry.owner == child]
+        for entry in orphans:
+            entry.owner = None
+        return len(orphans)
+
+    def nobody_serves(self, *, finished: bool) -> None:
+        """No code serves for a while: end what would only hang.
+
+        A client that sends a request on a kept-alive connection shall come anew and read why it is not answered.
+        A WebSocket, or a protocol of the program's own, waits for the fix, unless the program has ended by itself.
+        """
+        for number, entry in tuple(self._entries.items()):
+            if entry.owner is None and (finished or entry.link.kind == wire_links.Kind.HTTP):
+                self._drop(number)
+
+    def abandoned(self, child: ev.Child) -> None:
+        """An old generation is gone: what it still had has come to its end with it."""
+        for number in [number for number, entry in self._entries.items() if entry.owner == child]:
+            self._drop(number)
+
+    def close(self) -> None:
+        """Nobody will serve again: every connection ends."""
+        for number in tuple(self._entries):
+            self._drop(number)
+
+    def _drop(self, number: int) -> None:
+        """End a connection: the child's own end is closed, but while a dup is open the client does not see it."""
+        with socket.socket(fileno=self._entries.pop(number).fd) as sock:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the client was faster

@@ -1,0 +1,147 @@
+"""Established connections on their way to another generation: what is known of each, as bytes.
+
+The sockets themselves travel as fds; this is the table beside them::
+
+    +--------+--------------+----------------------+-----------------------------+-------+
+    | 'lclk' | version, u32 | length of index, u32 | index: UTF-8 JSON           | blobs |   big endian
+    +--------+--------------+----------------------+-----------------------------+-------+
+    index = [[number, kind, policy, generation, local, [length of request, response, inbound, outbound, event id]], ...]
+
+The blobs stand in the order of the index. The parent passes a table on, or makes one of what it was told when
+the connections were opened; it never reads what clients and servers say to each other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+from livereload_core.errors import ProtocolViolationError
+
+__all__ = ["Kind", "Link", "from_json", "pack", "to_json", "unpack"]
+
+_HEADER = struct.Struct("!4sII")
+_MAGIC = b"lclk"
+_VERSION = 1
+_BLOBS = ("request", "response", "inbound", "outbound", "event_id")
+
+
+class Kind:
+    """What is spoken on a connection, as far as a hand-over is concerned."""
+
+    HTTP = "http"  # between two requests, or with a request of which the server has seen nothing
+    WEBSOCKET = "websocket"
+    EVENTS = "events"  # a stream of server-sent events
+    RAW = "raw"  # a protocol of the program's own
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Link:
+    """One established connection.
+
+    Attributes:
+        number: its name over all generations of a run.
+        kind: one of :class:`Kind`.
+        local: the address of our end, as ``getsockname()`` gives it; a string for a Unix socket.
+        request: the head of the request that opened the WebSocket or the stream.
+        response: the head of the answer that the client has.
+        inbound: bytes that the client sent and no handler has taken; they come before those in the socket.
+        outbound: bytes that the server wrote and the kernel has not taken.
+        event_id: the last ``id:`` of a stream of events.
+        policy: ``resume``, ``drain`` or ``close``, as the handler chose.
+        generation: the one that accepted it.
+    """
+
+    number: int
+    kind: str
+    local: str | tuple[Any, ...]
+    request: bytes = b""
+    response: bytes = b""
+    inbound: bytes = b""
+    outbound: bytes = b""
+    event_id: bytes = b""
+    policy: str = "resume"
+    generation: int = 0
+
+
+def to_json(link: Link) -> dict[str, Any]:
+    """Return ``link`` as JSON types, for one message; what is on its way (inbound, outbound) is left out."""
+    return {
+        "kind": link.kind,
+        "local": link.local,
+        "request": link.request.decode("latin-1"),
+        "response": link.response.decode("latin-1"),
+        "policy": link.policy,
+        "generation": link.generation,
+    }
+
+
+def from_json(number: int, data: dict[str, Any]) -> Link:
+    """Restore what :func:`to_json` wrote.
+
+    Raises:
+        ProtocolViolationError: it is something else.
+    """
+    try:
+        fields = dict(data)
+        local = fields.pop("local")
+        for name in ("request", "response"):
+            fields[name] = fields[name].encode("latin-1")
+        return Link(number, local=tuple(local) if isinstance(local, list) else local, **fields)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ProtocolViolationError(f"not a connection: {str(data)[:80]!r} ({error})") from error
+
+
+def pack(links: Iterable[Link]) -> bytes:
+    """Return the table of ``links``."""
+    index: list[Any] = []
+    blobs: list[bytes] = []
+    for link in links:
+        parts = [getattr(link, name) for name in _BLOBS]
+        index.append(
+            [link.number, link.kind, link.policy, link.generation, link.local, [len(part) for part in parts]]
+        )
+        blobs += parts
+    # surrogateescape'd paths of Unix sockets are legal: ensure_ascii keeps them through UTF-8
+    head = json.dumps(index, separators=(",", ":")).encode()
+    return b"".join([_HEADER.pack(_MAGIC, _VERSION, len(head)), head, *blobs])
+
+
+def unpack(table: bytes | memoryview) -> dict[int, Link]:
+    """Return number to link.
+
+    Raises:
+        ProtocolViolationError: these bytes are no table of this version, or not all of it.
+    """
+    view = memoryview(table)
+    try:
+        magic, version, length = _HEADER.unpack_from(view)
+        if magic != _MAGIC or version != _VERSION:
+            raise ProtocolViolationError(f"not a table of connections: {bytes(view[:12])!r}")
+        position = _HEADER.size + length
+        links = {}
+        for number, kind, policy, generation, local, lengths in json.loads(
+            bytes(view[_HEADER.size : position])
+        ):
+            parts = {}
+            for name, size in zip(_BLOBS, lengths, strict=True):
+                parts[name] = bytes(view[position : position + size])
+                position += size
+            links[number] = Link(
+                number,
+                kind,
+                tuple(local) if isinstance(local, list) else local,
+                policy=policy,
+                generation=generation,
+                **parts,
+            )
+        if position != len(view):
+            raise ProtocolViolationError(
+                f"a table of connections has {len(view)} bytes instead of {position}"
+            )
+    except (struct.error, ValueError, TypeError) as error:
+        raise ProtocolViolationError(f"not a table of connections: {bytes(view[:12])!r} ({error})") from error
+    return links
