@@ -173,10 +173,10 @@ class RequestFramer:
         chunks = self._chunks
         assert chunks is not None
         end = chunks.feed(data, pos)
-        if chunks.done:
-            self._finish()
-        elif chunks.broken:
+        if chunks.broken:
             self._give_up()
+        elif chunks.over:
+            self._finish()
         return end
 
     def _judge_beginning(self, data: bytes, begin: int) -> None:
