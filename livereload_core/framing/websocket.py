@@ -87,7 +87,10 @@ class ClientFrames:
 
     @property
     def partial(self) -> bytes:
-        """The unfinished message and frame: its whole data frames, then the unfinished frame or the close."""
+        """The unfinished message and frame: its whole data frames, then the unfinished frame.
+
+        Once a close frame was seen it is that frame: no message can go on behind it.
+        """
         return bytes(self._fragments + self._buffer)
 
     @property
@@ -208,6 +211,7 @@ class ClientFrames:
         self.closing = True
         self.close_code = int.from_bytes(payload[:2], "big") if payload else None
         self._buffer += raw
+        self._fragments.clear()  # of a message that never ends now; a server would call the close an error
 
     def _break(self) -> None:
         self.broken = True
