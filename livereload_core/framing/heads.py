@@ -257,7 +257,7 @@ def with_header(raw_head: bytes, name: bytes, value: bytes) -> bytes:
     """Return the head with one field of that name, the last of all, in place of any that were there.
 
     Raises:
-        ValueError: the value would end the field early or make the head invalid.
+        ValueError: the value would end the field early (a line break), or no server would take it (NUL).
     """
     if any(byte in value for byte in b"\r\n\0"):
         raise ValueError(f"a header's value has no line break and no NUL: {value!r}")

@@ -102,8 +102,10 @@ class RequestFramer:
                 return
         elif self._raw is None and state != _CHUNKED:
             # A body or a foreign stream of which nothing need be kept is counted without a look.
+            if state == _DEAD:
+                return
             size = len(data)
-            if state == _DEAD or size < self._left:
+            if size < self._left:
                 self._left -= size
                 return
         self._follow(data if isinstance(data, bytes) else bytes(data))
@@ -228,9 +230,9 @@ class RequestFramer:
 
 def _skip_line_breaks(data: bytes, pos: int) -> int:
     """Pass the empty lines that some clients send between requests (RFC 9112, section 2.2)."""
-    while data[pos : pos + 1] in (b"\r", b"\n"):
-        pos += 1
-    return pos
+    if data[pos] not in b"\r\n":
+        return pos
+    return len(data) - len(data[pos:].lstrip(b"\r\n"))
 
 
 def _may_become_request(beginning: bytes) -> bool:

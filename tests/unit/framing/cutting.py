@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
-from hypothesis import strategies
+from hypothesis import settings, strategies
 
-__all__ = ["assert_cuts_do_not_matter", "cut_lengths", "pieces"]
+__all__ = ["assert_cuts_do_not_matter", "cut_lengths", "few", "pieces"]
 
 
 class Framer(Protocol):
@@ -17,6 +17,9 @@ class Framer(Protocol):
 FramerT = TypeVar("FramerT", bound=Framer)
 
 cut_lengths = strategies.lists(strategies.integers(1, 40), max_size=30)
+
+few = settings(deadline=None, max_examples=25)
+"""For tests that look at every cut of each example: there are hundreds in one."""
 
 
 def pieces(stream: bytes, lengths: Iterable[int]) -> Iterator[bytes]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import h11
 import pytest
-from hypothesis import given, settings, strategies
+from hypothesis import given, strategies
 
 from livereload_core.framing.http1 import RequestFramer
 from livereload_core.framing.requests import MAX_HEADS
-from tests.unit.framing.cutting import assert_cuts_do_not_matter, cut_lengths, pieces
+from tests.unit.framing.cutting import assert_cuts_do_not_matter, cut_lengths, few, pieces
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /form HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
@@ -105,19 +105,19 @@ def h11_counts(chunks: list[bytes]) -> list[int] | None:
     return counts
 
 
-@settings(deadline=None)
+@few
 @given(streams, cut_lengths)
 def test_cuts_do_not_matter(stream: bytes, lengths: list[int]) -> None:
     assert_cuts_do_not_matter(stream, lengths, RequestFramer, state)
 
 
-@settings(deadline=None)
+@few
 @given(strategies.one_of(damaged(), strategies.binary(max_size=80)), cut_lengths)
 def test_garbage_never_raises_and_is_judged_alike_in_all_pieces(stream: bytes, lengths: list[int]) -> None:
     assert_cuts_do_not_matter(stream, lengths, RequestFramer, state)
 
 
-@settings(deadline=None)
+@few
 @given(streams, cut_lengths)
 def test_h11_sees_the_same_requests_end_at_the_same_bytes(stream: bytes, lengths: list[int]) -> None:
     chunks = list(pieces(stream, lengths))
@@ -129,7 +129,7 @@ def test_h11_sees_the_same_requests_end_at_the_same_bytes(stream: bytes, lengths
     assert counts == h11_counts(chunks)
 
 
-@settings(deadline=None)
+@few
 @given(damaged())
 def test_where_h11_takes_a_strange_stream_the_framer_agrees_or_gives_up(stream: bytes) -> None:
     framer = fed(stream)
@@ -138,7 +138,7 @@ def test_where_h11_takes_a_strange_stream_the_framer_agrees_or_gives_up(stream: 
         assert counts[-1] == framer.finished
 
 
-@settings(deadline=None)
+@few
 @given(streams, strategies.integers(0, 400))
 def test_the_partial_request_and_the_rest_make_the_remaining_requests(stream: bytes, cut: int) -> None:
     framer = fed(stream[:cut])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import h11
 import pytest
-from hypothesis import given, settings, strategies
+from hypothesis import given, strategies
 
 from livereload_core.framing.http1 import ResponseFramer, simple_response_complete
-from tests.unit.framing.cutting import assert_cuts_do_not_matter, cut_lengths, pieces
+from tests.unit.framing.cutting import assert_cuts_do_not_matter, cut_lengths, few, pieces
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -128,7 +128,7 @@ def h11_counts(methods: list[bytes], chunks: list[bytes]) -> list[int]:
     return counts
 
 
-@settings(deadline=None)
+@few
 @given(conversations, endings, cut_lengths)
 def test_cuts_do_not_matter(
     conversation: list[tuple[bytes, bytes]], ending: bytes, lengths: list[int]
@@ -138,7 +138,7 @@ def test_cuts_do_not_matter(
     assert_cuts_do_not_matter(stream, lengths, lambda: Counting(*methods), state)
 
 
-@settings(deadline=None)
+@few
 @given(event_text, strategies.booleans(), cut_lengths)
 def test_cuts_of_an_event_stream_do_not_matter(text: list[bytes], chunked: bool, lengths: list[int]) -> None:
     body = b"".join(map(chunk, text)) if chunked else b"".join(text)
@@ -146,7 +146,7 @@ def test_cuts_of_an_event_stream_do_not_matter(text: list[bytes], chunked: bool,
     assert_cuts_do_not_matter(stream, lengths, Counting, state)
 
 
-@settings(deadline=None)
+@few
 @given(conversations, strategies.data(), cut_lengths)
 def test_garbage_never_raises_and_is_judged_alike_in_all_pieces(
     conversation: list[tuple[bytes, bytes]], data: strategies.DataObject, lengths: list[int]
@@ -158,7 +158,7 @@ def test_garbage_never_raises_and_is_judged_alike_in_all_pieces(
     assert_cuts_do_not_matter(stream, lengths, Counting, state)
 
 
-@settings(deadline=None)
+@few
 @given(conversations, cut_lengths)
 def test_h11_sees_the_same_answers_end_at_the_same_bytes(
     conversation: list[tuple[bytes, bytes]], lengths: list[int]

@@ -11,7 +11,7 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from livereload_core.framing.websocket import ClientFrames, ServerFrames, accept_key, close_frame
-from tests.unit.framing.cutting import assert_cuts_do_not_matter, cut_lengths, pieces
+from tests.unit.framing.cutting import assert_cuts_do_not_matter, cut_lengths, few, pieces
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 KEY = b"\x01\x02\x03\x04"
@@ -155,19 +155,19 @@ server_endings = strategies.sampled_from(
 )
 
 
-@settings(deadline=None)
+@few
 @given(scripts(masked=True), client_endings, cut_lengths)
 def test_cuts_of_what_a_client_sends_do_not_matter(script: Script, ending: bytes, lengths: list[int]) -> None:
     assert_cuts_do_not_matter(script.stream + ending, lengths, ClientFrames, client_state)
 
 
-@settings(deadline=None)
+@few
 @given(scripts(masked=False), server_endings, cut_lengths)
 def test_cuts_of_what_a_server_sends_do_not_matter(script: Script, ending: bytes, lengths: list[int]) -> None:
     assert_cuts_do_not_matter(script.stream + ending, lengths, CountingServerFrames, server_state)
 
 
-@settings(deadline=None)
+@few
 @given(scripts(masked=True), strategies.binary(max_size=20), strategies.integers(0, 200), cut_lengths)
 def test_garbage_never_raises_and_is_judged_alike_in_all_pieces(
     script: Script, noise: bytes, at: int, lengths: list[int]
@@ -177,7 +177,7 @@ def test_garbage_never_raises_and_is_judged_alike_in_all_pieces(
     assert_cuts_do_not_matter(stream, lengths, CountingServerFrames, server_state)
 
 
-@settings(deadline=None)
+@few
 @given(scripts(masked=True), strategies.data(), cut_lengths)
 def test_a_successor_gets_exactly_what_was_not_dealt_with(
     script: Script, data: strategies.DataObject, lengths: list[int]
@@ -202,7 +202,7 @@ def test_a_successor_gets_exactly_what_was_not_dealt_with(
     assert (successor.carried(), successor.partial) == (carried, framer.partial)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=8)
 @given(scripts(masked=True))
 def test_at_every_byte_a_successor_gets_the_rest(script: Script) -> None:
     framer = ClientFrames()
@@ -214,7 +214,7 @@ def test_at_every_byte_a_successor_gets_the_rest(script: Script) -> None:
         assert pings == script.pings
 
 
-@settings(deadline=None)
+@few
 @given(scripts(masked=False))
 def test_what_a_server_sends_is_counted_as_websockets_counts_it(script: Script) -> None:
     framer = CountingServerFrames()
