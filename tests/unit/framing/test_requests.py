@@ -195,6 +195,15 @@ def test_the_same_request_again_is_another_one() -> None:
     assert (framer.finished, len(framer.heads)) == (3, 3)
 
 
+def test_the_same_head_again_has_its_body_again() -> None:
+    for whole in (POST, CHUNKED):
+        head = whole[: whole.index(b"\r\n\r\n") + 4]
+        framer = fed(whole, head)
+        assert (framer.finished, framer.begun, framer.head_complete) == (1, 2, True)
+        framer.feed(whole[len(head) :])
+        assert (framer.finished, framer.partial) == (2, b"")
+
+
 def test_buffers_of_other_types_are_taken() -> None:
     framer = RequestFramer()
     framer.feed(bytearray(POST[:60]))

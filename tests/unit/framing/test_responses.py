@@ -218,6 +218,13 @@ def test_the_answer_to_head_has_no_body() -> None:
     assert (framer.finished, framer.mid, framer.is_http) == (3, False, True)
 
 
+def test_a_known_head_that_answers_head_is_not_followed_by_its_body() -> None:
+    framer = fed(OK, OK[:-2] + OK[:2], OK[2:], methods=(b"GET", b"HEAD", b"GET"))
+    assert (framer.finished, framer.mid, framer.is_http) == (3, False, True)
+    framer = fed(OK[:-2], OK[:-2], methods=(b"HEAD", b"GET"))
+    assert (framer.finished, framer.mid) == (1, True)
+
+
 def test_the_same_answer_again_is_another_one() -> None:
     framer = fed(OK, OK, OK.replace(b"ok", b"no"), methods=(b"GET", b"GET", b"GET"))
     assert (framer.finished, framer.begun, framer.taken) == (3, 3, 3 * len(OK))
@@ -305,7 +312,8 @@ def test_events_of_known_length_are_followed() -> None:
     body = b"id: 1\n\n"
     framer = fed(UNTIL_CLOSE.replace(b"\r\n\r\n", b"\r\nContent-Length: %d\r\n\r\n" % len(body)) + body[:3])
     assert not framer.at_event_boundary
-    framer.feed(body[3:])
+    framer.feed(body[3:5])
+    framer.feed(body[5:])
     assert (framer.last_event_id, framer.finished) == (b"1", 1)
 
 
