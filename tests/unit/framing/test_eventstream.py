@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, strategies
 
 from livereload_core.framing.eventstream import EventScanner
+from tests.unit.framing.cutting import cut_lengths, pieces
 
 texts = strategies.lists(
     strategies.sampled_from(
@@ -41,11 +42,31 @@ def plain_reading(text: bytes) -> bytes | None:
     return last
 
 
-@given(texts)
-def test_the_last_id_is_the_one_that_the_standard_names(text: bytes) -> None:
+@given(texts, cut_lengths)
+def test_the_last_id_is_the_one_that_the_standard_names(text: bytes, lengths: list[int]) -> None:
     for end in range(len(text) + 1):
         assert scanned(text[:end]).last_event_id == plain_reading(text[:end])
     assert scanned(*[text[at : at + 1] for at in range(len(text))]).last_event_id == plain_reading(text)
+    assert scanned(*pieces(text, lengths)).last_event_id == plain_reading(text)
+
+
+@pytest.mark.parametrize(
+    ("parts", "last"),
+    [
+        ([b"data: a\n\nid: 7", b"8\n\n"], b"78"),
+        ([b"data: a\n\ni", b"d: 7\n\n"], b"7"),
+        ([b"\n", b"data: a\rid: 7\n\n"], b"7"),
+        ([b"\n", b"data: a\nid: 7\n\n"], b"7"),
+        ([b"\n", b"id: 7\n", b"data: a\n\n"], b"7"),
+        ([b"\n", b"id: 7\n\n", b"data: id: 8\n\n"], b"7"),
+        ([b"\xef\xbb\xbfid: 7\n\n"], b"7"),
+        ([b"\xef", b"\xbb", b"\xbfid: 7\n\n"], b"7"),
+        ([b"\n", b"\xef\xbb\xbfid: 7\n\n"], None),
+    ],
+)
+def test_whole_events_are_looked_through_for_ids(parts: list[bytes], last: bytes | None) -> None:
+    scanner = scanned(*parts)
+    assert (scanner.last_event_id, scanner.at_event_boundary) == (last, True)
 
 
 @pytest.mark.parametrize(

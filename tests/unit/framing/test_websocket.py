@@ -241,14 +241,16 @@ def test_a_close_may_have_no_code() -> None:
 
 def test_messages_are_dropped_in_order_and_pings_stay() -> None:
     framer = ClientFrames()
-    framer.feed(frame(PING, b"p") + frame(TEXT, b"a") + frame(PING, b"q") + frame(TEXT, b"b"))
+    framer.feed(frame(PING, b"o") + frame(PING, b"p") + frame(TEXT, b"a"))
+    framer.feed(frame(PING, b"q") + frame(TEXT, b"b"))
     framer.take(1)
     assert [(item.kind, item.payload) for item in framer.pending] == [
+        ("ping", b"o"),
         ("ping", b"p"),
         ("ping", b"q"),
         ("message", b""),
     ]
-    assert framer.pending[2].raw == frame(TEXT, b"b")
+    assert framer.pending[3].raw == frame(TEXT, b"b")
 
 
 def test_a_pong_answers_its_ping_and_older_ones() -> None:
@@ -278,6 +280,37 @@ def test_one_message_in_one_chunk_is_kept_without_a_copy() -> None:
     chunk = frame(BINARY, b"x" * 300)
     framer.feed(chunk)
     assert framer.pending[0].raw is chunk
+
+
+@pytest.mark.parametrize("size", [0, 1, 120, 124, 125, 126, 127, 130, 65_535, 65_536])
+def test_a_message_is_whole_with_its_last_byte_alone(size: int) -> None:
+    masked, plain = frame(TEXT, b"x" * size), frame(TEXT, b"x" * size, key=None)
+    for missing in range(1, 10):
+        client, server = ClientFrames(), ServerFrames()
+        client.feed(masked[:-missing])
+        server.feed(plain[:-missing])
+        assert (client.messages, server.messages) == (0, 0)
+        client.feed(masked[-missing:] if missing < len(masked) else masked)
+        server.feed(plain[-missing:] if missing < len(plain) else plain)
+        assert (client.messages, client.carried(), server.messages) == (1, masked, 1)
+
+
+def test_a_new_message_inside_of_another_breaks_in_a_chunk_of_its_own() -> None:
+    client, server = ClientFrames(), ServerFrames()
+    for fin in (False, True):
+        client.feed(frame(TEXT, b"x", fin=fin))
+        server.feed(frame(TEXT, b"x", fin=fin, key=None))
+    assert (client.broken, client.messages) == (True, 0)
+    assert (server.broken, server.messages) == (True, 0)
+
+
+def test_a_message_in_three_frames_is_inside_of_it_to_the_last() -> None:
+    framer = ServerFrames()
+    seen = []
+    for opcode, fin in ((TEXT, False), (CONTINUATION, False), (PING, True), (CONTINUATION, True)):
+        framer.feed(frame(opcode, b"x", fin=fin, key=None))
+        seen.append((framer.mid_message, framer.messages))
+    assert seen == [(True, 0), (True, 0), (True, 0), (False, 1)]
 
 
 def test_a_message_without_measure_is_given_up() -> None:
