@@ -22,7 +22,7 @@ _TRAILER_LIMIT = 64 * 1024
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r\n")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r?\n")
 
-_AT_SIZE, _IN_DATA, _AFTER_DATA, _IN_TRAILERS, _DONE, _BROKEN = range(6)
+_AT_SIZE, _IN_DATA, _AFTER_DATA, _IN_TRAILERS = range(4)
 
 
 class Sink(Protocol):
@@ -33,36 +33,36 @@ class Sink(Protocol):
 
 
 class ChunkedBody:
-    """Follows one chunked body from behind its head to its end."""
+    """Follows one chunked body from behind its head to its end.
 
-    __slots__ = ("_left", "_line", "_state", "_trailers")
+    Attributes:
+        over: the last byte was seen, or the body is broken: nothing more is taken.
+        broken: the bytes are no chunked body.
+    """
+
+    __slots__ = ("_left", "_line", "_state", "_trailers", "broken", "over")
 
     def __init__(self) -> None:
+        self.over = False
+        self.broken = False
         self._state = _AT_SIZE
         self._left = 0  # of the chunk's data, or of the line break after it
         self._line = b""  # the line in progress
         self._trailers = 0
 
     @property
-    def done(self) -> bool:
-        """Whether the last byte was seen."""
-        return self._state == _DONE
-
-    @property
-    def broken(self) -> bool:
-        """Whether the bytes are no chunked body; nothing more is known from then on."""
-        return self._state == _BROKEN
-
-    @property
     def between(self) -> bool:
         """Whether the stream stands exactly between two chunks: another chunk may follow from anybody."""
-        return self._state == _AT_SIZE and not self._line
+        return self._state == _AT_SIZE and not self._line and not self.over
 
     def feed(self, data: bytes, start: int, sink: Sink | None = None) -> int:
         """Follow ``data[start:]`` and return where the body ends in it, or its length."""
         pos, size = start, len(data)
-        while pos < size and self._state < _DONE:
-            if self._state == _IN_DATA:
+        while pos < size and not self.over:
+            state = self._state
+            if state == _AT_SIZE:
+                pos = self._at_size(data, pos, sink)
+            elif state == _IN_DATA:
                 step = min(self._left, size - pos)
                 if sink is not None:
                     sink.feed(data, pos, pos + step)
@@ -70,50 +70,70 @@ class ChunkedBody:
                 self._left -= step
                 if not self._left:
                     self._state, self._left = _AFTER_DATA, 2
-            elif self._state == _AFTER_DATA:
+            elif state == _AFTER_DATA:
                 pos = self._after_data(data, pos)
             else:
-                pos = self._line_at(data, pos)
+                pos = self._trailer(data, pos)
         return pos
+
+    def _at_size(self, data: bytes, pos: int, sink: Sink | None) -> int:
+        """Take the line with the size, and the whole chunk if it is there."""
+        if self._line:
+            return self._size_line(data, pos)
+        match = _SIZE.match(data, pos, pos + _LINE_LIMIT)
+        if match is None:
+            return self._size_line(data, pos)
+        begin = match.end()
+        length = int(match[1], 16)
+        end = begin + length
+        if length and data[end : end + 2] == b"\r\n":
+            if sink is not None:
+                sink.feed(data, begin, end)
+            return end + 2
+        self._begin_data(length)
+        return begin
+
+    def _begin_data(self, length: int) -> None:
+        self._left = length
+        self._state = _IN_DATA if length else _IN_TRAILERS
 
     def _after_data(self, data: bytes, pos: int) -> int:
         step = min(self._left, len(data) - pos)
         at = 2 - self._left
         if data[pos : pos + step] != b"\r\n"[at : at + step]:
-            self._state = _BROKEN
+            self.over = self.broken = True
             return pos
         self._left -= step
         if not self._left:
             self._state = _AT_SIZE
         return pos + step
 
-    def _line_at(self, data: bytes, pos: int) -> int:
-        """Take a line with a size or a trailer, or what there is of it."""
-        end = data.find(b"\n", pos) + 1
-        if not end:
-            self._line += data[pos:]
-            if len(self._line) > (_LINE_LIMIT if self._state == _AT_SIZE else _TRAILER_LIMIT):
-                self._state = _BROKEN
-            return len(data)
-        line = self._line + data[pos:end]
-        self._line = b""
-        if self._state == _AT_SIZE:
-            self._size_line(line)
-        else:
-            self._trailer_line(line)
+    def _size_line(self, data: bytes, pos: int) -> int:
+        """Take a line that came in pieces or is none, or what there is of it."""
+        line, end = self._whole_line(data, pos, _LINE_LIMIT)
+        if line:
+            match = _SIZE.fullmatch(line)
+            if match is None:
+                self.over = self.broken = True
+            else:
+                self._begin_data(int(match[1], 16))
         return end
 
-    def _size_line(self, line: bytes) -> None:
-        match = _SIZE.fullmatch(line) if len(line) <= _LINE_LIMIT else None
-        if match is None:
-            self._state = _BROKEN
-            return
-        self._left = int(match[1], 16)
-        self._state = _IN_DATA if self._left else _IN_TRAILERS
-
-    def _trailer_line(self, line: bytes) -> None:
+    def _trailer(self, data: bytes, pos: int) -> int:
+        line, end = self._whole_line(data, pos, _TRAILER_LIMIT)
         self._trailers += len(line)
         if line in (b"\r\n", b"\n"):
-            self._state = _DONE
-        elif self._trailers > _TRAILER_LIMIT or _TRAILER.fullmatch(line) is None:
-            self._state = _BROKEN
+            self.over = True
+        elif line and (self._trailers > _TRAILER_LIMIT or _TRAILER.fullmatch(line) is None):
+            self.over = self.broken = True
+        return end
+
+    def _whole_line(self, data: bytes, pos: int, limit: int) -> tuple[bytes, int]:
+        """Return the line in progress once its end is there, else ``b""``; and up to where it was taken."""
+        end = data.find(b"\n", pos) + 1
+        line = self._line + data[pos : end or len(data)]
+        self._line = b"" if end else line
+        if len(line) > limit:
+            self.over = self.broken = True
+            return b"", end or len(data)
+        return (line if end else b""), end or len(data)

@@ -43,6 +43,18 @@ class EventScanner:
             self._after_cr = False
             if data[start] == 0x0A:  # the second half of a CRLF whose line has been taken
                 start += 1
+        if (
+            data.endswith(b"\n\n", start, end)
+            and self._started
+            and not self._line
+            and not data.startswith(b"id", start)
+            and data.find(b"\nid", start, end) < 0
+            and data.find(b"\r", start, end) < 0
+        ):
+            # Whole events without an id, which is what nearly all writes are.
+            self.last_event_id = self._id
+            self.at_event_boundary = True
+            return
         for match in _LINE_END.finditer(data, start, end):
             self._take(self._line + data[start : match.start()])
             start = match.end()

@@ -7,8 +7,9 @@ because two parsers that disagree about the end of a message are worse than one 
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import re
+from typing import NamedTuple
 
 __all__ = [
     "HEAD_LIMIT",
@@ -30,7 +31,14 @@ METHOD_LIMIT = 32
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 REQUEST_LINE = re.compile(rb"(%b{1,%d}) ([\x21-\x7e\x80-\xff]+) HTTP/(1\.[01])\r?\n" % (_TOKEN, METHOD_LIMIT))
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9][0-9])(?: [^\r\n\0]*)?\r?\n")
-_FIELDS = re.compile(rb"(?:%b++:[^\r\n\0]*+\r?\n)*+\r?\n" % _TOKEN)
+# The classes are such that `re` compiles them to one table look-up per byte.
+_FIELDS = re.compile(rb"(?:%b++:[\t\x20-\x7e\x80-\xff]*+\r?\n)*+\r?\n" % _TOKEN)
+_TELLING = re.compile(
+    rb"\n(content-length|content-type|transfer-encoding|connection|upgrade|expect):([^\r\n]*)"
+)
+
+_MEMO_LIMIT = 4096
+"""Bytes of the longest head that is remembered."""
 
 _LENGTH_DIGITS = 18
 """A longer Content-Length is no size of anything; `int` refuses the longest ones by raising."""
@@ -47,97 +55,68 @@ def find_head_end(data: bytes, start: int = 0) -> int:
     return bare + 2 if bare >= 0 else crlf + 3
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Head:
-    """What requests and responses have in common.
-
-    Attributes:
-        raw: the whole head, blank line included.
-        version: ``b"1.0"`` or ``b"1.1"``.
-        keep_alive: whether the head lets the connection live on after the message.
-        content_length: bytes of the body, 0 when there is none or its length is not told.
-        chunked: whether the body comes in chunks.
-    """
-
-    raw: bytes
-    version: bytes
-    keep_alive: bool
-    content_length: int
-    chunked: bool
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """The fields in their order: lower-cased name, value without blanks around it. Parsed anew."""
-        fields = []
-        for line in self.raw.splitlines()[1:-1]:
-            name, _, value = line.partition(b":")
-            fields.append((name.lower(), value.strip(b" \t")))
-        return fields
-
-    def header(self, name: bytes) -> bytes | None:
-        """The value of a field (several: joined with a comma), or None; ``name`` in any case."""
-        values = _values(self.raw, self.raw.lower(), name.lower())
-        return b", ".join(values) if values else None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class RequestHead(_Head):
+class RequestHead(NamedTuple):
     """The head of a request.
 
     Attributes:
+        raw: the whole head, blank line included.
         method: as sent, case kept.
         target: as sent.
+        version: ``b"1.0"`` or ``b"1.1"``.
+        content_length: bytes of the body, 0 when there is none or its length is not told.
+        chunked: whether the body comes in chunks.
+        keep_alive: whether the client lets the connection live on after the answer.
         wants_websocket: a GET that asks for the upgrade to WebSocket.
         expects_continue: the client waits for ``100 Continue`` before it sends the body.
     """
 
+    raw: bytes
     method: bytes
     target: bytes
-    wants_websocket: bool
-    expects_continue: bool
+    version: bytes
+    content_length: int = 0
+    chunked: bool = False
+    keep_alive: bool = True
+    wants_websocket: bool = False
+    expects_continue: bool = False
 
     @classmethod
     def parse(cls, raw: bytes) -> RequestHead | None:
         """Return the head, or None for bytes that are no whole HTTP/1.x head with one clear meaning."""
-        line = REQUEST_LINE.match(raw)
-        if line is None or _FIELDS.fullmatch(raw, line.end()) is None:
-            return None
-        method, target, version = line.groups()
-        lower = raw.lower()
-        body = _request_body(lower, version)
-        if body is None:
-            return None
-        connection = _tokens(lower, b"connection")
-        modern = version == b"1.1"
-        websocket = (
-            modern
-            and method == b"GET"
-            and b"upgrade" in connection
-            and b"websocket" in _tokens(lower, b"upgrade")
-        )
-        expects = modern and b"100-continue" in _tokens(lower, b"expect")
-        keeps = _keeps_alive(modern, connection)
-        return cls(raw, version, keeps, *body, method, target, websocket, expects)
+        return _request(raw) if len(raw) > _MEMO_LIMIT else _known_request(raw)
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The fields in their order: lower-cased name, value without blanks around it. Parsed anew."""
+        return _fields(self.raw)
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of a field (several: joined with a comma), or None; ``name`` in any case."""
+        return _field(self.raw, name)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ResponseHead(_Head):
+class ResponseHead(NamedTuple):
     """The head of a response, interim (1xx) or final.
 
     Attributes:
+        raw: the whole head, blank line included.
         status: 100 to 999.
+        version: ``b"1.0"`` or ``b"1.1"``.
+        content_length: bytes of the body, 0 when there is none or its length is not told.
+        chunked: whether the body comes in chunks.
         until_close: the body ends where the connection ends.
+        keep_alive: whether the connection lives on after the response.
         is_event_stream: ``text/event-stream`` (server-sent events).
     """
 
+    raw: bytes
     status: int
-    until_close: bool
-    is_event_stream: bool
-
-    @property
-    def is_upgrade(self) -> bool:
-        """Whether the connection speaks another protocol after this head."""
-        return self.status == 101
+    version: bytes
+    content_length: int = 0
+    chunked: bool = False
+    until_close: bool = False
+    keep_alive: bool = True
+    is_event_stream: bool = False
 
     @classmethod
     def parse(cls, raw: bytes, method: bytes = b"GET") -> ResponseHead | None:
@@ -147,85 +126,122 @@ class ResponseHead(_Head):
             raw: the head, blank line included.
             method: of the request that it answers: the answer to HEAD has no body whatever it says.
         """
-        line = _STATUS_LINE.match(raw)
-        if line is None or _FIELDS.fullmatch(raw, line.end()) is None:
-            return None
-        version, digits = line.groups()
-        status = int(digits)
-        lower = raw.lower()
-        body = _response_body(lower, version, status, method)
-        if body is None:
-            return None
-        length, chunked, until_close = body
-        modern = version == b"1.1"
-        keeps = not until_close and _keeps_alive(modern, _tokens(lower, b"connection"))
-        kinds = _values(lower, lower, b"content-type")
-        events = bool(kinds) and kinds[0].partition(b";")[0].strip() == b"text/event-stream"
-        return cls(raw, version, keeps, length, chunked, status, until_close, events)
+        return _response(raw, method) if len(raw) > _MEMO_LIMIT else _known_response(raw, method)
+
+    @property
+    def is_upgrade(self) -> bool:
+        """Whether the connection speaks another protocol after this head."""
+        return self.status == 101
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The fields in their order: lower-cased name, value without blanks around it. Parsed anew."""
+        return _fields(self.raw)
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of a field (several: joined with a comma), or None; ``name`` in any case."""
+        return _field(self.raw, name)
 
 
-def _request_body(lower: bytes, version: bytes) -> tuple[int, bool] | None:
-    """Length and whether chunked (RFC 9112, section 6.3), or None when that is not clear."""
-    coded = b"\ntransfer-encoding:" in lower
-    sized = b"\ncontent-length:" in lower
-    if not coded:
-        return (0, False) if not sized else _with_length(lower)
-    if sized or version != b"1.1" or _values(lower, lower, b"transfer-encoding") != [b"chunked"]:
+def _request(raw: bytes) -> RequestHead | None:
+    line = REQUEST_LINE.match(raw)
+    if line is None or _FIELDS.fullmatch(raw, line.end()) is None:
         return None
-    return 0, True
+    method, target, version = line.groups()
+    telling = _TELLING.findall(raw.lower())
+    modern = version == b"1.1"
+    length, chunked = 0, b"transfer-encoding" in dict(telling)
+    if chunked:
+        # Beside a length, or with a coding more, servers disagree.
+        if not modern or _tokens(telling, b"transfer-encoding") != [b"chunked"] or _has_length(telling):
+            return None
+    elif _has_length(telling):
+        length = _length(telling)
+        if length < 0:
+            return None
+    connection = _tokens(telling, b"connection")
+    return RequestHead(
+        raw,
+        method,
+        target,
+        version,
+        length,
+        chunked,
+        _keeps_alive(modern, connection),
+        modern
+        and method == b"GET"
+        and b"upgrade" in connection
+        and b"websocket" in _tokens(telling, b"upgrade"),
+        modern and b"100-continue" in _tokens(telling, b"expect"),
+    )
 
 
-def _with_length(lower: bytes) -> tuple[int, bool] | None:
-    length = _length(lower)
-    return None if length is None else (length, False)
-
-
-def _response_body(lower: bytes, version: bytes, status: int, method: bytes) -> tuple[int, bool, bool] | None:
-    """Length, whether chunked, whether until close (RFC 9112, section 6.3); None when that is not clear."""
+def _response(raw: bytes, method: bytes) -> ResponseHead | None:
+    line = _STATUS_LINE.match(raw)
+    if line is None or _FIELDS.fullmatch(raw, line.end()) is None:
+        return None
+    version, digits = line.groups()
+    status = int(digits)
+    telling = _TELLING.findall(raw.lower())
+    modern = version == b"1.1"
+    length, chunked, until_close = 0, False, False
+    # The order of RFC 9112, section 6.3.
     if status < 200 or status in (204, 304) or method == b"HEAD" or (method == b"CONNECT" and status < 300):
-        return 0, False, False
-    if b"\ntransfer-encoding:" in lower:
-        if version != b"1.1":
+        pass
+    elif codings := _tokens(telling, b"transfer-encoding"):
+        if not modern:
             return None
-        codings = _tokens(lower, b"transfer-encoding")
-        chunked = bool(codings) and codings[-1] == b"chunked"
-        return 0, chunked, not chunked
-    if b"\ncontent-length:" not in lower:
-        return 0, False, True
-    length = _length(lower)
-    return None if length is None else (length, False, False)
+        chunked = codings[-1] == b"chunked"
+        until_close = not chunked
+    elif _has_length(telling):
+        length = _length(telling)
+        if length < 0:
+            return None
+    else:
+        until_close = True
+    keeps = not until_close and _keeps_alive(modern, _tokens(telling, b"connection"))
+    kinds = [value for name, value in telling if name == b"content-type"]
+    events = bool(kinds) and kinds[0].partition(b";")[0].strip() == b"text/event-stream"
+    return ResponseHead(raw, status, version, length, chunked, until_close, keeps, events)
 
 
-def _length(lower: bytes) -> int | None:
-    """The one value that all Content-Length fields agree on, or None."""
-    values = set(_tokens(lower, b"content-length"))
-    if len(values) != 1:
-        return None
-    value = values.pop()
-    return int(value) if value.isdigit() and len(value) <= _LENGTH_DIGITS else None
+# Clients and servers repeat themselves, over many connections: the same bytes are the same head.
+_known_request = functools.lru_cache(maxsize=256)(_request)
+_known_response = functools.lru_cache(maxsize=256)(_response)
 
 
 def _keeps_alive(modern: bool, connection: list[bytes]) -> bool:
     return b"close" not in connection and (modern or b"keep-alive" in connection)
 
 
-def _values(raw: bytes, lower: bytes, name: bytes) -> list[bytes]:
-    """The values of a field; ``lower`` is ``raw`` in lower case, and so is ``name``."""
-    mark = b"\n" + name + b":"
-    values = []
-    start = lower.find(mark)
-    while start >= 0:
-        start += len(mark)
-        end = lower.find(b"\n", start)
-        values.append(raw[start:end].strip(b" \t\r"))
-        start = lower.find(mark, end)
-    return values
+def _has_length(telling: list[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"content-length" for name, _ in telling)
 
 
-def _tokens(lower: bytes, name: bytes) -> list[bytes]:
+def _length(telling: list[tuple[bytes, bytes]]) -> int:
+    """The one value that all Content-Length fields agree on, or -1."""
+    values = set(_tokens(telling, b"content-length"))
+    value = values.pop()
+    return int(value) if not values and value.isdigit() and len(value) <= _LENGTH_DIGITS else -1
+
+
+def _tokens(telling: list[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:
     """The members of a field that is a list, over all its lines."""
-    values = _values(lower, lower, name)
-    return [token.strip(b" \t") for value in values for token in value.split(b",")] if values else values
+    return [token.strip(b" \t") for name, value in telling if name == wanted for token in value.split(b",")]
+
+
+def _fields(raw: bytes) -> list[tuple[bytes, bytes]]:
+    fields = []
+    for line in raw.splitlines()[1:-1]:
+        name, _, value = line.partition(b":")
+        fields.append((name.lower(), value.strip(b" \t")))
+    return fields
+
+
+def _field(raw: bytes, wanted: bytes) -> bytes | None:
+    wanted = wanted.lower()
+    values = [value for name, value in _fields(raw) if name == wanted]
+    return b", ".join(values) if values else None
 
 
 def without_header(raw_head: bytes, name: bytes) -> bytes:
@@ -241,7 +257,7 @@ def with_header(raw_head: bytes, name: bytes, value: bytes) -> bytes:
     """Return the head with one field of that name, the last of all, in place of any that were there.
 
     Raises:
-        ValueError: the value would end the field early or make the head invalid.
+        ValueError: the value would end the field early (a line break), or no server would take it (NUL).
     """
     if any(byte in value for byte in b"\r\n\0"):
         raise ValueError(f"a header's value has no line break and no NUL: {value!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 
 from livereload_core.framing.chunks import ChunkedBody
@@ -20,6 +21,9 @@ PARTIAL_LIMIT = 64 * 1024
 
 MAX_HEADS = 16 * 1024
 """Heads that may wait for their owner, more than one read holds; a client that pipelines more is given up."""
+
+_MEMO_LIMIT = 4096
+"""Bytes of the longest request that is remembered."""
 
 _PREFACE = b"PRI * HTTP/2.0\r\n"
 _VERSION = b"HTTP/1.1\r\n"
@@ -100,10 +104,19 @@ class RequestFramer:
                 self.finished += 1
                 self.heads.append(last)
                 return
+            if len(data) <= _MEMO_LIMIT and isinstance(data, bytes) and data.endswith(b"\n\r\n"):
+                head = _lone_head(data)
+                if head is not None and len(self.heads) < MAX_HEADS:
+                    self._last, self._bodyless, self.undecided = head, True, False
+                    self.finished += 1
+                    self.heads.append(head)
+                    return
         elif self._raw is None and state != _CHUNKED:
             # A body or a foreign stream of which nothing need be kept is counted without a look.
+            if state == _DEAD:
+                return
             size = len(data)
-            if state == _DEAD or size < self._left:
+            if size < self._left:
                 self._left -= size
                 return
         self._follow(data if isinstance(data, bytes) else bytes(data))
@@ -173,10 +186,10 @@ class RequestFramer:
         chunks = self._chunks
         assert chunks is not None
         end = chunks.feed(data, pos)
-        if chunks.done:
-            self._finish()
-        elif chunks.broken:
+        if chunks.broken:
             self._give_up()
+        elif chunks.over:
+            self._finish()
         return end
 
     def _judge_beginning(self, data: bytes, begin: int) -> None:
@@ -226,11 +239,18 @@ class RequestFramer:
             raw += data[begin:] if begin else data
 
 
+@functools.lru_cache(maxsize=256)
+def _lone_head(data: bytes) -> RequestHead | None:
+    """The head, for bytes that are one whole request without a body."""
+    head = RequestHead.parse(data) if find_head_end(data) == len(data) else None
+    return head if head is not None and not head.chunked and not head.content_length else None
+
+
 def _skip_line_breaks(data: bytes, pos: int) -> int:
     """Pass the empty lines that some clients send between requests (RFC 9112, section 2.2)."""
-    while data[pos : pos + 1] in (b"\r", b"\n"):
-        pos += 1
-    return pos
+    if data[pos] not in b"\r\n":
+        return pos
+    return len(data) - len(data[pos:].lstrip(b"\r\n"))
 
 
 def _may_become_request(beginning: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 
 from livereload_core.framing.chunks import ChunkedBody
@@ -12,7 +13,9 @@ __all__ = ["ResponseFramer", "simple_response_complete"]
 
 _IDLE, _HEAD, _LENGTH, _CHUNKED, _UNTIL_CLOSE, _UPGRADED, _DEAD = range(7)
 
-_UNKNOWN, _INCOMPLETE = 0, -1
+_UNKNOWN, _CLOSES = -1, -2
+_SIMPLE_LIMIT = 4096
+"""Bytes of the longest head that is judged cheaply."""
 _STARTS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _SPECIAL_METHODS = (b"HEAD", b"CONNECT")
 """Answers to these have no body whatever their head says."""
@@ -26,32 +29,23 @@ def simple_response_complete(data: bytes) -> bool | None:
         body are missing or the connection will close; None when only :class:`ResponseFramer` can tell, as for
         a head without a byte of its body, which may answer a HEAD request.
     """
-    end = _simple_head(data)
-    return None if end == _UNKNOWN else end > 0
-
-
-def _simple_head(data: bytes) -> int:
-    """Return the length of the head of a simple answer that is whole, `_INCOMPLETE` or `_UNKNOWN`."""
     end = data.find(b"\r\n\r\n") + 4
-    if end == 3 or not data.startswith((b"HTTP/1.1 2", b"HTTP/1.1 4")) or data.startswith(b"04", 10):
-        return _UNKNOWN
-    head = data[:end].lower()
-    at = head.find(b"\r\ncontent-length: ")
-    # What needs a closer look: other framing, and whatever a strict reader may refuse.
-    if at < 0 or b"\ntransfer-encoding" in head or b"\n\n" in head or b"event-stream" in head:
-        return _UNKNOWN
-    digits = head[at + 18 : head.find(b"\r", at + 18)]
-    if not digits.isdigit() or len(digits) > 18 or head.find(b"\ncontent-length", at + 18) >= 0:
-        return _UNKNOWN
-    if b"\nconnection" in head:
-        if b"\nconnection: close\r" in head:
-            return _INCOMPLETE
-        if b"\nconnection: keep-alive\r" not in head or head.count(b"\nconnection") > 1:
-            return _UNKNOWN
-    missing = end + int(digits) - len(data)
+    length = _simple_length(data[:end]) if 3 < end <= _SIMPLE_LIMIT else _UNKNOWN
+    if length < 0:
+        return False if length == _CLOSES else None
+    missing = end + length - len(data)
     if missing == 0:
-        return end
-    return _INCOMPLETE if missing > 0 and len(data) > end else _UNKNOWN
+        return True
+    return False if missing > 0 and len(data) > end else None
+
+
+@functools.lru_cache(maxsize=256)
+def _simple_length(raw: bytes) -> int:
+    """The length of the body behind a head, `_UNKNOWN`, or `_CLOSES` when the connection ends with it."""
+    head = ResponseHead.parse(raw) if find_head_end(raw) == len(raw) else None
+    if head is None or head.chunked or head.status < 200 or head.header(b"content-length") is None:
+        return _UNKNOWN
+    return head.content_length if head.keep_alive else _CLOSES
 
 
 class ResponseFramer:
@@ -148,9 +142,18 @@ class ResponseFramer:
                 return 0
             if self._events is None:
                 return size
-        elif state == _LENGTH and size < self._left and self._events is None:
-            self._left -= size
-            return size
+        elif state == _LENGTH:
+            if size < self._left and self._events is None:
+                self._left -= size
+                return size
+        elif state == _CHUNKED and isinstance(data, bytes):
+            chunks = self._chunks
+            assert chunks is not None
+            end = chunks.feed(data, 0, self._events)
+            if not chunks.over:
+                return size
+            self._end_chunks(chunks)
+            return size if end == size or not self.is_http else end + self._follow(data[end:])
         return self._follow(data if isinstance(data, bytes) else bytes(data))
 
     def _repeats(self, data: bytes | bytearray | memoryview) -> bool:
@@ -196,16 +199,18 @@ class ResponseFramer:
         """Take a head if it is whole; return up to where ``data`` is understood."""
         end = find_head_end(data, searched)
         if (end if end >= 0 else len(data)) - begin > HEAD_LIMIT:
-            return self._give_up(data)
+            self._give_up()
+            return len(data)
         if end < 0:
             self._raw = data[begin:]
             if not _may_become_response(self._raw):
-                return self._give_up(data)
+                self._give_up()
             return len(data)
         method = self._methods[0] if self._methods else b"GET"
         head = ResponseHead.parse(data[begin:end], method)
         if head is None:
-            return self._give_up(data)
+            self._give_up()
+            return len(data)
         self.head = head
         self._repeat = 0
         self._events = None
@@ -254,23 +259,26 @@ class ResponseFramer:
         chunks = self._chunks
         assert chunks is not None
         end = chunks.feed(data, pos, self._events)
-        if chunks.done:
-            self._finish()
-        elif chunks.broken:
-            return self._give_up(data)
+        if chunks.over:
+            self._end_chunks(chunks)
         return end
+
+    def _end_chunks(self, chunks: ChunkedBody) -> None:
+        if chunks.broken:
+            self._give_up()
+        else:
+            self._finish()
 
     def _finish(self) -> None:
         self.finished += 1
         self._state = _IDLE
         self._chunks = None
 
-    def _give_up(self, data: bytes) -> int:
+    def _give_up(self) -> None:
         self._state = _DEAD
         self._raw = b""
         self._chunks = self._events = None
         self.is_http = False
-        return len(data)
 
 
 def _may_become_response(beginning: bytes) -> bool:

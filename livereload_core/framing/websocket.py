@@ -87,7 +87,10 @@ class ClientFrames:
 
     @property
     def partial(self) -> bytes:
-        """The unfinished message and frame: its whole data frames, then the unfinished frame or the close."""
+        """The unfinished message and frame: its whole data frames, then the unfinished frame.
+
+        Once a close frame was seen it is that frame: no message can go on behind it.
+        """
         return bytes(self._fragments + self._buffer)
 
     @property
@@ -102,6 +105,9 @@ class ClientFrames:
     def take(self, count: int) -> None:
         """The server's handler took the next ``count`` messages: forget them."""
         pending = self.pending
+        if count == 1 and pending and pending[0].kind == "message":
+            pending.popleft()
+            return
         passed = []
         while count and pending:
             item = pending.popleft()
@@ -141,7 +147,8 @@ class ClientFrames:
                 if size - 6 + _MASKED == second < 0xFE or (
                     second == 0xFE and size - 8 == data[2] << 8 | data[3]
                 ):
-                    self.pending.append(Pending("message", data, b""))
+                    # Half the price of calling the class.
+                    self.pending.append(tuple.__new__(Pending, ("message", data, b"")))
                     self.messages += 1
                     return
             self._follow(data)
@@ -204,6 +211,7 @@ class ClientFrames:
         self.closing = True
         self.close_code = int.from_bytes(payload[:2], "big") if payload else None
         self._buffer += raw
+        self._fragments.clear()  # of a message that never ends now; a server would call the close an error
 
     def _break(self) -> None:
         self.broken = True
