@@ -22,7 +22,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from livereload_core.child import conn_quiet
 from livereload_core.child.conn_link import MOVES, Link, Verdict
+from livereload_core.child.net_patches import Patches
 from livereload_core.posix import memfd
 from livereload_core.wire import links as wire_links
 from livereload_core.wire import messages as wire
@@ -101,6 +103,8 @@ class Connections:
         self._busy: set[Link] = set()
         self._judged: set[Link] = set()
         self._moved: list[Link] = []
+        self._quiet_about_moved = False
+        self._is_user_path: Callable[[str], bool] = _nobodys
 
     @property
     def on_answer(self) -> Callable[[], None] | None:
@@ -114,10 +118,11 @@ class Connections:
 
     # -- set-up --------------------------------------------------------------------------------------------
 
-    def attach(self, send: Send, generation: int) -> None:
+    def attach(self, send: Send, generation: int, is_user_path: Callable[[str], bool]) -> None:
         """Begin to tell the parent of connections."""
         self._send = send
         self.generation = generation
+        self._is_user_path = is_user_path
 
     def after_fork(self) -> None:
         """In a forked process: its connections are its own business."""
@@ -259,9 +264,15 @@ class Connections:
 
     def cut(self) -> None:
         """The next generation serves: part with what it has taken."""
+        self._be_quiet()
         for link in self._moved:
             link.cut()
         self._moved = []
+
+    def _be_quiet(self) -> None:
+        if not self._quiet_about_moved:
+            self._quiet_about_moved = True
+            conn_quiet.install(Patches(), self._is_user_path)
 
     # -- leaving -------------------------------------------------------------------------------------------
 
@@ -326,7 +337,12 @@ class Connections:
             self._send(wire.HandedOver((link.number,)), [fd])
         finally:
             os.close(fd)
+        self._be_quiet()
         link.cut()
 
     def _look(self) -> None:
         self.watching = bool(self._on_answer is not None or self.holding or self._leaving)
+
+
+def _nobodys(path: str) -> bool:
+    return False

@@ -58,7 +58,7 @@ _SLOW = Verdict("a client that reads slowly", passes=True)
 class Link(Stream):
     """See the head of the module."""
 
-    __slots__ = ("has_spoken", "_released", "_waiters")
+    __slots__ = ("_released", "_waiters", "has_spoken")
 
     def __init__(self, hub: Any, protocol: asyncio.BaseProtocol, number: int) -> None:
         super().__init__(hub, protocol, number)
@@ -170,7 +170,7 @@ class Link(Stream):
 
     def hold(self) -> None:
         """Give nothing new to the protocol, once what is in flight has its answer."""
-        if self._holding or self.in_flight() and not self._streams_events():
+        if self._holding or (self.in_flight() and not self._streams_events()):
             return
         self._holding = True
         if self._paused and not self._released:

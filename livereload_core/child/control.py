@@ -91,6 +91,8 @@ class Control:
 
     def _take(self) -> None:
         message, fds = self._runtime.channel.receive()
+        if isinstance(message, wire.Retire | wire.Resume):
+            self._standstill.tell(retire=isinstance(message, wire.Retire))
         try:
             self._handle(message, fds)
         except (ChannelClosedError, AssertionError):

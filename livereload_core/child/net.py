@@ -20,12 +20,12 @@ Invariants:
 from __future__ import annotations
 
 import _socket
+import asyncio
 import contextlib
 import os
 import threading
 import time
 import weakref
-import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 

@@ -138,7 +138,7 @@ class Runtime:
         self.engine.activate()
         connections = self.net.connections
         connections.states = self.engine.keep(CONNECTION_STATES, dict)
-        connections.attach(self._send, self.engine.generation)
+        connections.attach(self._send, self.engine.generation, self.imports.is_user_path)
         state_runtime.request_reload = self._request_reload
         gate.install(self.await_start)
         terminal.install(self.channel, self.broker)

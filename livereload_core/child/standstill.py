@@ -52,8 +52,20 @@ class Standstill:
         self._given_up = 0
         self._interval: float | None = None
         self._parked = threading.Event()
+        self._nobody_stands = threading.Event()
+        self._nobody_stands.set()
+        self._told: bool | None = None
         self._go_on = threading.Event()
         self._leave = False
+
+    def tell(self, *, retire: bool) -> None:
+        """The control thread has read the verdict: pass it on to whoever stands still, and wait until he has it.
+
+        He looks for it on the socket; but should he be made to let go of the GIL (another thread has waited for
+        it for too long), the control thread is the first to see it.
+        """
+        self._told = retire
+        self._nobody_stands.wait()
 
     def prepare_main_thread(self) -> None:
         """Take the signal that parks the main thread; called there."""
@@ -131,11 +143,16 @@ class Standstill:
             moved, table, kept_back = runtime.net.connections.export()
             if moved:
                 fds.append(stopped.memfd_write(table, "livecore-links"))
+            self._told = None
+            self._nobody_stands.clear()
             frozen = wire.Frozen(message.attempt, runtime.net.open_connections(), listening, moved, kept_back)
-            stopped.send(channel.fileno(), frames.encode_frame(wire.encode(frozen), len(fds)), fds)
-            retire = self._verdict(channel.fileno())
-            if retire:
-                runtime.net.connections.cut()
+            try:
+                stopped.send(channel.fileno(), frames.encode_frame(wire.encode(frozen), len(fds)), fds)
+                retire = self._verdict(channel.fileno())
+                if retire:
+                    runtime.net.connections.cut()
+            finally:
+                self._nobody_stands.set()
         for fd in fds:
             os.close(fd)
         return retire
@@ -144,11 +161,13 @@ class Standstill:
         while True:
             stopped.wait_readable(fd)
             waiting = stopped.peek(fd)
+            if self._told is not None:
+                return self._told
             if b'["Retire"' in waiting:
                 return True
-            if b'["Resume"' in waiting or not waiting:
+            if b'["Resume"' in waiting:
                 return False
-            # An answer to something that was asked before: the control thread has to take it off the socket.
+            # An answer to something that was asked before, or the end: the control thread has to read it.
             time.sleep(SWITCH_INTERVAL)
 
 
