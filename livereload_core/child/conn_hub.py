@@ -99,6 +99,7 @@ class Connections:
         self._young: list[Link] = []
         self._scanning = False
         self._leaving = False
+        self._waiting = 0
         self._quiet: asyncio.Future[None] | None = None
         self._busy: set[Link] = set()
         self._judged: set[Link] = set()
@@ -115,6 +116,14 @@ class Connections:
     def on_answer(self, callback: Callable[[], None] | None) -> None:
         self._on_answer = callback
         self._look()
+
+    def all(self) -> list[Link]:
+        """Return the open connections; from any thread."""
+        while True:
+            try:
+                return list(self.links.values())
+            except RuntimeError:  # one was opened or closed meanwhile
+                continue
 
     # -- set-up --------------------------------------------------------------------------------------------
 
@@ -199,8 +208,9 @@ class Connections:
         if self._leaving:
             self._finish(link)
         elif link in self._busy:
-            link.hold()
-            if not link.verdict().passes:
+            if self.holding:
+                link.hold()
+            if not link.in_flight() and not (self.holding and link.verdict().passes):
                 self._settled(link)
 
     def _settled(self, link: Link) -> None:
@@ -297,11 +307,20 @@ class Connections:
         The rest, such as WebSockets, is left to the program's own shutdown.
         """
         self.resume()
-        self.watching = True
         for link in tuple(self.links.values()):
             if link.kind == Kind.HTTP and not link.in_flight():
                 link.close()
-        await self._wait_for({link for link in self.links.values() if link.in_flight()}, grace)
+        await self.wait_answered(grace)
+
+    async def wait_answered(self, timeout: float) -> None:
+        """Wait until nothing is in flight, and hold nothing for it."""
+        self._waiting += 1
+        self._look()
+        try:
+            await self._wait_for({link for link in self.links.values() if link.in_flight()}, timeout)
+        finally:
+            self._waiting -= 1
+            self._look()
 
     async def _wait_for(self, links: set[Link], seconds: float) -> None:
         """Wait until these are settled: gone, handed over, or no longer in flight."""
@@ -341,7 +360,9 @@ class Connections:
         link.cut()
 
     def _look(self) -> None:
-        self.watching = bool(self._on_answer is not None or self.holding or self._leaving)
+        self.watching = bool(
+            self._on_answer is not None or self.holding or self._leaving or self._waiting
+        )
 
 
 def _nobodys(path: str) -> bool:

@@ -145,9 +145,7 @@ class Control:
                 self._work(message.attempt, "precopy", lambda: self._exports.state(message))
             case wire.Quiesce():
                 self._standstill.switch_often()
-                runtime.net.stop_accepting()
-                runtime.net.hold_connections(message.grace)
-                left = runtime.net.wait_quiet(message.grace)
+                left = runtime.net.quiesce(message.grace)
                 runtime.channel.send(wire.Quiesced(message.attempt, left))
             case wire.Freeze():
                 self._work(message.attempt, "freeze", lambda: self._standstill.freeze(message))

@@ -162,12 +162,13 @@ class Net:
 
     def in_flight(self) -> int:
         """Count requests that have begun, or may be about to, and are not answered."""
-        return self.books.in_flight() + self._unseen_in_flight()
+        linked = sum(link.in_flight() for link in self.connections.all())
+        return self.books.in_flight() + self._unseen_in_flight() + linked
 
     def open_connections(self) -> int:
         """Count accepted connections that are open, those of uvloop included."""
         extra = len(self._unseen_connections()) if self.accepts_in_c else 0
-        return len(self.books.connections()) + extra
+        return len(self.books.connections()) + extra + len(self.connections.links)
 
     def request_begun(self) -> None:
         """Count a request on a connection whose bytes cannot be seen (for adapters)."""
@@ -179,6 +180,12 @@ class Net:
 
     def wait_quiet(self, timeout: float) -> int:
         """Block until nothing is in flight, at most ``timeout`` seconds; return what is left."""
+        deadline = time.monotonic() + timeout
+        self._in_loop(lambda: self.connections.wait_answered(timeout), timeout)
+        left = self._wait_unlinked(max(0.0, deadline - time.monotonic()))
+        return left + sum(link.in_flight() for link in self.connections.all())
+
+    def _wait_unlinked(self, timeout: float) -> int:
         if not self.accepts_in_c:
             return self.books.wait_quiet(timeout)
         # What C code does announces nothing: the kernel has to be asked again and again.
@@ -201,9 +208,19 @@ class Net:
 
     # -- established connections, from the control thread ------------------------------------------------
 
-    def hold_connections(self, grace: float) -> None:
-        """QUIESCE: nothing new is given to handlers; those at work may finish, at most ``grace`` seconds."""
+    def quiesce(self, grace: float) -> int:
+        """QUIESCE: nobody accepts, and handlers are given nothing new; those at work may finish.
+
+        Args:
+            grace: seconds for them.
+
+        Returns:
+            how many requests are left on connections that cannot be handed over in any case.
+        """
+        deadline = time.monotonic() + grace
+        self.stop_accepting()
         self._in_loop(lambda: self.connections.quiesce(grace), grace)
+        return self._wait_unlinked(max(0.0, deadline - time.monotonic()))
 
     def release_connections(self) -> None:
         """The reload was given up: they go on as if nothing had happened."""

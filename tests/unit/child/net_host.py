@@ -102,6 +102,9 @@ def control(net: Net, broker: Broker) -> None:
         elif word == "loop":
             loop = current_loop()
             answer = f"{type(loop).__module__}.{type(loop).__name__}" if loop else ""
+        elif word == "let_go":
+            net.let_go()
+            threading.Thread(target=lambda: net.leave_connections(20, final=False), daemon=True).start()
         elif word == "quit":
             os._exit(0)
         else:

@@ -30,6 +30,8 @@ FULL = ReloadRecord(
     failure=Failure("verify", "the start-up raised", "Traceback ...", ("/p/app.py",)),
     foreign=("numpy",),
     notes=("2 connections drain in the old generation",),
+    connections=200,
+    kept_back=(("a request in flight", 2),),
 )
 
 
@@ -59,6 +61,7 @@ def test_a_reload_becomes_one_object_with_times_in_milliseconds() -> None:
         },
         "foreign": ["numpy"],
         "notes": ["2 connections drain in the old generation"],
+        "connections": {"kept": 200, "left": {"a request in flight": 2}},
     }
 
 
