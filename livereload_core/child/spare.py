@@ -19,6 +19,7 @@ import sys
 
 from livereload_core.child.adapter import TargetAdapter, load_adapters
 from livereload_core.child.runtime import Runtime
+from livereload_core.child.warming import collect_normally
 from livereload_core.core.settings import Settings
 from livereload_core.errors import UsageError
 from livereload_core.posix import memfd
@@ -108,6 +109,7 @@ class _Spare:
         if not self._is_called:
             gc.collect()
             gc.freeze()
+        collect_normally()
 
     def _adapters(self, points: tuple[str, ...]) -> list[TargetAdapter]:
         try:
