@@ -19,8 +19,8 @@ MAX_SPARE_DEATHS = 3
 STOP_GRACE = 5.0
 """Seconds from the request to stop until SIGTERM; from the deadline of a drain likewise."""
 SPARE_DELAY = 0.05
-"""Seconds of an import after which the next interpreter is warmed. A warm candidate is through by then. A cold
-one is not, and if the next spare began only after it, an edit every half second would find each spare cold."""
+"""Seconds of an import after which the next interpreter is warmed. A warm candidate is through by then. A
+cold one is not, and if the next spare began only after it, edits in a row would find each spare cold."""
 
 
 class Decider:

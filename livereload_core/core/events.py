@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from livereload_core.core.records import Record
+from livereload_core.core.settings import Settings
 from livereload_core.facts import Failure, RootReport
 
 __all__ = [
@@ -115,6 +116,13 @@ class ReloadRequested(Event):
     """
 
     reset: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Configured(Event):
+    """Other settings hold from now on; an attempt under way keeps the limits of its present state."""
+
+    settings: Settings
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from livereload_core.core import events as ev
 from livereload_core.core.records import Notice, NoticeKind
+from livereload_core.core.settings import Settings
 from livereload_core.errors import PortBusyError, UsageError
 from livereload_core.parent.children import GenerationHandle
 from livereload_core.parent.warmth import Warmth
@@ -68,6 +69,11 @@ class ChildMessages:
         self._servers: set[ev.Child] = set()
         self._with_state = True
         self._before: tuple[_Held | None, _Held | None, tuple[dict[str, Any], ...]] | None = None
+
+    def configure(self, settings: Settings) -> None:
+        """Go by other settings from now on."""
+        self.warmth.configure(settings)
+        self._reason_told = self._reason_told and settings.preload == self._run.settings.preload
 
     def close(self) -> None:
         """Let go of every fd."""

@@ -21,16 +21,19 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 from livereload_core.core import events as ev
+from livereload_core.core.changes import Change
 from livereload_core.core.machine import Machine
 from livereload_core.core.records import Notice, NoticeKind, Record, ReloadRecord, as_json
 from livereload_core.core.settings import Settings, TargetKind
 from livereload_core.errors import UsageError
 from livereload_core.parent.children import GenerationHandle
+from livereload_core.parent.configuration import ConfigSource, Configuration
 from livereload_core.parent.control import ControlServer
 from livereload_core.parent.edits import Edits
 from livereload_core.parent.hold import HoldPage
 from livereload_core.parent.listeners import Listeners
 from livereload_core.parent.messages import ChildMessages
+from livereload_core.parent.status import status
 from livereload_core.parent.warmth import environment
 from livereload_core.posix import process
 from livereload_core.wire import messages as wire
@@ -62,6 +65,7 @@ def run(
     *,
     interactive: bool = False,
     console: Console | None = None,
+    source: ConfigSource | None = None,
 ) -> int:
     """Run until stopped and return the exit code.
 
@@ -70,24 +74,32 @@ def run(
         emit: told every record.
         interactive: whether a person sits at the terminal.
         console: the keyboard, if there is one.
+        source: where the settings came from; without, they are read once.
 
     Raises:
         UsageError: the run cannot begin (the project root cannot be watched, the control socket not made).
     """
-    return asyncio.run(Supervisor(settings, emit, console if interactive else None).main())
+    return asyncio.run(Supervisor(settings, emit, console if interactive else None, source).main())
 
 
 class Supervisor:
     """One run."""
 
-    def __init__(self, settings: Settings, emit: Callable[[Record], None], console: Console | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        emit: Callable[[Record], None],
+        console: Console | None,
+        source: ConfigSource | None = None,
+    ) -> None:
         self.settings = settings
         self.machine = Machine(settings)
         self.listeners = Listeners(settings)
         self.children: dict[ev.Child, GenerationHandle] = {}
         self._emit_record = emit
         self._console = console
-        self._messages = ChildMessages(self)
+        self.messages = ChildMessages(self)
+        self.configuration = Configuration(self, source)
         self.edits = Edits(self)
         self._hold = HoldPage()
         self._control = ControlServer(settings.root, self._answer_control, label=str(settings.target))
@@ -108,7 +120,7 @@ class Supervisor:
 
     def warmth_files(self) -> tuple[str, ...]:
         """Files whose change calls for a new interpreter, although no module."""
-        return self._messages.warmth.files
+        return self.messages.warmth.files
 
     async def main(self) -> int:
         """Run until the machine says exit."""
@@ -137,6 +149,7 @@ class Supervisor:
             self.warn(f"livecore status, reload and stop cannot reach this run: {error}")
 
     async def _shut_down(self) -> None:
+        self.configuration.close()
         self.edits.close()
         if self._console is not None:
             self._console.close()
@@ -147,7 +160,7 @@ class Supervisor:
         for task in tuple(self._tasks):
             task.cancel()
         self.listeners.close()
-        self._messages.close()
+        self.messages.close()
         for pid in process.descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -214,7 +227,7 @@ class Supervisor:
         self.children.pop(handle.number, None)
         self._fingerprints.pop(handle.number, None)
         self.listeners.forget(handle.number)
-        self._messages.forget(handle.number)
+        self.messages.forget(handle.number)
         if self._at_keyboard == handle.number:
             self.on_terminal(handle, taken=False)
         process.reap_orphans({child.pid for child in self.children.values()})
@@ -223,46 +236,64 @@ class Supervisor:
     # -- commands -----------------------------------------------------------------------------------
 
     def _spawn(self, command: ev.Spawn) -> None:
-        fingerprint = self._messages.warmth.fingerprint()
+        fingerprint = self.messages.warmth.fingerprint()
         try:
             handle = GenerationHandle(
                 command.child,
                 cwd=self.settings.cwd,
                 env=environment(self.settings, os.environ),
                 loop=self.loop,
-                on_message=self._messages.receive,
+                on_message=self.messages.receive,
                 on_exit=self._on_exit,
             )
         except (OSError, UsageError) as error:
             self.warn(f"cannot start an interpreter: {error}")
-            self._events.append(ev.ChildExited(command.child, f"not started ({error})"))
+            self.dispatch(ev.ChildExited(command.child, f"not started ({error})"))
             return
         self.children[command.child] = handle
         self._fingerprints[command.child] = fingerprint
         if self.machine.active is not None and command.child != self.machine.candidate:
             process.set_background(handle.pid, background=True)
-        self._messages.warm(handle)
+        self.messages.warm(handle)
 
     def warm_again(self) -> None:
         """More modules are known: tell the spare that waits."""
         handle = self.children.get(self.machine.spare or 0)
         if handle is not None:
-            self._messages.warm(handle)
+            self.messages.warm(handle)
+
+    def configure(self, change: Change) -> None:
+        """Go by other settings from now on, and have a spare that does.
+
+        Raises:
+            UsageError: they cannot work; nothing has changed.
+        """
+        self.edits.configure(change.settings)
+        self.messages.configure(change.settings)
+        self.settings = change.settings
+        self.edits.settle_base()
+        self.dispatch(ev.Configured(change.settings))
+        self._renew(self.machine.spare or 0)
+        if change.needs_reload:
+            self.dispatch(ev.ReloadRequested())
+
+    def _renew(self, child: ev.Child) -> None:
+        """A new interpreter takes the place of one that nothing has been asked of yet, under its name."""
+        outdated = self.children.pop(child, None)
+        if outdated is not None:
+            outdated.abandon()
+            self._spawn(ev.Spawn(child))
 
     def _activate(self, command: ev.Activate) -> None:
-        if self._fingerprints.get(command.child) != self._messages.warmth.fingerprint():
-            # Made for another installation or environment: a new one takes its place under its name.
-            outdated = self.children.pop(command.child, None)
-            if outdated is not None:
-                outdated.abandon()
-                self._spawn(ev.Spawn(command.child))
+        if self._fingerprints.get(command.child) != self.messages.warmth.fingerprint():
+            self._renew(command.child)  # made for another installation or environment
         handle = self.children.get(command.child)
         if handle is not None:
             process.set_background(handle.pid, background=False)
-        self._messages.activate(command)
+        self.messages.activate(command)
 
     def _ask(self, command: Any) -> None:
-        self._messages.ask(command)
+        self.messages.ask(command)
 
     def _terminate(self, command: ev.Terminate) -> None:
         if command.child in self.children:
@@ -337,44 +368,17 @@ class Supervisor:
     async def _answer_control(self, request: dict[str, Any]) -> dict[str, Any]:
         operation = request.get("op")
         if operation == "status":
-            return self._status()
+            return status(self, uptime=time.monotonic() - self._since)
         if operation == "reload":
             future: asyncio.Future[Record] = self.loop.create_future()
             self._waiting.append(future)
+            self.configuration.read_again()  # who asks may have switched the watching off
             self.dispatch(ev.ReloadRequested(reset=bool(request.get("reset"))))
             return {"v": 1, "record": as_json(await future)}
         if operation == "stop":
             self.loop.call_soon(self.dispatch, ev.StopRequested(0))
             return {"v": 1, "stopping": True}
         return {"v": 1, "error": f"unknown request {operation!r}"}
-
-    def _status(self) -> dict[str, Any]:
-        machine = self.machine
-        roles = {machine.active: "active", machine.candidate: "candidate", machine.spare: "spare"}
-        roles |= {machine.frozen: "frozen"} | dict.fromkeys(machine.draining, "draining")
-        return {
-            "v": 1,
-            "pid": os.getpid(),
-            "generation": machine.generation,
-            "state": machine.state.value,
-            "target": str(self.settings.target),
-            "root": self.settings.root,
-            "uptime": round(time.monotonic() - self._since, 3),
-            "rss": process.resident_bytes(os.getpid()),
-            "listeners": [address.url for address in self.listeners.addresses],
-            "children": [
-                {
-                    "role": roles.get(number, "leaving"),
-                    "pid": handle.pid,
-                    "generation": self._messages.generation_of(number),
-                    "rss": process.resident_bytes(handle.pid),
-                }
-                for number, handle in sorted(self.children.items())
-            ],
-            "last": as_json(self.last_record) if self.last_record is not None else None,
-            "roots": [{"key": r.key, "fate": r.fate.value, "detail": r.detail} for r in self.last_roots],
-            "watching": self.edits.describe(),
-        }
 
     _PERFORM: ClassVar[dict[type[ev.Command], Callable[..., None]]] = {
         ev.Spawn: _spawn,

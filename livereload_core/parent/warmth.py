@@ -40,11 +40,15 @@ class Warmth:
     """The modules of one project, and the fingerprint of its installation."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
         self._path = _cache_file(settings.root)
         self._learned: tuple[str, ...] = self._read()
         self._spoiling: set[str] = set()
         self._adapters: tuple[object, tuple[str, ...]] = (None, ())
+        self.configure(settings)
+
+    def configure(self, settings: Settings) -> None:
+        """Go by other settings of the same project from now on."""
+        self._settings = settings
         self._places = [
             *_installations(),
             os.path.join(sys.prefix, "pyvenv.cfg"),
