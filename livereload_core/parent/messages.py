@@ -68,6 +68,7 @@ class ChildMessages:
         self._reason_told = False
         self._servers: set[ev.Child] = set()
         self._with_state = True
+        self._activation: ev.Activate | None = None
         self._before: tuple[_Held | None, _Held | None, tuple[dict[str, Any], ...]] | None = None
 
     def configure(self, settings: Settings) -> None:
@@ -103,11 +104,17 @@ class ChildMessages:
 
     def activate(self, command: ev.Activate) -> None:
         """Let a child import the user's code."""
+        self._activation = command
         self._generations[command.child] = command.generation
         fds = self._code.fds()
         if command.last_good and self._sources.fd is not None:
             fds = (self._code.fd or self._sources.fd, self._sources.fd)
         self._send(command.child, wire.Activate(command.attempt, command.generation), fds)
+
+    def activate_again(self, child: ev.Child) -> None:
+        """Another interpreter has taken the place of a candidate that was still getting warm."""
+        if self._activation is not None and self._activation.child == child:
+            self.activate(self._activation)
 
     def ask(self, command: Any) -> None:
         """Send what an ``Ask...`` command means."""
@@ -235,6 +242,7 @@ class ChildMessages:
                     self._run.warm_again()
             case wire.Spoiled():
                 self.warmth.exclude(message.name)
+                self._run.spares.spoiled(child)
             case wire.FindListener():
                 self._find_listener(handle, message)
             case wire.OpenListeners():

@@ -33,6 +33,7 @@ from livereload_core.parent.edits import Edits
 from livereload_core.parent.hold import HoldPage
 from livereload_core.parent.listeners import Listeners
 from livereload_core.parent.messages import ChildMessages
+from livereload_core.parent.spares import Spares
 from livereload_core.parent.status import status
 from livereload_core.parent.warmth import environment
 from livereload_core.posix import process
@@ -99,6 +100,7 @@ class Supervisor:
         self._emit_record = emit
         self._console = console
         self.messages = ChildMessages(self)
+        self.spares = Spares(self)
         self.configuration = Configuration(self, source)
         self.edits = Edits(self)
         self._hold = HoldPage()
@@ -110,7 +112,6 @@ class Supervisor:
         self._waiting: list[asyncio.Future[Record]] = []
         self.last_record: Record | None = None
         self.last_roots: tuple[Any, ...] = ()
-        self._fingerprints: dict[ev.Child, object] = {}
         self._since = time.monotonic()
         self._at_keyboard: ev.Child | None = None
 
@@ -138,6 +139,7 @@ class Supervisor:
             self.dispatch(ev.Started())
             # The first interpreter starts while the watcher sets itself up.
             self.edits.start()
+            self.spares.start()
             return await self._exit
         finally:
             await self._shut_down()
@@ -149,6 +151,7 @@ class Supervisor:
             self.warn(f"livecore status, reload and stop cannot reach this run: {error}")
 
     async def _shut_down(self) -> None:
+        self.spares.close()
         self.configuration.close()
         self.edits.close()
         if self._console is not None:
@@ -225,7 +228,7 @@ class Supervisor:
 
     def _on_exit(self, handle: GenerationHandle, code: int) -> None:
         self.children.pop(handle.number, None)
-        self._fingerprints.pop(handle.number, None)
+        self.spares.forget(handle.number)
         self.listeners.forget(handle.number)
         self.messages.forget(handle.number)
         if self._at_keyboard == handle.number:
@@ -236,10 +239,14 @@ class Supervisor:
     # -- commands -----------------------------------------------------------------------------------
 
     def _spawn(self, command: ev.Spawn) -> None:
-        fingerprint = self.messages.warmth.fingerprint()
+        self.start_child(command.child)
+
+    def start_child(self, child: ev.Child) -> None:
+        """Start an interpreter under this name."""
+        self.spares.about_to_start(child)
         try:
             handle = GenerationHandle(
-                command.child,
+                child,
                 cwd=self.settings.cwd,
                 env=environment(self.settings, os.environ),
                 loop=self.loop,
@@ -248,11 +255,10 @@ class Supervisor:
             )
         except (OSError, UsageError) as error:
             self.warn(f"cannot start an interpreter: {error}")
-            self.dispatch(ev.ChildExited(command.child, f"not started ({error})"))
+            self.dispatch(ev.ChildExited(child, f"not started ({error})"))
             return
-        self.children[command.child] = handle
-        self._fingerprints[command.child] = fingerprint
-        if self.machine.active is not None and command.child != self.machine.candidate:
+        self.children[child] = handle
+        if self.machine.active is not None and child != self.machine.candidate:
             process.set_background(handle.pid, background=True)
         self.messages.warm(handle)
 
@@ -273,20 +279,12 @@ class Supervisor:
         self.settings = change.settings
         self.edits.settle_base()
         self.dispatch(ev.Configured(change.settings))
-        self._renew(self.machine.spare or 0)
+        self.spares.renew(self.machine.spare or 0)
         if change.needs_reload:
             self.dispatch(ev.ReloadRequested())
 
-    def _renew(self, child: ev.Child) -> None:
-        """A new interpreter takes the place of one that nothing has been asked of yet, under its name."""
-        outdated = self.children.pop(child, None)
-        if outdated is not None:
-            outdated.abandon()
-            self._spawn(ev.Spawn(child))
-
     def _activate(self, command: ev.Activate) -> None:
-        if self._fingerprints.get(command.child) != self.messages.warmth.fingerprint():
-            self._renew(command.child)  # made for another installation or environment
+        self.spares.refresh(command.child)
         handle = self.children.get(command.child)
         if handle is not None:
             process.set_background(handle.pid, background=False)
