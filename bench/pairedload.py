@@ -34,7 +34,7 @@ __all__ = ["CONNECTIONS", "main", "turn"]
 CONNECTIONS = 8
 """Enough that the server never waits for the client, few enough that p99 is not mere queueing."""
 
-_WARM = 16
+_WARM = 4
 """Answers on each connection before a turn counts."""
 _REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)

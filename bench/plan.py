@@ -50,8 +50,8 @@ class Plan:
     good_edits: int = 4
     good_gap: float = 1.0
     broken: float = 4.0
-    quads: int = 30
-    turn_seconds: float = 0.12
+    quads: int = 50
+    turn_seconds: float = 0.08
     steady_settle: float = 2.0
     idle_files: int = 5_000
     idle_settle: float = 3.0

@@ -233,6 +233,29 @@ def test_a_changed_lock_file_reloads_in_a_new_interpreter(world: World) -> None:
     until(lambda: spare not in run.pids(), what="the end of the outdated spare")
 
 
+def test_an_edit_that_comes_while_the_spare_gets_warm_imports_the_rest_itself(world: World) -> None:
+    # The gate stands open for the first start only; the spare waits at it, as at a slow import.
+    gate = world.folder / "gate"
+    waits = "import os, time\nwhile not os.path.exists(os.environ['GATE']):\n    time.sleep(0.005)\n"
+    (world.installed / "gated.py").write_text(TELLS + waits)
+    world.env["GATE"] = str(gate)
+    gate.touch()
+    run = world.run(source=HEAVY_APP.replace("import heavy", "import gated\nimport heavy"))
+    first = pid_of(run, "active")
+    gate.unlink()
+    spare = world.wait_warm(run, "gated")  # it has begun with it
+    run.edit("app.py", *SAYS_VERSION)
+    until(lambda: run.status()["state"] == "prepare", what="an attempt that waits for its candidate")
+    assert run.get().json() == {"version": "1", "pid": first}
+    gate.touch()
+    record = run.wait_reload("committed")
+    assert "heavy" in record["foreign"]
+    assert "gated" not in record["foreign"]
+    assert run.get().json() == {"version": "2", "pid": spare}
+    world.wait_warm(run)
+    assert commit(run, 'VERSION = "2"', 'VERSION = "3"')["foreign"] == []
+
+
 def test_an_installed_distribution_that_comes_is_met_by_a_new_spare_before_the_next_edit(
     world: World,
 ) -> None:
