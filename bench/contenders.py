@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.sources import MODULE, Family
 
-__all__ = ["BARE", "CONTENDERS", "Contender"]
+__all__ = ["BARE", "CONTENDERS", "PAIRS", "Contender", "Pair"]
 
 _APP = f"{MODULE}:app"
 _PYTHON = sys.executable
@@ -107,3 +107,49 @@ BARE: dict[Family, Contender] = {
     ),
 }
 """The servers that livecore runs such apps with, started without it and without a reloader."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pair:
+    """One server under livecore and without it, doing the same work.
+
+    Attributes:
+        family: of the app.
+        ours: under livecore.
+        bare: alone.
+    """
+
+    family: Family
+    ours: Contender
+    bare: Contender
+
+    @property
+    def again(self) -> Contender:
+        """The bare server a second time: what this pair shows is what the method cannot tell apart."""
+        return dataclasses.replace(self.bare, name=f"{self.bare.name}, again")
+
+
+def _livecore_script(port: int) -> list[str]:
+    run = [_PYTHON, "-m", "livereload_core", "run", f"{MODULE}.py"]
+    return [*run, "--log-format", "json", "--no-keys", "--", str(port)]
+
+
+PAIRS: tuple[Pair, ...] = (
+    Pair(
+        "asgi",
+        Contender("livecore uvicorn h11", "asgi", "uvicorn", _livecore_script, ours=True),
+        Contender("bare uvicorn h11", "asgi", "uvicorn", lambda port: [_PYTHON, f"{MODULE}.py", str(port)]),
+    ),
+    # The fast parser and loop are what uvicorn takes where they are installed.
+    Pair(
+        "asgi",
+        Contender("livecore uvicorn httptools uvloop", "asgi", "uvloop", _livecore, ours=True),
+        dataclasses.replace(BARE["asgi"], name="bare uvicorn httptools uvloop", distribution="uvloop"),
+    ),
+    Pair(
+        "aiohttp",
+        Contender("livecore aiohttp", "aiohttp", "aiohttp", _livecore, ours=True),
+        BARE["aiohttp"],
+    ),
+)
+"""Each kind of connection that livecore looks into: parsed in Python, in C, and by aiohttp."""

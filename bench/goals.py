@@ -52,12 +52,20 @@ def _outage(measures: Mapping[str, Measure]) -> Iterator[Goal]:
 
 
 def _steady(measures: Mapping[str, Measure]) -> Iterator[Goal]:
-    for name, bare in (("livecore asgi", "bare uvicorn"), ("livecore aiohttp", "bare aiohttp")):
-        for key, words, sign in (("rps", "fewer requests/s", 1), ("p99", "longer p99", -1)):
-            ours = _value(measures, "steady", name, key)
-            theirs = _value(measures, "steady", bare, key)
-            if ours is not None and theirs:
-                yield Goal(f"{words} than {bare}", 5, sign * (1 - ours / theirs) * 100, " %")
+    found = measures.get("steady")
+    for row in found.rows if found else ():
+        if not row.ours:
+            continue
+        for key, words, sign in (
+            ("rps", "fewer requests/s", -1),
+            ("p99", "longer p99", 1),
+            ("cpu", "more processor time per request", 1),
+        ):
+            if f"{key}_ratio" in row.values:
+                got, *ends = (
+                    sign * (row.values[f"{key}_{end}"] - 1) * 100 for end in ("ratio", "low", "high")
+                )
+                yield Goal(f"{row.name}: {words} than bare", 5, got, " %", (min(ends), max(ends)))
 
 
 def _idle(measures: Mapping[str, Measure]) -> Iterator[Goal]:

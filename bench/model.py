@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-__all__ = ["FORMAT", "Column", "Goal", "Measure", "Report", "Row", "quantile", "spread"]
+__all__ = ["FORMAT", "Column", "Goal", "Measure", "Report", "Row", "median_interval", "quantile", "spread"]
 
 FORMAT = 1
 """The ``v`` field of the JSON file; raised when a field changes its meaning."""
@@ -107,17 +107,27 @@ class Goal:
         limit: the goal; values up to it meet it.
         got: what was measured.
         unit: of both.
+        span: the interval that holds it, where one number could be chance.
     """
 
     text: str
     limit: float
     got: float
     unit: str = ""
+    span: tuple[float, float] | None = None
 
     @property
     def met(self) -> bool:
         """Whether it is reached."""
         return self.got <= self.limit
+
+    @property
+    def verdict(self) -> str:
+        """``met`` or ``missed``; ``not decided`` when the interval holds values on both sides."""
+        low, high = self.span or (self.got, self.got)
+        if low <= self.limit < high:
+            return "not decided"
+        return "met" if high <= self.limit else "missed"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -146,7 +156,9 @@ class Report:
                 more = {"ratio": ratio[0], "ratio_to": ratio[1]} if ratio else {}
                 rows.append({**dataclasses.asdict(row), **more})
             measures.append({**dataclasses.asdict(measure), "rows": rows})
-        goals = [{**dataclasses.asdict(goal), "met": goal.met} for goal in self.goals]
+        goals = [
+            {**dataclasses.asdict(goal), "met": goal.met, "verdict": goal.verdict} for goal in self.goals
+        ]
         return {
             "v": FORMAT,
             "machine": self.machine,
@@ -162,6 +174,27 @@ def quantile(samples: Sequence[float], share: float) -> float:
         raise ValueError("no samples: nothing was measured")
     ordered = sorted(samples)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def median_interval(samples: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Return the ends of the interval that holds the median of what was sampled.
+
+    By order statistics, so that nothing is assumed about the distribution: the k-th smallest and the k-th
+    largest sample enclose it unless fewer than k of n samples lie on one side of it, which is a matter of
+    tossing a coin n times. With fewer than 6 samples no pair has 95 %, and these are the extremes.
+    """
+    if not samples:
+        raise ValueError("no samples: nothing was measured")
+    ordered = sorted(samples)
+    count = len(ordered)
+    outside = 0.0
+    rank = 0
+    for fewer in range(count // 2):
+        outside += 2 * math.comb(count, fewer) / 2**count
+        if outside > 1 - confidence:
+            break
+        rank = fewer
+    return ordered[rank], ordered[count - 1 - rank]
 
 
 def spread(samples: Sequence[float]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 ``BENCH_QUICK=1`` is a smoke run of less than a minute: it shows that everything works, its numbers mean
 little. ``BENCH_EDITS=N`` sets the edits per contender and way of saving; the default keeps the whole under
-8 minutes on 2 cores.
+10 minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ class Plan:
         good_edits: edits under load.
         good_gap: time between these.
         broken: how long the syntax error stays under load.
-        rounds: pairs of alternating runs at a steady load.
-        round_seconds: the length of one.
+        quads: of turns A B B A at a steady load, for each pair of servers.
+        turn_seconds: the length of one turn.
+        steady_settle: rest before them.
         idle_files: files that are watched while nothing happens.
         idle_settle: rest before it: scans of the tree and a spare interpreter belong to the start.
         idle_seconds: how long livecore is looked at; peers half as long.
@@ -49,8 +50,9 @@ class Plan:
     good_edits: int = 4
     good_gap: float = 1.0
     broken: float = 4.0
-    rounds: int = 4
-    round_seconds: float = 1.5
+    quads: int = 50
+    turn_seconds: float = 0.08
+    steady_settle: float = 2.0
     idle_files: int = 5_000
     idle_settle: float = 3.0
     idle_seconds: float = 10.0
@@ -76,8 +78,9 @@ class Plan:
                 good_edits=1,
                 good_gap=1.0,
                 broken=1.0,
-                rounds=1,
-                round_seconds=0.5,
+                quads=2,
+                turn_seconds=0.1,
+                steady_settle=0.5,
                 idle_files=500,
                 idle_settle=1.0,
                 idle_seconds=2.0,

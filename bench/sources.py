@@ -47,6 +47,16 @@ async def app(scope, receive, send):
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+if __name__ == "__main__":
+    import sys
+
+    import uvicorn
+
+    uvicorn.run(
+        app, host="127.0.0.1", port=int(sys.argv[1]), http="h11", loop="asyncio", log_level="warning"
+    )
 """
 
 _WSGI = """\

@@ -1,92 +1,117 @@
-"""What livecore costs while nothing is edited: the same server with it and without it, in turns.
+"""What livecore costs while nothing is edited: the same server with it and without it, both up at once.
 
-Both servers run at once and are loaded one after the other, again and again: so whatever else the machine
-does in the meantime meets both. The one that begins changes with every round.
+The two are loaded in short turns, A B B A, on one core, with the client on another one. Each such quad
+gives one ratio, and what is reported is the median of these ratios with the interval that holds it with
+95 %: a ratio of two medians says nothing on a machine whose speed changes by a tenth from second to second.
+A server against itself is measured the same way, and shows what the method can tell apart.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import re
-import shutil
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.closedload import CONNECTIONS
-from bench.contenders import BARE, Contender
-from bench.model import Column, Measure, Row, quantile
+from bench.contenders import PAIRS, Contender, Pair
+from bench.model import Column, Measure, Row, median_interval, quantile
+from bench.pairedload import CONNECTIONS
 from bench.plan import Plan
 from bench.serving import NotMeasuredError, Serving
 
-__all__ = ["measure_steady", "parse_wrk"]
+__all__ = ["COMPARED", "compared", "measure_steady"]
 
-_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+COMPARED = ("rps", "p99", "cpu")
+"""Numbers of which ratios are told."""
+
+_COLUMNS = (
+    Column("rps", "requests/s", 0),
+    Column("p50", "p50 ms", 2),
+    Column("p99", "p99 ms", 2),
+    Column("cpu", "cpu µs/request", 1),
+    *(
+        Column(f"{key}_{end}", title, 3)
+        for key, words in (("rps", "requests/s"), ("p99", "p99"), ("cpu", "cpu"))
+        for end, title in (("ratio", f"{words} by bare"), ("low", "from"), ("high", "to"))
+    ),
+)
+
+Quads = list[dict[str, dict[str, float]]]
+"""What ``bench.pairedload`` printed."""
 
 
 def measure_steady(
     contenders: Sequence[Contender], folder: Path, plan: Plan, progress: Callable[[str], None]
 ) -> Measure:
-    """Measure each livecore contender whose server can run bare."""
+    """Measure each pair, and each bare server against itself."""
     rows: list[Row] = []
-    for contender in contenders:
-        bare = BARE.get(contender.family)
-        if not contender.ours or bare is None:
+    wanted = {contender.family for contender in contenders if contender.ours}
+    for pair in PAIRS:
+        if pair.family not in wanted:
             continue
-        progress(f"steady load: {contender.name} and {bare.name} in turns")
-        rows += _pair(contender, bare, folder / contender.family, plan)
-    client = "wrk" if shutil.which("wrk") else "a client in Python"
+        for ours in (pair.ours, pair.again):
+            progress(f"steady load: {ours.name} and {pair.bare.name} in turns")
+            rows += _pair(pair, ours, folder / ours.name.replace(" ", "-"), plan)
+    seconds = plan.turn_seconds
     return Measure(
         "steady",
-        f"Steady load on {CONNECTIONS} kept-alive connections ({client}), medians of {plan.rounds} turns",
-        (Column("rps", "requests/s", 0), Column("p50", "p50 ms", 2), Column("p99", "p99 ms", 2)),
+        f"Steady load on {CONNECTIONS} kept-alive connections, {plan.quads} quads of turns of {seconds:g} s; "
+        "medians, ratios with their 95 % interval",
+        _COLUMNS,
         tuple(rows),
-        lead="rps",
-        better="higher",
     )
 
 
-def _pair(ours: Contender, bare: Contender, folder: Path, plan: Plan) -> list[Row]:
-    runs: dict[str, list[dict[str, float]]] = {ours.name: [], bare.name: []}
+def compared(quads: Quads) -> dict[str, float]:
+    """Return the ratios of a to b: for each number its median and the ends of its interval. Pure."""
+    values: dict[str, float] = {}
+    for key in COMPARED:
+        ratios = [quad["a"][key] / quad["b"][key] for quad in quads]
+        low, high = median_interval(ratios)
+        values |= {f"{key}_ratio": quantile(ratios, 0.5), f"{key}_low": low, f"{key}_high": high}
+    return values
+
+
+def _pair(pair: Pair, ours: Contender, folder: Path, plan: Plan) -> list[Row]:
     try:
-        with Serving(ours, folder / "ours") as first, Serving(bare, folder / "bare") as second:
-            for serving in (first, second):
-                _load(serving.port, plan.round_seconds / 2)  # warms up, not counted
-            for number in range(plan.rounds):
-                for serving in (first, second) if number % 2 == 0 else (second, first):
-                    runs[serving.contender.name].append(_load(serving.port, plan.round_seconds))
+        with Serving(ours, folder / "a") as first, Serving(pair.bare, folder / "b") as second:
+            time.sleep(plan.steady_settle)  # a spare interpreter that gets warm belongs to the start
+            quads = _load(first, second, plan)
     except NotMeasuredError as error:
-        return [
-            Row(contender.name, contender.family, contender.ours, note=str(error))
-            for contender in (ours, bare)
-        ]
-    return [
-        Row(
-            contender.name,
-            contender.family,
-            contender.ours,
-            {key: quantile([run[key] for run in runs[contender.name]], 0.5) for key in ("rps", "p50", "p99")},
-            tuple(run["rps"] for run in runs[contender.name]),
-        )
-        for contender in (ours, bare)
-    ]
+        return [Row(ours.name, pair.family, ours.ours, note=str(error))]
+    rows = []
+    for contender, key in ((ours, "a"), (pair.bare, "b")):
+        medians = {name: quantile([quad[key][name] for quad in quads], 0.5) for name in quads[0][key]}
+        ratios = compared(quads) if key == "a" else {}
+        samples = tuple(quad[key]["rps"] for quad in quads)
+        rows.append(Row(contender.name, pair.family, contender.ours, {**medians, **ratios}, samples))
+    # The bare one stands once, beside livecore.
+    return rows if ours.ours else rows[:1]
 
 
-def _load(port: int, seconds: float) -> dict[str, float]:
-    wrk = shutil.which("wrk")
-    if wrk is not None:
-        duration = f"-d{max(1, round(seconds))}s"
-        command = [wrk, "-t1", f"-c{CONNECTIONS}", duration, "--latency", f"http://127.0.0.1:{port}/"]
-    else:
-        command = [sys.executable, "-m", "bench.closedload", str(port), str(seconds)]
+def _load(first: Serving, second: Serving, plan: Plan) -> Quads:
+    cores = sorted(os.sched_getaffinity(0))
+    servers = []
+    for serving in (first, second):
+        pids = sorted(serving.pids())
+        if len(cores) > 1:
+            for pid in pids:
+                _pin(pid, cores[0])
+        servers.append(f"{serving.port}:{','.join(map(str, pids))}")
+    command = [sys.executable, "-m", "bench.pairedload", str(plan.quads), str(plan.turn_seconds), *servers]
+    command += ["--core", str(cores[-1])] if len(cores) > 1 else []
+    limit = (plan.quads + 1) * 4 * (plan.turn_seconds + 1) + 60
     try:
         done = subprocess.run(
             command,
             cwd=Path(__file__).parents[1],
             capture_output=True,
             text=True,
-            timeout=seconds + 30,
+            timeout=limit,
             check=True,
         )
     except subprocess.TimeoutExpired as error:
@@ -94,20 +119,11 @@ def _load(port: int, seconds: float) -> dict[str, float]:
     except subprocess.CalledProcessError as error:
         last = error.stderr.strip().splitlines()[-1:] or ["it said nothing"]
         raise NotMeasuredError(f"the load failed: {last[0][:100]}") from error
-    return parse_wrk(done.stdout) if wrk is not None else dict(json.loads(done.stdout))
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def parse_wrk(text: str) -> dict[str, float]:
-    """Read what ``wrk --latency`` printed.
-
-    Raises:
-        NotMeasuredError: it does not look as expected.
-    """
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    shares = {share: float(number) * _UNITS[unit] for share, number, unit in _SHARE.findall(text)}
-    if rate is None or not {"50", "99"} <= shares.keys():
-        raise NotMeasuredError(f"what wrk printed cannot be read: {text[-100:]!r}")
-    return {"rps": float(rate[1]), "p50": shares["50"], "p99": shares["99"]}
-
-
-_SHARE = re.compile(r"^\s+(\d+)%\s+([\d.]+)(us|ms|s)\s*$", re.MULTILINE)
+def _pin(pid: int, core: int) -> None:
+    """Bind all threads of a process; those that it starts later inherit it."""
+    with contextlib.suppress(OSError):  # it has ended
+        for task in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setaffinity(int(task), {core})

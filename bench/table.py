@@ -46,12 +46,17 @@ def render_goals(goals: Sequence[Goal]) -> str:
         [
             goal.text,
             f"{goal.limit:,g}{goal.unit}",
-            f"{goal.got:,.4g}{goal.unit}",
-            "met" if goal.met else "missed",
+            f"{goal.got:,.4g}{goal.unit}"
+            + (f" ({goal.span[0]:,.3g} to {goal.span[1]:,.3g})" if goal.span else ""),
+            goal.verdict,
         ]
         for goal in goals
     ]
     return f"### Goals of livecore in this run\n\n{_markdown(['', 'at most', 'got', ''], lines, left={0, 3})}"
+
+
+def _span(goal: Goal) -> str:
+    return f" ({goal.span[0]:,.3g} to {goal.span[1]:,.3g})" if goal.span else ""
 
 
 def _ratio(measure: Measure, row: Row) -> str:

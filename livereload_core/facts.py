@@ -8,7 +8,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 
-__all__ = ["Failure", "RootFate", "RootReport"]
+__all__ = ["ENTRY_POINTS", "Failure", "RootFate", "RootReport"]
+
+ENTRY_POINTS = "livereload_core.targets"
+"""The group of entry points of adapters; the parent finds them, a child loads them."""
 
 
 class RootFate(enum.Enum):

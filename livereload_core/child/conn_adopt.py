@@ -1,4 +1,5 @@
-"""Taking connections over: a fresh protocol of the new code on an old socket, as after an unnoticed reconnect.
+"""Taking connections over: a fresh protocol of the new code on an old socket, as after an unnoticed
+reconnect.
 
     WebSocket, events   the recorded request is given to the new protocol; the head of its answer must agree
                         with the one that the client has, and is swallowed. Then the bytes flow.

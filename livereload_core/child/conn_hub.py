@@ -195,7 +195,7 @@ class Connections:
         self.looked_at(link)
 
     def looked_at(self, link: Link) -> None:
-        """Something about it has changed, while somebody watches: judge it once its handler has come to rest."""
+        """Something about it has changed while somebody watches: judge it once its handler rests."""
         if link in self._busy and link not in self._judged:
             self._judged.add(link)
             asyncio.get_running_loop().call_soon(self._judge, link, ROUNDS)
@@ -230,7 +230,8 @@ class Connections:
             with contextlib.suppress(OSError):  # as above
                 self._send(wire.Closed((link.number,)), ())
 
-    # -- a reload, seen from the generation that serves --------------------------------------------------------
+    # -- a reload, seen from the generation that serves
+    # --------------------------------------------------------
 
     async def quiesce(self, grace: float) -> None:
         """Hold every connection, and wait until what is in flight is done, at most ``grace`` seconds."""
@@ -360,9 +361,7 @@ class Connections:
         link.cut()
 
     def _look(self) -> None:
-        self.watching = bool(
-            self._on_answer is not None or self.holding or self._leaving or self._waiting
-        )
+        self.watching = bool(self._on_answer is not None or self.holding or self._leaving or self._waiting)
 
 
 def _nobodys(path: str) -> bool:

@@ -29,7 +29,7 @@ __all__ = ["MOST_UNSENT", "MOVES", "SERVICE_RESTART", "SILENT", "Link", "Verdict
 MOST_UNSENT = 16 * 1024 * 1024
 """Bytes that the kernel has not taken above which a slow client keeps its old generation."""
 SILENT = 0.25
-"""Seconds without a call of receive() after which the handler of a WebSocket counts as one that only pushes."""
+"""Seconds without a call of receive() after which a WebSocket's handler counts as one that only pushes."""
 FAREWELL = 1.0
 """Seconds in which a client may answer a close frame."""
 SERVICE_RESTART = 1012
@@ -174,8 +174,8 @@ class Link(Stream):
             return
         self._holding = True
         if self._paused and not self._released:
-            # Its handler is asleep in send(): let it go on to where it waits for the client. What it writes is
-            # carried like everything that the kernel has not taken.
+            # Its handler is asleep in send(): let it go on to where it waits for the client. What it writes
+            # is carried like everything that the kernel has not taken.
             self._released = True
             self._protocol.resume_writing()
 
@@ -233,7 +233,7 @@ class Link(Stream):
         self._received(head)
 
     def replay_answer(self, data: bytes) -> ResponseHead | None:
-        """Follow the protocol's answer to it, which the client will not see; returns its head once it is whole."""
+        """Follow the protocol's answer, which the client will not see; return its head once whole."""
         belongs = self._responses.feed(data)
         if self._responses.upgraded:
             self._upgraded(data[belongs:])
@@ -269,7 +269,7 @@ class Link(Stream):
         self.release()
 
     def decline(self, outbound: bytes) -> None:
-        """The new code does not go on with it: say so in the words of its protocol, behind the old one's last."""
+        """The new code does not go on: say so in the words of the protocol, behind the old one's last."""
         self.replay = None
         if outbound:
             self._send(outbound)
@@ -328,7 +328,7 @@ class Link(Stream):
         self._say_farewell()
 
     def _say_farewell(self) -> None:
-        """Close after the last word: bytes of the client's that nobody reads would reset it, and lose that word."""
+        """Close after the last word; bytes of the client's that nobody reads would reset it and lose that."""
         self._send = _nowhere
         self._holding = self._farewell = True
         transport = self._transport

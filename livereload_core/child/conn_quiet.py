@@ -4,7 +4,8 @@ To such a handler its client has left, in the midst of a send for one that only 
 error with a traceback, at every edit and for every such connection, although nothing has gone wrong.
 
 Invariants:
-    * Only records with an exception are left out, of a context whose connection has gone over, and only when the
+    * Only records with an exception are left out, of a context whose connection has gone over, and only when
+    the
       exception was raised by a library. What the program's own lines raise is shown.
 """
 

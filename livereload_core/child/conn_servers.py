@@ -1,7 +1,8 @@
 """The patches that put links between servers and event loops, asyncio's and uvloop's.
 
-Every server that asks the loop for connections does it through ``create_server`` or ``create_unix_server``: there
-its protocol factory is wrapped. What needs the loop's own transport (``sendfile``, ``start_tls``) gets it.
+Every server that asks the loop for connections does it through ``create_server`` or ``create_unix_server``:
+there its protocol factory is wrapped. What needs the loop's own transport (``sendfile``, ``start_tls``) gets
+it.
 
 Servers in other threads, and those with TLS, are left alone: their connections end politely at an edit.
 """

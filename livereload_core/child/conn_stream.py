@@ -1,16 +1,19 @@
 """One connection of a server: a shim between the loop's transport and the server's protocol.
 
             loop's transport  ◀─────────  Stream ──────────▶  server's protocol
-            (asyncio, uvloop)    writes     │      received   (uvicorn, aiohttp, websockets, streams, the user's)
+            (asyncio, uvloop)    writes     │      received   (uvicorn, aiohttp, websockets, streams, the
+            user's)
                                             └─ counts framing as bytes pass
 
-Towards the loop it is a Protocol, towards the server a Transport. No byte is changed, save that a client's wish
-for WebSocket extensions is left out: a compression context could not be handed over.
+Towards the loop it is a Protocol, towards the server a Transport. No byte is changed, save that a client's
+wish for WebSocket extensions is left out: a compression context could not be handed over.
 
-How a connection is held, judged and handed over is in ``child.conn_link``, whose ``Link`` is what servers get.
+How a connection is held, judged and handed over is in ``child.conn_link``, whose ``Link`` is what servers
+get.
 
 Invariants:
-    * What passes while nothing is held passes at once: nothing is queued here, save the head of a request that
+    * What passes while nothing is held passes at once: nothing is queued here, save the head of a request
+    that
       may ask for a WebSocket until it is whole.
 """
 
@@ -27,7 +30,6 @@ from livereload_core.wire.links import Kind
 
 if TYPE_CHECKING:
     from livereload_core.child.conn_adopt import Reentry, Replay
-    from livereload_core.child.conn_hub import Connections
 
 __all__ = ["OPAQUE", "Stream"]
 
@@ -80,7 +82,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "vaulted",
     )
 
-    def __init__(self, hub: Connections, protocol: asyncio.BaseProtocol, number: int) -> None:
+    def __init__(self, hub: Any, protocol: asyncio.BaseProtocol, number: int) -> None:
         super().__init__()
         self.number = number
         self.generation = hub.generation
@@ -92,7 +94,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self.streams = False
         self.reading = 0
         self.receiving = 0
-        self._hub = hub
+        self._hub = hub  # child.conn_hub.Connections
         self._transport: Any = None
         self._send: Any = None
         self._kind = Kind.HTTP

@@ -137,7 +137,7 @@ class Control:
                 runtime.broker.terminal.put(None)
             case wire.Connections():
                 runtime.adopter.expect(message.numbers, fds)
-                if not message.attempt:
+                if message.late:
                     runtime.adopt_connections()
             case wire.Commit():
                 self._commit(message)
@@ -163,7 +163,7 @@ class Control:
         hanging = self._worker.attempt
         if hanging and hanging != attempt:
             reason = "a hook or a __getstate__ hangs since an earlier reload; fix it and restart livecore"
-            self._runtime.channel.send(wire.Failed(attempt, Failure(phase, reason)))
+            self._runtime.channel.send(wire.Failed(attempt, Failure(phase, reason), {}))
             return
 
         def guarded() -> None:
@@ -180,7 +180,7 @@ class Control:
         failure = self._runtime.failure_of(error)
         named = Failure(phase, failure.reason, failure.traceback, failure.files)
         with contextlib.suppress(ChannelClosedError):  # noticed by whoever reads
-            self._runtime.channel.send(wire.Failed(attempt, named))
+            self._runtime.channel.send(wire.Failed(attempt, named, {}))
 
     # -- taking service -----------------------------------------------------------------------------
 

@@ -17,9 +17,11 @@ import signal
 import socket
 import sys
 
-from livereload_core.child.adapter import discover
+from livereload_core.child.adapter import TargetAdapter, load_adapters
 from livereload_core.child.runtime import Runtime
+from livereload_core.child.warming import collect_normally
 from livereload_core.core.settings import Settings
+from livereload_core.errors import UsageError
 from livereload_core.posix import memfd
 from livereload_core.posix.channel import BlockingChannel, ChannelClosedError
 from livereload_core.posix.process import die_with_parent
@@ -56,6 +58,8 @@ class _Spare:
     def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
         self._runtime: Runtime | None = None
+        self._broken: UsageError | None = None
+        self._looked_at: set[str] = set()
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
 
@@ -73,21 +77,28 @@ class _Spare:
         runtime = self._runtime
         if runtime is None:
             raise AssertionError("activated before it knew the run: a bug in the parent")
+        if self._broken is not None:
+            runtime.attempt = order.attempt
+            runtime.fail(runtime.failure_of(self._broken), self._broken)
         for fd, take in zip(fds, (runtime.imports.take_code, runtime.imports.take_overlay), strict=False):
             take(bundle.unpack(memfd.read(fd)))
             os.close(fd)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         return runtime.run(order)
 
+    @property
+    def _is_called(self) -> bool:
+        """Whether the parent has said more: that it is in a hurry, or that it knows more modules."""
+        return self._channel.pending or bool(self._poll.poll(0))
+
     def _warm(self, message: wire.Warm) -> None:
         if self._runtime is None:
-            self._runtime = Runtime(
-                self._channel, Settings.from_json(message.settings), message.roots, discover()
-            )
+            settings = Settings.from_json(message.settings)
+            self._runtime = Runtime(self._channel, settings, message.roots, self._adapters(message.adapters))
         # The program's folders come first on sys.path only with Activate, so a module of the user's that
         # hides an installed one is not found here; its name is imported in vain at worst.
         for name in message.modules:
-            if self._channel.pending or self._poll.poll(0):
+            if self._is_called:
                 break  # activated while still cold: the program imports the rest itself
             if name not in sys.modules:
                 # Whatever goes wrong here goes wrong again in the program, where the user sees it.
@@ -95,11 +106,22 @@ class _Spare:
                     importlib.import_module(name)
                 self._look_for_user_code(self._runtime, name)
         self._runtime.set_up()
-        gc.collect()
-        gc.freeze()
+        if not self._is_called:
+            gc.collect()
+            gc.freeze()
+        collect_normally()
+
+    def _adapters(self, points: tuple[str, ...]) -> list[TargetAdapter]:
+        try:
+            return load_adapters(points)
+        except UsageError as error:
+            self._broken = error  # said when somebody waits for an answer
+            return []
 
     def _look_for_user_code(self, runtime: Runtime, name: str) -> None:
-        for module in tuple(sys.modules):
+        new = sys.modules.keys() - self._looked_at
+        self._looked_at |= new
+        for module in new:
             if module != "__main__" and runtime.imports.is_user_module(module):
                 self._channel.send(wire.Spoiled(name, module))
                 os._exit(0)

@@ -59,10 +59,10 @@ class Standstill:
         self._leave = False
 
     def tell(self, *, retire: bool) -> None:
-        """The control thread has read the verdict: pass it on to whoever stands still, and wait until he has it.
+        """The control thread has read the verdict: pass it on to whoever stands still.
 
-        He looks for it on the socket; but should he be made to let go of the GIL (another thread has waited for
-        it for too long), the control thread is the first to see it.
+        He looks for it on the socket; but should he be made to let go of the GIL (another thread has waited
+        for it for too long), the control thread is the first to see it.
         """
         self._told = retire
         self._nobody_stands.wait()

@@ -28,7 +28,15 @@ from livereload_core.core.dotenv import parse_env
 from livereload_core.core.settings import LogFormat, Settings, Target, TargetKind
 from livereload_core.errors import UsageError
 
-__all__ = ["Given", "build_settings", "from_environ", "from_flags", "project_root", "suspicious_variables"]
+__all__ = [
+    "Given",
+    "build_settings",
+    "config_files",
+    "from_environ",
+    "from_flags",
+    "project_root",
+    "suspicious_variables",
+]
 
 _UNIX_PATH_LIMIT = 107  # sun_path holds 108 bytes with its final null (unix(7))
 
@@ -121,6 +129,15 @@ def _from_file(start: str, fallback: str) -> Layer:
         where = f"key {key!r} in [tool.livecore] of {file}"
         layer[key] = Given(read_toml(option, value, where), where, path, 2)
     return layer
+
+
+def config_files(settings: Settings) -> tuple[str, ...]:
+    """Return the files, existing or not, whose change may change what ``[tool.livecore]`` says."""
+    target, cwd = settings.target, settings.cwd
+    usual = os.path.dirname(script_path(target, cwd)) if target.kind is TargetKind.SCRIPT else cwd
+    folders = [settings.app_dir, usual, cwd, settings.root]
+    folders += [found for folder in folders if (found := _above(folder, ("pyproject.toml",)))]
+    return tuple(os.path.join(folder, "pyproject.toml") for folder in dict.fromkeys(folders))
 
 
 def _livecore_table(file: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from livereload_core.cli.parser import Control, Run, Text, settings_from
+from livereload_core.core.settings import Settings
 from livereload_core.errors import LivecoreError, UsageError
 
 __all__ = ["main"]
@@ -27,19 +28,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code: see ``EXIT_CODES`` in :mod:`livereload_core.cli.options`.
     """
+    words = tuple(sys.argv[1:] if argv is None else argv)
     try:
-        command = settings_from(
-            sys.argv[1:] if argv is None else argv,
-            os.environ,
-            _cwd(),
-            tty=_is_terminal(sys.stdout),
-            version=_version(),
-        )
+        cwd, tty = _cwd(), _is_terminal(sys.stdout)
+        command = settings_from(words, os.environ, cwd, tty=tty, version=_version())
         if isinstance(command, Text):
             _print(command.text)
             return 0
         _require_posix()
-        return _run(command) if isinstance(command, Run) else _control(command)
+        return _run(command, words, tty=tty) if isinstance(command, Run) else _control(command)
     except UsageError as error:
         _complain(str(error))
         return error.exit_code
@@ -50,13 +47,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(command: Run) -> int:
+def _run(command: Run, words: Sequence[str], *, tty: bool) -> int:
+    from livereload_core.cli.config import config_files
+    from livereload_core.cli.options import OPTIONS
     from livereload_core.parent import supervisor
+    from livereload_core.parent.configuration import ConfigSource
     from livereload_core.ui.render import make_printer, wants_colour
 
     for sentence in command.warnings:
         _complain(f"warning: {sentence}")
     settings = command.settings
+
+    def read_again() -> Settings:
+        again = settings_from(words, os.environ, settings.cwd, tty=tty)
+        assert isinstance(again, Run), "the same words are the same command"
+        return again.settings
+
+    names = {option.field: option.name for option in OPTIONS}
+    source = ConfigSource(config_files(settings), read_again, names)
     interactive = _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
     console = None
     if interactive and settings.keys:
@@ -70,7 +78,7 @@ def _run(command: Run) -> int:
         watching=settings.reload,
     )
     try:
-        return supervisor.run(settings, printer, interactive=interactive, console=console)
+        return supervisor.run(settings, printer, interactive=interactive, console=console, source=source)
     finally:
         printer.close()
 

@@ -18,9 +18,9 @@ MAX_SPARE_DEATHS = 3
 """Spares in a row that died idle; beyond it reloads start cold until the next commit."""
 STOP_GRACE = 5.0
 """Seconds from the request to stop until SIGTERM; from the deadline of a drain likewise."""
-SPARE_DELAY = 0.25
-"""Seconds of an import after which the next interpreter is warmed: the edit that ends a long import, or an
-endless one, shall not have to wait for a cold start."""
+SPARE_DELAY = 0.05
+"""Seconds of an import after which the next interpreter is warmed. A warm candidate is through by then. A
+cold one is not, and if the next spare began only after it, edits in a row would find each spare cold."""
 
 
 class Decider:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from livereload_core.core.records import Record
+from livereload_core.core.settings import Settings
 from livereload_core.facts import Failure, RootReport
 
 __all__ = [
@@ -117,6 +118,13 @@ class ReloadRequested(Event):
     """
 
     reset: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Configured(Event):
+    """Other settings hold from now on; an attempt under way keeps the limits of its present state."""
+
+    settings: Settings
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -429,7 +437,7 @@ class Kill(Command):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FallBack(Command):
-    """The newest code has died before it gave one answer: the last good one is that of the generation before."""
+    """The newest code died before it gave one answer: the generation before has the last good one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -127,6 +127,17 @@ class Machine(Failing):
     def _on_terminal_changed(self, event: ev.TerminalChanged) -> None:
         self._terminal_taken = event.taken
 
+    def _on_configured(self, event: ev.Configured) -> None:
+        self._settings = event.settings
+        if self.state in (State.NEW, State.STOPPING, State.STOPPED):
+            return
+        if event.settings.spare:
+            if self.state in REST:
+                self._warm_spare()
+        elif self.spare is not None:
+            spare, self.spare = self.spare, None
+            self._do(ev.Kill(spare))
+
     def _on_stop_requested(self, event: ev.StopRequested) -> None:
         if self.state is State.STOPPED:
             return
@@ -191,6 +202,7 @@ class Machine(Failing):
         ev.Checked: _on_checked,
         ev.ReloadRequested: _on_reload_requested,
         ev.TerminalChanged: _on_terminal_changed,
+        ev.Configured: _on_configured,
         ev.StopRequested: _on_stop_requested,
         ev.Tick: _on_tick,
         ev.Prepared: Switching._on_prepared,

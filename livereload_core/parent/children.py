@@ -35,6 +35,7 @@ class GenerationHandle:
 
     Args:
         number: the name that the machine gave it.
+        env: its environment.
         on_message: called in the loop for each message; it owns the fds.
         on_exit: called once, in the loop, with the return code (negative: the signal).
 
@@ -53,6 +54,7 @@ class GenerationHandle:
         on_exit: OnExit,
     ) -> None:
         self.number = number
+        self.env = env
         self._loop = loop
         self._on_message = on_message
         self._on_exit = on_exit

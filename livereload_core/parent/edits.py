@@ -49,11 +49,7 @@ class Edits:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._run = supervisor
-        settings = supervisor.settings
-        self.roots = user_roots(settings)
-        watched = settings.reload_dirs or self.roots
-        self._rules = WatchRules(watched, include=settings.reload_include, exclude=settings.reload_exclude)
-        self._watcher = Watcher(watched, self._rules, self._touched, supervisor.warn)
+        self._look_at(supervisor.settings)
         self._known: dict[str, str | None] = {}
         self._trying: dict[str, str | None] = {}
         self._loaded: dict[ev.Child, dict[str, str]] = {}
@@ -63,13 +59,12 @@ class Edits:
         self._timer: asyncio.TimerHandle | None = None
         self._busy_since: float | None = None
         self._waited: set[str] = set()
-        self._base = frozenset(os.path.realpath(file) for file in supervisor.warmth_files())
+        self._base: frozenset[str] = frozenset()
         self._inotify: Inotify | None = None
 
     def start(self) -> None:
         """Begin to watch, if the run wants that."""
-        self._known.update((file, digest(file)) for file in self._base)
-        self._imported |= self._base
+        self._know_base()
         if not self._run.settings.reload:
             return
         try:
@@ -78,7 +73,42 @@ class Edits:
         except OSError:
             self._inotify = None  # the watcher proper sees everything, a little later
         self._watcher.start(self._run.loop)
-        self._watch_also(self._imported)
+        self._watch_also(self._imported | self._run.configuration.files)
+
+    def configure(self, settings: Settings) -> None:
+        """Watch as other settings want it.
+
+        Raises:
+            UsageError: a pattern is none; nothing has changed.
+        """
+        before, watcher = self._run.settings, self._watcher
+        watching = ("reload_dirs", "reload_include", "reload_exclude")
+        if any(getattr(before, name) != getattr(settings, name) for name in watching):
+            self._look_at(settings)
+            if settings.reload:
+                self._watcher.start(self._run.loop)
+                self._watch_also(self._imported | self._named | self._run.configuration.files)
+                watcher.close()
+
+    def settle_base(self) -> None:
+        """The environment file is another one: it counts, the one before does not."""
+        self._imported -= self._base
+        self._know_base()
+        self._watch_also(self._base)
+
+    def _look_at(self, settings: Settings) -> None:
+        roots = user_roots(settings)
+        watched = settings.reload_dirs or roots
+        rules = WatchRules(watched, include=settings.reload_include, exclude=settings.reload_exclude)
+        self.roots, self._rules = roots, rules
+        self._watcher = Watcher(watched, rules, self._touched, self._run.warn)
+
+    def _know_base(self) -> None:
+        before = self._base
+        self._base = frozenset(os.path.realpath(file) for file in self._run.warmth_files())
+        # Those known already keep their digest: a change of theirs that nobody has looked at is an edit.
+        self._known.update((file, digest(file)) for file in self._base - before)
+        self._imported |= self._base
 
     def close(self) -> None:
         """Stop watching; no thread is left."""
@@ -157,6 +187,7 @@ class Edits:
     # -- touched files ------------------------------------------------------------------------------
 
     def _touched(self, files: frozenset[str]) -> None:
+        self._run.configuration.touched(files)
         relevant = frozenset(
             file
             for file in files

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from livereload_core.core import events as ev
 from livereload_core.core.records import Notice, NoticeKind
+from livereload_core.core.settings import Settings
 from livereload_core.core.states import PAUSED
 from livereload_core.errors import PortBusyError, UsageError
 from livereload_core.parent.children import GenerationHandle
@@ -74,7 +75,13 @@ class ChildMessages:
         self._reason_told = False
         self._servers: set[ev.Child] = set()
         self._with_state = True
+        self._activation: ev.Activate | None = None
         self._before: tuple[_Held | None, _Held | None, tuple[dict[str, Any], ...]] | None = None
+
+    def configure(self, settings: Settings) -> None:
+        """Go by other settings from now on."""
+        self.warmth.configure(settings)
+        self._reason_told = self._reason_told and settings.preload == self._run.settings.preload
 
     def close(self) -> None:
         """Let go of every fd."""
@@ -100,19 +107,26 @@ class ChildMessages:
 
     def warm(self, handle: GenerationHandle) -> None:
         """Tell a fresh interpreter of the run, and what to import ahead."""
+        adapters = self.warmth.adapters(handle.env)
         modules, reason = self.warmth.modules() if self._run.settings.spare else ((), "")
         if reason and not self._reason_told:
             self._reason_told = True
             self._run.emit(Notice(NoticeKind.INFO, reason))
-        handle.send(wire.Warm(self._run.settings.to_json(), self._run.user_roots(), modules))
+        handle.send(wire.Warm(self._run.settings.to_json(), self._run.user_roots(), adapters, modules))
 
     def activate(self, command: ev.Activate) -> None:
         """Let a child import the user's code."""
+        self._activation = command
         self._generations[command.child] = command.generation
         fds = self._code.fds()
         if command.last_good and self._sources.fd is not None:
             fds = (self._code.fd or self._sources.fd, self._sources.fd)
         self._send(command.child, wire.Activate(command.attempt, command.generation), fds)
+
+    def activate_again(self, child: ev.Child) -> None:
+        """Another interpreter has taken the place of a candidate that was still getting warm."""
+        if self._activation is not None and self._activation.child == child:
+            self.activate(self._activation)
 
     def ask(self, command: Any) -> None:
         """Send what an ``Ask...`` command means."""
@@ -254,6 +268,7 @@ class ChildMessages:
                     self._run.warm_again()
             case wire.Spoiled():
                 self.warmth.exclude(message.name)
+                self._run.spares.spoiled(child)
             case wire.Opened():
                 link = wire_links.from_json(message.number, message.link)
                 self.vault.opened(child, message.number, link, fds.pop() if fds else None)

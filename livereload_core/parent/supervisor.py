@@ -21,16 +21,20 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 from livereload_core.core import events as ev
+from livereload_core.core.changes import Change
 from livereload_core.core.machine import Machine
 from livereload_core.core.records import Notice, NoticeKind, Record, ReloadRecord, as_json
 from livereload_core.core.settings import Settings, TargetKind
 from livereload_core.errors import UsageError
 from livereload_core.parent.children import GenerationHandle
+from livereload_core.parent.configuration import ConfigSource, Configuration
 from livereload_core.parent.control import ControlServer
 from livereload_core.parent.edits import Edits
 from livereload_core.parent.hold import HoldPage
 from livereload_core.parent.listeners import Listeners
 from livereload_core.parent.messages import ChildMessages
+from livereload_core.parent.spares import Spares
+from livereload_core.parent.status import status
 from livereload_core.parent.warmth import environment
 from livereload_core.posix import process
 from livereload_core.wire import messages as wire
@@ -62,6 +66,7 @@ def run(
     *,
     interactive: bool = False,
     console: Console | None = None,
+    source: ConfigSource | None = None,
 ) -> int:
     """Run until stopped and return the exit code.
 
@@ -70,24 +75,33 @@ def run(
         emit: told every record.
         interactive: whether a person sits at the terminal.
         console: the keyboard, if there is one.
+        source: where the settings came from; without, they are read once.
 
     Raises:
         UsageError: the run cannot begin (the project root cannot be watched, the control socket not made).
     """
-    return asyncio.run(Supervisor(settings, emit, console if interactive else None).main())
+    return asyncio.run(Supervisor(settings, emit, console if interactive else None, source).main())
 
 
 class Supervisor:
     """One run."""
 
-    def __init__(self, settings: Settings, emit: Callable[[Record], None], console: Console | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        emit: Callable[[Record], None],
+        console: Console | None,
+        source: ConfigSource | None = None,
+    ) -> None:
         self.settings = settings
         self.machine = Machine(settings)
         self.listeners = Listeners(settings)
         self.children: dict[ev.Child, GenerationHandle] = {}
         self._emit_record = emit
         self._console = console
-        self._messages = ChildMessages(self)
+        self.messages = ChildMessages(self)
+        self.spares = Spares(self)
+        self.configuration = Configuration(self, source)
         self.edits = Edits(self)
         self._hold = HoldPage()
         self._control = ControlServer(settings.root, self._answer_control, label=str(settings.target))
@@ -98,7 +112,6 @@ class Supervisor:
         self._waiting: list[asyncio.Future[Record]] = []
         self.last_record: Record | None = None
         self.last_roots: tuple[Any, ...] = ()
-        self._fingerprints: dict[ev.Child, object] = {}
         self._since = time.monotonic()
         self._at_keyboard: ev.Child | None = None
 
@@ -108,7 +121,7 @@ class Supervisor:
 
     def warmth_files(self) -> tuple[str, ...]:
         """Files whose change calls for a new interpreter, although no module."""
-        return self._messages.warmth.files
+        return self.messages.warmth.files
 
     async def main(self) -> int:
         """Run until the machine says exit."""
@@ -126,6 +139,7 @@ class Supervisor:
             self.dispatch(ev.Started())
             # The first interpreter starts while the watcher sets itself up.
             self.edits.start()
+            self.spares.start()
             return await self._exit
         finally:
             await self._shut_down()
@@ -137,6 +151,8 @@ class Supervisor:
             self.warn(f"livecore status, reload and stop cannot reach this run: {error}")
 
     async def _shut_down(self) -> None:
+        self.spares.close()
+        self.configuration.close()
         self.edits.close()
         if self._console is not None:
             self._console.close()
@@ -147,7 +163,7 @@ class Supervisor:
         for task in tuple(self._tasks):
             task.cancel()
         self.listeners.close()
-        self._messages.close()
+        self.messages.close()
         for pid in process.descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -167,7 +183,7 @@ class Supervisor:
         finally:
             self._dispatching = False
             self._set_timer()
-        self._messages.pass_on_connections()
+        self.messages.pass_on_connections()
 
     def _perform(self, command: ev.Command) -> None:
         try:
@@ -213,9 +229,9 @@ class Supervisor:
 
     def _on_exit(self, handle: GenerationHandle, code: int) -> None:
         self.children.pop(handle.number, None)
-        self._fingerprints.pop(handle.number, None)
+        self.spares.forget(handle.number)
         self.listeners.forget(handle.number)
-        self._messages.forget(handle.number)
+        self.messages.forget(handle.number)
         if self._at_keyboard == handle.number:
             self.on_terminal(handle, taken=False)
         process.reap_orphans({child.pid for child in self.children.values()})
@@ -224,46 +240,59 @@ class Supervisor:
     # -- commands -----------------------------------------------------------------------------------
 
     def _spawn(self, command: ev.Spawn) -> None:
-        fingerprint = self._messages.warmth.fingerprint()
+        self.start_child(command.child)
+
+    def start_child(self, child: ev.Child) -> None:
+        """Start an interpreter under this name."""
+        self.spares.about_to_start(child)
         try:
             handle = GenerationHandle(
-                command.child,
+                child,
                 cwd=self.settings.cwd,
                 env=environment(self.settings, os.environ),
                 loop=self.loop,
-                on_message=self._messages.receive,
+                on_message=self.messages.receive,
                 on_exit=self._on_exit,
             )
         except (OSError, UsageError) as error:
             self.warn(f"cannot start an interpreter: {error}")
-            self._events.append(ev.ChildExited(command.child, f"not started ({error})"))
+            self.dispatch(ev.ChildExited(child, f"not started ({error})"))
             return
-        self.children[command.child] = handle
-        self._fingerprints[command.child] = fingerprint
-        if self.machine.active is not None and command.child != self.machine.candidate:
+        self.children[child] = handle
+        if self.machine.active is not None and child != self.machine.candidate:
             process.set_background(handle.pid, background=True)
-        self._messages.warm(handle)
+        self.messages.warm(handle)
 
     def warm_again(self) -> None:
         """More modules are known: tell the spare that waits."""
         handle = self.children.get(self.machine.spare or 0)
         if handle is not None:
-            self._messages.warm(handle)
+            self.messages.warm(handle)
+
+    def configure(self, change: Change) -> None:
+        """Go by other settings from now on, and have a spare that does.
+
+        Raises:
+            UsageError: they cannot work; nothing has changed.
+        """
+        self.edits.configure(change.settings)
+        self.messages.configure(change.settings)
+        self.settings = change.settings
+        self.edits.settle_base()
+        self.dispatch(ev.Configured(change.settings))
+        self.spares.renew(self.machine.spare or 0)
+        if change.needs_reload:
+            self.dispatch(ev.ReloadRequested())
 
     def _activate(self, command: ev.Activate) -> None:
-        if self._fingerprints.get(command.child) != self._messages.warmth.fingerprint():
-            # Made for another installation or environment: a new one takes its place under its name.
-            outdated = self.children.pop(command.child, None)
-            if outdated is not None:
-                outdated.abandon()
-                self._spawn(ev.Spawn(command.child))
+        self.spares.refresh(command.child)
         handle = self.children.get(command.child)
         if handle is not None:
             process.set_background(handle.pid, background=False)
-        self._messages.activate(command)
+        self.messages.activate(command)
 
     def _ask(self, command: Any) -> None:
-        self._messages.ask(command)
+        self.messages.ask(command)
 
     def _terminate(self, command: ev.Terminate) -> None:
         if command.child in self.children:
@@ -283,10 +312,10 @@ class Supervisor:
         self.dispatch(ev.Checked(self.edits.check(command.files)))
 
     def _fall_back(self, command: ev.FallBack) -> None:
-        self._messages.fall_back()
+        self.messages.fall_back()
 
     def _show_hold(self, command: ev.ShowHold) -> None:
-        self._messages.vault.nobody_serves(finished=command.failure.phase == "finished")
+        self.messages.vault.nobody_serves(finished=command.failure.phase == "finished")
         self.edits.name(command.failure)
         if not len(self.listeners) and self._may_serve_an_app():
             # Nothing has listened yet: a person looks for the reason where the app would have been.
@@ -342,45 +371,17 @@ class Supervisor:
     async def _answer_control(self, request: dict[str, Any]) -> dict[str, Any]:
         operation = request.get("op")
         if operation == "status":
-            return self._status()
+            return status(self, uptime=time.monotonic() - self._since)
         if operation == "reload":
             future: asyncio.Future[Record] = self.loop.create_future()
             self._waiting.append(future)
+            self.configuration.read_again()  # who asks may have switched the watching off
             self.dispatch(ev.ReloadRequested(reset=bool(request.get("reset"))))
             return {"v": 1, "record": as_json(await future)}
         if operation == "stop":
             self.loop.call_soon(self.dispatch, ev.StopRequested(0))
             return {"v": 1, "stopping": True}
         return {"v": 1, "error": f"unknown request {operation!r}"}
-
-    def _status(self) -> dict[str, Any]:
-        machine = self.machine
-        roles = {machine.active: "active", machine.candidate: "candidate", machine.spare: "spare"}
-        roles |= {machine.frozen: "frozen"} | dict.fromkeys(machine.draining, "draining")
-        return {
-            "v": 1,
-            "pid": os.getpid(),
-            "generation": machine.generation,
-            "state": machine.state.value,
-            "target": str(self.settings.target),
-            "root": self.settings.root,
-            "uptime": round(time.monotonic() - self._since, 3),
-            "rss": process.resident_bytes(os.getpid()),
-            "listeners": [address.url for address in self.listeners.addresses],
-            "children": [
-                {
-                    "role": roles.get(number, "leaving"),
-                    "pid": handle.pid,
-                    "generation": self._messages.generation_of(number),
-                    "rss": process.resident_bytes(handle.pid),
-                }
-                for number, handle in sorted(self.children.items())
-            ],
-            "connections": len(self._messages.vault),
-            "last": as_json(self.last_record) if self.last_record is not None else None,
-            "roots": [{"key": r.key, "fate": r.fate.value, "detail": r.detail} for r in self.last_roots],
-            "watching": self.edits.describe(),
-        }
 
     _PERFORM: ClassVar[dict[type[ev.Command], Callable[..., None]]] = {
         ev.Spawn: _spawn,

@@ -93,7 +93,7 @@ class Vault:
             for start in range(0, len(held), _MOST):
                 part = held[start : start + _MOST]
                 assert table_fd is not None
-                yield Connections(1, part), [table_fd, *(self._entries[number].fd for number in part)]
+                yield Connections(False, part), [table_fd, *(self._entries[number].fd for number in part)]
         finally:
             if own is not None:
                 os.close(own)
@@ -125,7 +125,7 @@ class Vault:
                 wire_links.pack(self._entries[number].link for number in part), "livecore-links"
             )
             try:
-                yield Connections(0, tuple(part)), [table, *(self._entries[number].fd for number in part)]
+                yield Connections(True, tuple(part)), [table, *(self._entries[number].fd for number in part)]
             finally:
                 os.close(table)
             for number in part:
@@ -141,8 +141,10 @@ class Vault:
     def nobody_serves(self, *, finished: bool) -> None:
         """No code serves for a while: end what would only hang.
 
-        A client that sends a request on a kept-alive connection shall come anew and read why it is not answered.
-        A WebSocket, or a protocol of the program's own, waits for the fix, unless the program has ended by itself.
+        A client that sends a request on a kept-alive connection shall come anew and read why it is not
+        answered.
+        A WebSocket, or a protocol of the program's own, waits for the fix, unless the program has ended by
+        itself.
         """
         for number, entry in tuple(self._entries.items()):
             if entry.owner is None and (finished or entry.link.kind == wire_links.Kind.HTTP):
@@ -159,7 +161,7 @@ class Vault:
             self._drop(number)
 
     def _drop(self, number: int) -> None:
-        """End a connection: the child's own end is closed, but while a dup is open the client does not see it."""
+        """End a connection: while a dup is open, the client does not see that the child has closed it."""
         with socket.socket(fileno=self._entries.pop(number).fd) as sock:
             try:
                 sock.shutdown(socket.SHUT_RDWR)

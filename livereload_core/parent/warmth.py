@@ -21,6 +21,7 @@ from livereload_core.core import preload
 from livereload_core.core.dotenv import parse_env
 from livereload_core.core.settings import Settings
 from livereload_core.errors import UsageError
+from livereload_core.parent.plugins import registered, search_path
 
 __all__ = ["LOCK_FILES", "Warmth", "environment"]
 
@@ -39,12 +40,17 @@ class Warmth:
     """The modules of one project, and the fingerprint of its installation."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
         self._path = _cache_file(settings.root)
         self._learned: tuple[str, ...] = self._read()
         self._spoiling: set[str] = set()
+        self._adapters: tuple[object, tuple[str, ...]] = (None, ())
+        self.configure(settings)
+
+    def configure(self, settings: Settings) -> None:
+        """Go by other settings of the same project from now on."""
+        self._settings = settings
         self._places = [
-            *{sysconfig.get_path("purelib"), sysconfig.get_path("platlib")},
+            *_installations(),
             os.path.join(sys.prefix, "pyvenv.cfg"),
             sys.executable,
             os.path.join(settings.root, "pyproject.toml"),
@@ -61,6 +67,13 @@ class Warmth:
         """What to import ahead now, and why nothing if nothing."""
         excluded = (*self._settings.preload_exclude, *sorted(self._spoiling))
         return preload.choose(self._learned, self._settings.preload, excluded)
+
+    def adapters(self, env: Mapping[str, str]) -> tuple[str, ...]:
+        """The entry points of the kinds of target that a child with this environment can run."""
+        world = (self.fingerprint(), env.get("PYTHONPATH"))
+        if self._adapters[0] != world:
+            self._adapters = (world, registered(search_path(env)))
+        return self._adapters[1]
 
     def learn(self, names: tuple[str, ...]) -> bool:
         """Take the list of the serving generation over; returns whether it says anything new."""
@@ -103,6 +116,13 @@ class Warmth:
             with open(handle, "w", encoding="utf-8") as file:
                 json.dump(data, file)
             os.replace(name, self._path)
+
+
+def _installations() -> list[str]:
+    """Folders whose modification time says that a distribution has come, gone or changed its version."""
+    known = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    names = ("site-packages", "dist-packages")
+    return list(dict.fromkeys([*known, *(path for path in sys.path if os.path.basename(path) in names)]))
 
 
 def _cache_file(root: str) -> str:

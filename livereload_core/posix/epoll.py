@@ -19,7 +19,6 @@ import ctypes
 import dataclasses
 import errno
 import os
-import platform
 import re
 from collections.abc import Iterable
 
@@ -35,7 +34,7 @@ _ENTRY = re.compile(
 
 class _Event(ctypes.Structure):
     # the kernel packs the struct on x86-64 only, so that 32-bit programs see the same layout
-    if platform.machine() in ("x86_64", "AMD64"):
+    if os.uname().machine in ("x86_64", "AMD64"):
         _pack_ = 1
     _fields_ = (("events", ctypes.c_uint32), ("data", ctypes.c_uint64))
 

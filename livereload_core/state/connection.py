@@ -74,9 +74,9 @@ class Connection:
     def policy(self) -> Policy:
         """What becomes of the connection at an edit.
 
-        ``"resume"``: the new code goes on with it, its handler entered again from the top. ``"drain"``: the old
-        code keeps it as long as an old generation may last, then it is closed. ``"close"``: it is closed at
-        once (a WebSocket with code 1012, "service restart"), so that the client connects anew.
+        ``"resume"``: the new code goes on with it, its handler entered again from the top. ``"drain"``: the
+        old code keeps it as long as an old generation may last, then it is closed. ``"close"``: it is closed
+        at once (a WebSocket with code 1012, "service restart"), so that the client connects anew.
 
         Raises:
             UsageError: set to anything else.
@@ -94,7 +94,7 @@ class Connection:
 
 
 current: ContextVar[Any] = ContextVar("livecore_connection")
-"""Something with an attribute ``connection``: what the child's runtime put there, or a :class:`Connection` holder."""
+"""Something with an attribute ``connection``: what the child's runtime put there, or a holder of ours."""
 
 
 class _Plain:

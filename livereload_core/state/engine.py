@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
-from livereload_core.core.records import RootFate, RootReport
+from livereload_core.facts import RootFate, RootReport
 from livereload_core.state import exporting, runtime
 from livereload_core.state.classforms import ClassForms
 from livereload_core.state.exporting import Export

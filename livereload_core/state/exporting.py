@@ -13,8 +13,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 
-from livereload_core.core.records import RootFate, RootReport
 from livereload_core.errors import CannotCarryError
+from livereload_core.facts import RootFate, RootReport
 from livereload_core.state.codec import Dumper, undisturbed
 from livereload_core.state.inplace import family_of, is_immutable
 from livereload_core.state.roots import UNSET, Form, Root, class_key, global_of

@@ -19,15 +19,12 @@ from __future__ import annotations
 import array
 import copyreg
 import datetime
-import decimal
 import enum
-import fractions
 import pathlib
 import re
 import sys
 import threading
 import types
-import uuid
 from collections import OrderedDict, defaultdict, deque
 from typing import Any
 
@@ -255,15 +252,17 @@ _BUILTINS: dict[type, Family] = {
 
 _IMMUTABLE: tuple[type, ...] = (
     *(type(None), bool, int, float, complex, str, bytes, tuple, frozenset, range, slice, type),
-    *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, decimal.Decimal, fractions.Fraction),
-    *(uuid.UUID, enum.Enum, pathlib.PurePath, re.Pattern, types.FunctionType, types.BuiltinFunctionType),
+    *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, enum.Enum),
+    *(pathlib.PurePath, re.Pattern, types.FunctionType, types.BuiltinFunctionType),
     *(types.MethodType, types.ModuleType, types.MappingProxyType, type(NotImplemented), type(Ellipsis)),
 )
+_IMMUTABLE_TOO = frozenset({("decimal", "Decimal"), ("fractions", "Fraction"), ("uuid", "UUID")})
+"""The same by name, of modules that take long to import: an object of theirs is there only if they are."""
 
 
 def is_immutable(obj: object) -> bool:
     """Whether a program changes such a value by binding its name anew."""
-    if isinstance(obj, _IMMUTABLE):
+    if _is_immutable_class(type(obj)):
         return True
     params = getattr(type(obj), "__dataclass_params__", None)
     return bool(getattr(params, "frozen", False))
@@ -276,7 +275,7 @@ def family_of(obj: object) -> Family | None:
 
 def family_of_class(cls: type) -> Family | None:
     """The same for the instances of a class."""
-    if issubclass(cls, _IMMUTABLE):
+    if _is_immutable_class(cls):
         return None
     for base in cls.__mro__:
         if base in _BUILTINS:
@@ -289,6 +288,16 @@ def family_of_class(cls: type) -> Family | None:
         if not _is_python_class(base):
             return None
     return None
+
+
+def _is_immutable_class(cls: type) -> bool:
+    if issubclass(cls, _IMMUTABLE):
+        return True
+    for base in cls.__mro__:
+        module, name = base.__module__, base.__qualname__
+        if (module, name) in _IMMUTABLE_TOO and getattr(sys.modules.get(module), name, None) is base:
+            return True
+    return False
 
 
 def _is_python_class(cls: type) -> bool:

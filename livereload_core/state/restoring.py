@@ -18,8 +18,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from livereload_core.core.records import RootFate, RootReport
 from livereload_core.errors import CannotCarryError
+from livereload_core.facts import RootFate, RootReport
 from livereload_core.state.codec import load, lookup, uncollected
 from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
 from livereload_core.state.refusals import RefusedError

@@ -5,7 +5,8 @@ The sockets themselves travel as fds; this is the table beside them::
     +--------+--------------+----------------------+-----------------------------+-------+
     | 'lclk' | version, u32 | length of index, u32 | index: UTF-8 JSON           | blobs |   big endian
     +--------+--------------+----------------------+-----------------------------+-------+
-    index = [[number, kind, policy, generation, local, [length of request, response, inbound, outbound, event id]], ...]
+    index = [[number, kind, policy, generation, local, [length of request, response, inbound, outbound, event
+    id]], ...]
 
 The blobs stand in the order of the index. The parent passes a table on, or makes one of what it was told when
 the connections were opened; it never reads what clients and servers say to each other.

@@ -1,4 +1,4 @@
-"""The messages between the parent and one child, as frozen dataclasses that become JSON.
+"""The messages between the parent and one child: frozen records that become JSON.
 
 Direction and answers (``+fd``: one file descriptor travels along)::
 
@@ -30,9 +30,8 @@ its attempt was given up is recognised and dropped.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 from livereload_core.errors import ProtocolViolationError
 from livereload_core.facts import Failure, RootFate, RootReport
@@ -87,33 +86,78 @@ __all__ = [
 Json = dict[str, Any]
 
 
+@dataclass_transform(frozen_default=True)
 class Message:
-    """Base of all messages; every subclass is a frozen dataclass and registers itself by name."""
+    """Base of all messages; a subclass is a frozen record of its annotations and registers itself by name.
 
-    __slots__ = ()
+    To type checkers these are frozen dataclasses. They are none, because each interpreter makes all of them
+    while it boots: ``dataclasses`` compiles six methods for every class, which takes as long as a tenth of
+    everything else that a spare imports.
+
+    Attributes:
+        kinds: every message by its name.
+        field_names: of this kind, in order.
+    """
+
     kinds: ClassVar[dict[str, type[Message]]] = {}
+    field_names: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        # dataclass(slots=True) makes the class a second time: the later one of a name is the real one
+        cls.field_names = tuple(cls.__annotations__)
         Message.kinds[cls.__name__] = cls
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        names = self.field_names
+        if len(values) > len(names):
+            raise TypeError(f"{type(self).__name__} has {len(names)} fields, not {len(values)}")
+        given = dict(zip(names, values, strict=False))
+        twice = given.keys() & named.keys()
+        unknown = named.keys() - set(names)
+        # A default is an attribute of the class, where an instance without a value of its own finds it.
+        missing = [name for name in names if name not in given | named and not hasattr(type(self), name)]
+        if twice or unknown or missing:
+            wrong = ", ".join(sorted({*twice, *unknown, *missing}))
+            raise TypeError(f"{type(self).__name__} cannot be made: {wrong} missing, unknown or given twice")
+        self.__dict__.update(given, **named)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"messages are frozen: {type(self).__name__}.{name} cannot be set")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and _values(other) == _values(self)
+
+    __hash__ = None  # type: ignore[assignment]  # some fields are dicts
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in _values(self).items())
+        return f"{type(self).__name__}({fields})"
+
+
+def _values(message: Any) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in message.field_names}
 
 
 # --- parent to child -------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Warm(Message):
     """Get ready for this run: import these modules ahead, in this order, and set everything else up.
 
     Sent again when more modules are known. The next ``Activate`` ends it, warm or not.
+
+    Attributes:
+        settings: of the run.
+        roots: folders whose Python files are the user's own code.
+        adapters: entry points of the kinds of target, each as ``name = module:attribute``.
+        modules: what to import ahead, in order.
     """
 
     settings: Json
     roots: tuple[str, ...]
+    adapters: tuple[str, ...]
     modules: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Activate(Message):
     """Become the candidate of ``generation``: import the user's code and answer ``Prepared``.
 
@@ -125,21 +169,18 @@ class Activate(Message):
     generation: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Export(Message):
     """Export the state while serving; answer ``Exported`` with a snapshot, or ``Failed``."""
 
     attempt: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Precopy(Message):
     """Decode this snapshot (one fd) on trial; answer ``Precopied`` or ``Failed``."""
 
     attempt: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Quiesce(Message):
     """Stop accepting; let requests in flight finish for ``grace`` seconds; answer ``Quiesced``."""
 
@@ -147,7 +188,6 @@ class Quiesce(Message):
     grace: float
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Freeze(Message):
     """Run the before_reload hooks, export decisively, answer ``Frozen`` and stand still.
 
@@ -161,14 +201,12 @@ class Freeze(Message):
     export: bool
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Resume(Message):
     """The attempt was given up: go on serving as if nothing had happened."""
 
     attempt: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Rehydrate(Message):
     """Fill the state from this snapshot (one fd, or none for a fresh start), then run the start-up.
 
@@ -180,26 +218,25 @@ class Rehydrate(Message):
     required: tuple[Json, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Commit(Message):
     """Accept from now on; answer ``Serving``."""
 
     attempt: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Connections(Message):
     """Established connections to adopt once this generation serves.
 
-    The first fd is a table (``wire.links``), then comes one fd for each of ``numbers``. ``attempt`` is 0 for
-    those that an older generation hands over later, once it has finished what it had begun on them.
+    The first fd is a table (``wire.links``), then comes one fd for each of ``numbers``.
+
+    Attributes:
+        late: an older generation hands them over only now, because it had to finish something on them.
     """
 
-    attempt: int
+    late: bool
     numbers: tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Retire(Message):
     """Leave: drain for at most ``grace`` seconds, run the dispose hooks and the user's shutdown, exit.
 
@@ -211,14 +248,12 @@ class Retire(Message):
     final: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class ListenerFound(Message):
     """Answer to ``FindListener`` number ``request``; one fd when the parent holds such a listener."""
 
     request: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class ListenersOpened(Message):
     """Answer to ``OpenListeners`` number ``request``: one fd per address, or why not."""
 
@@ -227,7 +262,6 @@ class ListenersOpened(Message):
     error: str = ""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class TerminalGranted(Message):
     """The parent has let go of the keyboard."""
 
@@ -235,7 +269,6 @@ class TerminalGranted(Message):
 # --- child to parent -------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Hello(Message):
     """A fresh interpreter is up and idle."""
 
@@ -243,7 +276,6 @@ class Hello(Message):
     python: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Prepared(Message):
     """The user's code is imported; one fd, the bundle of its sources.
 
@@ -261,7 +293,6 @@ class Prepared(Message):
     foreign: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Failed(Message):
     """The phase that was asked for did not work; the child exits if it is a candidate.
 
@@ -272,12 +303,11 @@ class Failed(Message):
 
     attempt: int
     failure: Failure
-    loaded: dict[str, str] = dataclasses.field(default_factory=dict)
+    loaded: dict[str, str]
     usage: bool = False
     port_busy: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Exported(Message):
     """Answer to ``Export``, with a snapshot."""
 
@@ -285,7 +315,6 @@ class Exported(Message):
     roots: tuple[RootReport, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Precopied(Message):
     """The snapshot was decoded, migrated and validated on trial."""
 
@@ -293,7 +322,6 @@ class Precopied(Message):
     roots: tuple[RootReport, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Quiesced(Message):
     """Nobody accepts; ``lingering`` requests are still in flight."""
 
@@ -301,7 +329,6 @@ class Quiesced(Message):
     lingering: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Frozen(Message):
     """The decisive snapshot (one fd, unless none was asked for); every thread stands still now.
 
@@ -316,17 +343,15 @@ class Frozen(Message):
     connections: int
     listening: tuple[Json, ...]
     moved: tuple[int, ...] = ()
-    kept_back: dict[str, int] = dataclasses.field(default_factory=dict)
+    kept_back: dict[str, int] = {}  # noqa: RUF012 - frozen like every field, and never written to
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Adopted(Message):
     """The state is in place; the user's start-up begins."""
 
     attempt: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Ready(Message):
     """Verified: started, hooks run, nothing accepted yet."""
 
@@ -335,7 +360,6 @@ class Ready(Message):
     notes: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Serving(Message):
     """The candidate accepts.
 
@@ -347,24 +371,20 @@ class Serving(Message):
     listening: tuple[Json, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Proved(Message):
     """A first answer has left the new generation."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Sources(Message):
     """Two fds: the bundle of all sources that this generation runs, and that of their compiled code."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Modules(Message):
     """Modules that are not the user's and are safe to import ahead, in import order."""
 
     names: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Spoiled(Message):
     """A spare gives itself up: importing ``name`` ahead pulled the user's own ``module`` in."""
 
@@ -372,12 +392,10 @@ class Spoiled(Message):
     module: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Checkpoint(Message):
     """One fd: a snapshot taken in the background, for the case that this generation dies."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Finished(Message):
     """The program came to its end by itself, with a last snapshot where one could be made.
 
@@ -390,14 +408,12 @@ class Finished(Message):
     failure: Failure | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class LateImport(Message):
     """User modules that were imported after the start: path to digest."""
 
     loaded: dict[str, str]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class FindListener(Message):
     """Does the parent hold a listener of this address? The answer is ``ListenerFound``."""
 
@@ -405,14 +421,12 @@ class FindListener(Message):
     address: Json
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class OpenListeners(Message):
     """Listeners on the configured host and port, please; the answer is ``ListenersOpened``."""
 
     request: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class NewListener(Message):
     """The program listens on an address of its own; one fd, a dup of the listener."""
 
@@ -420,7 +434,6 @@ class NewListener(Message):
     requested_port: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Opened(Message):
     """A connection that another generation could take over; one fd, a dup for the parent to hold.
 
@@ -431,21 +444,18 @@ class Opened(Message):
     link: Json
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Closed(Message):
     """These connections have come to their end: the parent lets go of them."""
 
     numbers: tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class HandedOver(Message):
     """An old generation is done with these connections; one fd, their table (``wire.links``)."""
 
     numbers: tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Settled(Message):
     """What became of adopted connections, in groups as they are settled.
 
@@ -460,19 +470,16 @@ class Settled(Message):
     seconds: float
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class ReloadRequest(Message):
     """The program asks for a reload of itself."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Terminal(Message):
     """The program needs the keyboard (``input()``, a debugger), or gives it back."""
 
     taken: bool
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Warn(Message):
     """One sentence for the user."""
 
@@ -492,9 +499,10 @@ def _default(value: object) -> Any:
 
 def encode(message: Message) -> bytes:
     """Return the payload of a frame for ``message``."""
-    fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message)}  # type: ignore[arg-type]
     # surrogateescape'd paths are legal file names: ensure_ascii keeps them through UTF-8
-    return json.dumps([type(message).__name__, fields], default=_default, separators=(",", ":")).encode()
+    return json.dumps(
+        [type(message).__name__, _values(message)], default=_default, separators=(",", ":")
+    ).encode()
 
 
 def decode(payload: bytes) -> Message:

@@ -51,14 +51,15 @@ class World:
 
     def __init__(self, folder: Path, livecore: Launcher) -> None:
         self._livecore = livecore
+        self.folder = folder
         self._journal = folder / "journal"
         self.cache = folder / "cache"
-        installed = folder / "site-packages"
-        installed.mkdir()
+        self.installed = folder / "site-packages"
+        self.installed.mkdir()
         for name in ("heavy", "lazy"):
-            (installed / f"{name}.py").write_text(TELLS)
-        self._env = {
-            "PYTHONPATH": str(installed),
+            (self.installed / f"{name}.py").write_text(TELLS)
+        self.env = {
+            "PYTHONPATH": str(self.installed),
             "JOURNAL": str(self._journal),
             "XDG_CACHE_HOME": str(self.cache),
         }
@@ -68,7 +69,7 @@ class World:
     ) -> LivecoreProcess:
         """Run ``app.py`` with this source, and further files."""
         files = {"app.py": source, **{name.replace("__", "."): text for name, text in others.items()}}
-        return self._livecore.program("app:app", *options, files=files, env=self._env, started=started)
+        return self._livecore.program("app:app", *options, files=files, env=self.env, started=started)
 
     def imports(self, module: str) -> list[tuple[int, str]]:
         """Who has imported ``module``, in order: pid and what ``COLOUR`` was in its environment."""
@@ -230,6 +231,70 @@ def test_a_changed_lock_file_reloads_in_a_new_interpreter(world: World) -> None:
     assert served_by != spare
     assert served_by == pid_of(run, "active")
     until(lambda: spare not in run.pids(), what="the end of the outdated spare")
+
+
+def test_an_edit_that_comes_while_the_spare_gets_warm_imports_the_rest_itself(world: World) -> None:
+    # The gate stands open for the first start only; the spare waits at it, as at a slow import.
+    gate = world.folder / "gate"
+    waits = "import os, time\nwhile not os.path.exists(os.environ['GATE']):\n    time.sleep(0.005)\n"
+    (world.installed / "gated.py").write_text(TELLS + waits)
+    world.env["GATE"] = str(gate)
+    gate.touch()
+    run = world.run(source=HEAVY_APP.replace("import heavy", "import gated\nimport heavy"))
+    first = pid_of(run, "active")
+    gate.unlink()
+    spare = world.wait_warm(run, "gated")  # it has begun with it
+    run.edit("app.py", *SAYS_VERSION)
+    until(lambda: run.status()["state"] == "prepare", what="an attempt that waits for its candidate")
+    assert run.get().json() == {"version": "1", "pid": first}
+    gate.touch()
+    record = run.wait_reload("committed")
+    assert "heavy" in record["foreign"]
+    assert "gated" not in record["foreign"]
+    assert run.get().json() == {"version": "2", "pid": spare}
+    world.wait_warm(run)
+    assert commit(run, 'VERSION = "2"', 'VERSION = "3"')["foreign"] == []
+
+
+def test_an_installed_distribution_that_comes_is_met_by_a_new_spare_before_the_next_edit(
+    world: World,
+) -> None:
+    run = world.run()
+    outdated = world.wait_warm(run)
+    (world.installed / "newcomer-1.0.dist-info").mkdir()
+    spare = until(lambda: spare_pid(run) not in (0, outdated) and world.wait_warm(run), what="a new spare")
+    assert commit(run)["foreign"] == []
+    assert run.get().json() == {"version": "2", "pid": spare}
+
+
+def test_modules_that_pull_the_users_code_in_are_left_to_the_program_however_many(world: World) -> None:
+    # More of them than spares may die in a row: that they give themselves up is no death.
+    plugged = [f"plugged{number}" for number in range(5)]
+    for name in plugged:
+        (world.installed / f"{name}.py").write_text("import mine\n")
+    world.env["PYTHONPATH"] += f"{os.pathsep}{world.folder / 'program'}"
+    source = HEAVY_APP.replace("import heavy", f"import {', '.join(plugged)}, heavy, mine")
+    source = source.replace('"version": VERSION', '"version": mine.WORDS')
+    run = world.run(source=source, mine__py='WORDS = "old"\n')
+    assert run.get().json()["version"] == "old"
+    spare = world.wait_warm(run)
+    record = commit(run, 'VERSION = "1"', 'VERSION = "2"')
+    assert run.get().json() == {"version": "old", "pid": spare}
+    assert set(record["foreign"]) == set(plugged)
+    run.edit("mine.py", "old", "new")
+    run.wait_reload("committed")
+    assert run.get().json()["version"] == "new"
+    assert "keeps dying" not in run.transcript()
+
+
+def test_a_kind_of_target_that_cannot_be_loaded_is_named(world: World) -> None:
+    info = world.installed / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[livereload_core.targets]\nbroken = nowhere:Adapter\n")
+    run = world.run(started=False)
+    failure = run.wait_event("hold", "refused")
+    assert "the target adapter 'broken' (nowhere:Adapter) cannot be loaded" in json.dumps(failure)
 
 
 def test_an_edit_after_a_lock_file_was_touched_runs_in_a_new_interpreter(world: World) -> None:

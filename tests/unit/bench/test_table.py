@@ -6,11 +6,10 @@ import json
 import pytest
 
 from bench.goals import SAME_PACE, goals
-from bench.model import Column, Goal, Measure, Report, Row, quantile, spread
+from bench.model import Column, Goal, Measure, Report, Row, median_interval, quantile, spread
 from bench.plan import Plan
-from bench.serving import NotMeasuredError
 from bench.sources import source
-from bench.steady import parse_wrk
+from bench.steady import compared
 from bench.table import render, render_measure
 
 LATENCY = Measure(
@@ -127,14 +126,60 @@ def test_quantiles_are_samples_that_were_seen() -> None:
         quantile([], 0.5)
 
 
-def test_what_wrk_prints_is_read() -> None:
-    text = (
-        "  Latency Distribution\n     50%  631.00us\n     75%    1.02ms\n     90%    1.50ms\n"
-        "     99%    2.31ms\n  2000 requests in 1.00s\nRequests/sec:   1998.52\n"
+def test_the_interval_of_a_median_comes_from_the_ranks_alone() -> None:
+    # The tables of the binomial distribution: with 15 samples the 4th and the 12th enclose it with 96.5 %.
+    samples = [float(number) for number in range(15)]
+    assert median_interval(samples) == (3.0, 11.0)
+    assert median_interval([sample**3 for sample in reversed(samples)]) == (27.0, 1331.0)
+    assert median_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) == (1.0, 6.0)
+    assert median_interval([2.0, 1.0]) == (1.0, 2.0)
+    with pytest.raises(ValueError, match="no samples"):
+        median_interval([])
+
+
+def test_ratios_are_made_within_a_quad_so_that_what_both_meet_does_not_count() -> None:
+    speeds = [1000.0, 4000.0, 250.0, 2000.0, 500.0, 1500.0]  # the machine, not the servers
+    quads = [
+        {"a": {"rps": 0.9 * speed, "p99": 2.0, "cpu": 55.0}, "b": {"rps": speed, "p99": 2.0, "cpu": 50.0}}
+        for speed in speeds
+    ]
+    values = compared(quads)
+    assert [values[f"rps_{end}"] for end in ("ratio", "low", "high")] == pytest.approx([0.9, 0.9, 0.9])
+    assert values["cpu_ratio"] == pytest.approx(1.1)
+    assert values["p99_ratio"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("low", "got", "high", "verdict"),
+    [
+        (1, 2, 4, "met"),
+        (1, 2, 5, "met"),
+        (4, 4.5, 6, "not decided"),
+        (4, 6, 7, "not decided"),
+        (6, 7, 8, "missed"),
+    ],
+)
+def test_a_goal_is_decided_when_the_whole_interval_lies_on_one_side(
+    low: float, got: float, high: float, verdict: str
+) -> None:
+    assert Goal("cost", 5, got, " %", (low, high)).verdict == verdict
+
+
+def test_the_goals_of_the_steady_load_are_about_livecore_with_its_interval() -> None:
+    values = {f"{key}_{end}": number for key in ("rps", "p99", "cpu") for end, number in RATIOS.items()}
+    rows = (
+        Row("livecore aiohttp", "aiohttp", True, values),
+        Row("bare aiohttp, again", "aiohttp", False, values),
     )
-    assert parse_wrk(text) == {"rps": 1998.52, "p50": pytest.approx(0.631), "p99": 2.31}
-    with pytest.raises(NotMeasuredError, match="cannot be read"):
-        parse_wrk("unable to connect")
+    found = goals([Measure("steady", "", (), rows)])
+    assert [goal.text.partition(":")[0] for goal in found] == ["livecore aiohttp"] * 3
+    fewer, longer, more = found
+    assert [fewer.got, *(fewer.span or ())] == pytest.approx([-2, -7, 1])
+    assert [longer.got, *(longer.span or ())] == pytest.approx([2, -1, 7])
+    assert (more.verdict, fewer.verdict) == ("not decided", "met")
+
+
+RATIOS = {"ratio": 1.02, "low": 0.99, "high": 1.07}
 
 
 def test_the_number_of_edits_comes_from_the_environment() -> None:

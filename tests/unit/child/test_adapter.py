@@ -8,8 +8,15 @@ from typing import Any
 
 import pytest
 
-from livereload_core.child.adapter import ENTRY_POINTS, RunContext, TargetAdapter, choose, discover
+from livereload_core.child.adapter import RunContext, TargetAdapter, choose, load_adapters
 from livereload_core.errors import UsageError
+from livereload_core.facts import ENTRY_POINTS
+from livereload_core.parent.plugins import registered
+
+
+def discover() -> list[TargetAdapter]:
+    """What the parent finds, as the child loads it."""
+    return load_adapters(registered(sys.path))
 
 
 class Takes:

@@ -446,6 +446,45 @@ def test_a_long_import_warms_the_next_interpreter() -> None:
     assert play.machine.spare is not None
 
 
+def test_without_a_spare_from_now_on_the_one_that_waits_is_ended_and_none_takes_its_place() -> None:
+    play = Play().started()
+    spare = play.machine.spare
+    commands = play.say(ev.Configured(dataclasses.replace(SETTINGS, spare=False)))
+    assert commands == [ev.Kill(spare or 0)]
+    play.say(ev.ChildExited(spare or 0, "killed by SIGKILL"))
+    assert play.machine.spare is None
+    assert NoticeKind.WARNING not in play.notices()
+
+
+def test_with_a_spare_from_now_on_one_is_warmed_at_once() -> None:
+    play = Play(spare=False).started()
+    assert play.machine.spare is None
+    play.say(ev.Configured(SETTINGS))
+    assert play.machine.spare is not None
+
+
+def test_limits_that_change_hold_for_the_next_state() -> None:
+    play = Play().started()
+    play.say(ev.Configured(dataclasses.replace(SETTINGS, timeout_prepare=3.0, spare=False)))
+    play.edited().reach(State.PREPARE)
+    assert play.machine.deadline is not None
+    play.now += 2.9
+    play.say(ev.Tick())
+    assert play.at(State.PREPARE)
+    play.now += 0.2
+    play.say(ev.Tick())
+    failure = play.reloads()[-1].failure
+    assert failure is not None
+    assert "--timeout-prepare" in failure.reason
+
+
+@pytest.mark.parametrize("spare", [True, False])
+def test_settings_that_change_while_it_stops_start_nothing(spare: bool) -> None:
+    play = Play().started()
+    play.say(ev.StopRequested())
+    assert play.say(ev.Configured(dataclasses.replace(SETTINGS, spare=spare))) == []
+
+
 def test_reset_takes_no_state_over() -> None:
     play = Play().started()
     play.say(ev.ReloadRequested(reset=True))

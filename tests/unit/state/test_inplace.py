@@ -5,9 +5,12 @@ from __future__ import annotations
 import array
 import dataclasses
 import datetime
+import decimal
 import enum
+import fractions
 import io
 import threading
+import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
 from typing import Any
 
@@ -165,3 +168,22 @@ def test_values_that_change_are_not(value: object) -> None:
 @pytest.mark.parametrize("value", [io.BytesIO(), ValueError(), threading.local(), iter([]), 3])
 def test_objects_with_a_layout_in_c_have_no_way_in_place(value: object) -> None:
     assert family_of(value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        decimal.Decimal("1.5"),
+        fractions.Fraction(1, 3),
+        uuid.UUID(int=7),
+        type("Price", (decimal.Decimal,), {})(),
+    ],
+)
+def test_numbers_and_names_of_modules_that_are_seldom_loaded_are_immutable(value: object) -> None:
+    assert is_immutable(value)
+    assert family_of(value) is None
+
+
+def test_a_class_that_only_bears_the_name_of_an_immutable_one_is_none_of_it() -> None:
+    impostor = type("Decimal", (), {"__module__": "decimal"})
+    assert not is_immutable(impostor())

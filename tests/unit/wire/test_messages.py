@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 from typing import Any
 
@@ -32,14 +31,37 @@ SAMPLES: dict[Any, Any] = {
 
 def sample(kind: type[Message]) -> Message:
     hints = typing.get_type_hints(kind)
-    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
-    return kind(**{field.name: SAMPLES[hints[field.name]] for field in fields})
+    return kind(**{name: SAMPLES[hints[name]] for name in kind.field_names})
 
 
 @pytest.mark.parametrize("name", sorted(Message.kinds))
 def test_every_message_comes_back_equal(name: str) -> None:
     message = sample(Message.kinds[name])
     assert decode(encode(message)) == message
+
+
+def test_a_message_is_a_frozen_record_of_what_it_was_given() -> None:
+    message = messages.ListenersOpened(3, addresses=())
+    assert (message.request, message.addresses, message.error) == (3, (), "")
+    assert message == messages.ListenersOpened(3, (), "")
+    assert message != messages.ListenersOpened(4, ())
+    assert repr(message) == "ListenersOpened(request=3, addresses=(), error='')"
+    with pytest.raises(AttributeError, match="frozen"):
+        message.request = 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("values", "named", "wrong"),
+    [
+        ((1, ()), {"request": 2}, "request"),
+        ((1,), {}, "addresses"),
+        ((1, ()), {"colour": "red"}, "colour"),
+        ((1, (), "", 4), {}, "3 fields, not 4"),
+    ],
+)
+def test_a_message_refuses_what_it_does_not_have(values: Any, named: Any, wrong: str) -> None:
+    with pytest.raises(TypeError, match=wrong):
+        messages.ListenersOpened(*values, **named)
 
 
 def test_every_message_is_exported() -> None:
