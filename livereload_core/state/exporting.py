@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from livereload_core.core.records import RootFate, RootReport
 from livereload_core.errors import CannotCarryError
 from livereload_core.state.codec import Dumper, undisturbed
+from livereload_core.state.descriptors import Handed
 from livereload_core.state.inplace import family_of, is_immutable
 from livereload_core.state.roots import UNSET, Form, Root, class_key, global_of
 from livereload_core.state.snapshot import Entry, Kind, pack
@@ -34,10 +35,12 @@ class Export:
     Attributes:
         data: the bytes.
         roots: the fate of each root so far: kept, parked, or lost where ``on_error="reset"`` gave it up.
+        handed: the fds that go with them; whoever exports closes it.
     """
 
     data: bytes
     roots: tuple[RootReport, ...]
+    handed: Handed = dataclasses.field(default_factory=Handed)
 
 
 def export(
@@ -56,15 +59,22 @@ def export(
 
     Raises:
         CannotCarryError: a root cannot be carried, and its user did not say ``on_error="reset"``.
+        OSError: no fd left for a duplicate.
     """
     alive = [root for root in roots if root.value is not UNSET and root.key not in held]
     with undisturbed():
         work = _Work(alive, is_user_module)
-        entries = [work.entry(root) for root in alive]
+        entries = [*(work.entry(root) for root in alive), *held.values()]
+        # In the same stretch: else the program could close one, and its number be used for another file.
+        handed = work.hand_over(entries)
     work.raise_failures()
-    reports = [_report(entry) for entry in entries]
+    reports = [_report(entry) for entry in entries[: len(alive)]]
     reports += [RootReport(key, RootFate.PARKED, "its declaration is gone") for key in held]
-    return Export(pack([*entries, *held.values()], generation), tuple(reports))
+    try:
+        return Export(pack(entries, generation, handed.fds), tuple(reports), handed)
+    except BaseException:
+        handed.close()
+        raise
 
 
 def _report(entry: Entry) -> RootReport:
@@ -111,6 +121,10 @@ class _Work:
                 lost=_without_remedy(error),
                 remedy=error.remedy,
             )
+
+    def hand_over(self, entries: Iterable[Entry]) -> Handed:
+        """Duplicate the fds of all entries; with failures there is nothing to hand over."""
+        return self._dumper.outgoing.hand_over(() if self._failures else (entry.fds for entry in entries))
 
     def raise_failures(self) -> None:
         """Raise the first failure, and say how many more there are."""
@@ -170,7 +184,16 @@ class _Work:
     ) -> Entry:
         version = root.options.version
         return Entry(
-            root.key, root.form.value, kind, version, type_key, args, self._table, classes, stream=stream
+            root.key,
+            root.form.value,
+            kind,
+            version,
+            type_key,
+            args,
+            self._table,
+            classes,
+            fds=self._dumper.outgoing.end(),
+            stream=stream,
         )
 
     def _dump(self, root: Root, contents: Callable[[], object]) -> tuple[bytes, dict[str, list[str]]]:

@@ -11,10 +11,10 @@
     │   28 │   4 │ CRC-32 of the bytes 0..27 and of everything from 32 on       │
     ├──────┼─────┼──────────────────────────────────────────────────────────────┤
     │   32 │   n │ index: JSON, UTF-8                                           │
-    │      │     │   {"tables": [[key, ...], ...],                              │
+    │      │     │   {"tables": [[key, ...], ...], "fds": [kind, ...],          │
     │      │     │    "roots": [{"key", "form", "kind", "version", "type",      │
     │      │     │               "args", "table", "classes", "lost", "remedy",  │
-    │      │     │               "offset", "length"}, ...]}                     │
+    │      │     │               "fds", "offset", "length"}, ...]}              │
     ├──────┼─────┼──────────────────────────────────────────────────────────────┤
     │ 32+n │   m │ streams, one after another; offsets count from here          │
     └──────┴─────┴──────────────────────────────────────────────────────────────┘
@@ -23,6 +23,9 @@ Invariants:
     * Everything but the inside of a stream can be read without unpickling.
     * The checksum is verified before anything else is believed. It finds damage, not malice: only
       snapshots that our own parent handed over are ever unpickled.
+    * File descriptors travel beside the snapshot, in the order of "fds" (what is behind each: socket, pipe,
+      file ...). Those of a root are places in that list; -1 stands for one that is gone. One that is not of
+      its kind any more was let go meanwhile by whoever held the snapshot.
     * A table names the roots that the memo of a stream begins with. It travels with the stream, so a
       stream that is parked and written again keeps its meaning.
 """
@@ -34,15 +37,16 @@ import json
 import struct
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from livereload_core.errors import SnapshotError
+from livereload_core.state.descriptors import GONE, kind_of, table_of
 
 __all__ = ["FORMAT", "MAGIC", "Entry", "Kind", "Snapshot", "pack", "unpack"]
 
 MAGIC = b"LIVECORE"
-FORMAT = 1
+FORMAT = 2
 
 _HEADER = struct.Struct("<8sHBBIIQ")
 _CHECKSUM = struct.Struct("<I")
@@ -72,6 +76,7 @@ class Entry:
         classes: ``module:qualname`` -> field names, for classes whose fields are declared.
         lost: why the value could not be carried (``on_error="reset"``); the stream is empty then.
         remedy: what to write so that it can, or ``""``.
+        fds: those that the stream mentions, of this process; not owned. -1: gone.
         stream: the pickle.
     """
 
@@ -85,6 +90,7 @@ class Entry:
     classes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     lost: str = ""
     remedy: str = ""
+    fds: tuple[int, ...] = ()
     stream: bytes | memoryview = b""
 
 
@@ -101,8 +107,16 @@ class Snapshot:
     entries: dict[str, Entry]
 
 
-def pack(entries: Iterable[Entry], generation: int) -> bytes:
-    """Write a snapshot."""
+def pack(entries: Sequence[Entry], generation: int, fds: Sequence[int] = ()) -> bytes:
+    """Write a snapshot.
+
+    Args:
+        entries: the roots.
+        generation: the number of the generation that writes.
+        fds: what travels beside it, in the order of ``table_of`` the fds of all entries; only looked at.
+    """
+    places = {fd: place for place, fd in enumerate(table_of(entry.fds for entry in entries))}
+    places[GONE] = GONE
     tables: dict[tuple[str, ...], int] = {}
     roots: list[dict[str, Any]] = []
     streams: list[bytes | memoryview] = []
@@ -114,11 +128,13 @@ def pack(entries: Iterable[Entry], generation: int) -> bytes:
             if field.name not in ("table", "stream")
         }
         fields["table"] = tables.setdefault(entry.table, len(tables))
+        fields["fds"] = [places[fd] for fd in entry.fds]
         fields["offset"], fields["length"] = offset, len(entry.stream)
         roots.append(fields)
         streams.append(entry.stream)
         offset += len(entry.stream)
-    index = json.dumps({"tables": list(tables), "roots": roots}, separators=(",", ":")).encode()
+    kinds = [kind_of(fd) for fd in fds]
+    index = json.dumps({"tables": list(tables), "fds": kinds, "roots": roots}, separators=(",", ":")).encode()
     major, minor = sys.version_info[:2]
     header = _HEADER.pack(MAGIC, FORMAT, major, minor, generation, len(index), offset)
     checksum = zlib.crc32(index, zlib.crc32(header))
@@ -127,11 +143,15 @@ def pack(entries: Iterable[Entry], generation: int) -> bytes:
     return b"".join([header, _CHECKSUM.pack(checksum), index, *streams])
 
 
-def unpack(data: bytes | memoryview) -> Snapshot:
+def unpack(data: bytes | memoryview, fds: Sequence[int] = ()) -> Snapshot:
     """Read a snapshot; streams are views into ``data``, nothing is copied or unpickled.
 
+    Args:
+        data: the snapshot.
+        fds: what came beside it; they stay the caller's.
+
     Raises:
-        SnapshotError: it is damaged, foreign, from another Python or from a newer format.
+        SnapshotError: it is damaged, foreign, from another Python or from a newer format, or fds are missing.
     """
     view = memoryview(data).toreadonly().cast("B")
     if len(view) < _START:
@@ -160,13 +180,17 @@ def unpack(data: bytes | memoryview) -> Snapshot:
         raise SnapshotError(f"snapshot is damaged: checksum {found:08x} instead of {expected:08x}")
     body = _START + index_size
     try:
-        entries = _entries(json.loads(bytes(view[_START:body])), view[body:])
+        index = json.loads(bytes(view[_START:body]))
+        if len(index["fds"]) != len(fds):
+            raise SnapshotError(f"snapshot comes with {len(index['fds'])} fds, {len(fds)} have arrived")
+        entries = _entries(index, view[body:], fds)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise SnapshotError(f"snapshot has an index that cannot be read: {error!r}") from error
     return Snapshot(generation, entries)
 
 
-def _entries(index: dict[str, Any], streams: memoryview) -> dict[str, Entry]:
+def _entries(index: dict[str, Any], streams: memoryview, fds: Sequence[int]) -> dict[str, Entry]:
+    here = {place: fd for place, fd in enumerate(fds) if kind_of(fd) == index["fds"][place]}
     tables = [tuple(table) for table in index["tables"]]
     entries = {}
     for fields in index["roots"]:
@@ -175,5 +199,6 @@ def _entries(index: dict[str, Any], streams: memoryview) -> dict[str, Entry]:
             raise ValueError(f"stream of {fields['key']!r} lies outside")
         fields["table"] = tables[fields["table"]]
         fields["args"] = tuple(fields["args"])
+        fields["fds"] = tuple(here.get(place, GONE) for place in fields["fds"])
         entries[fields["key"]] = Entry(**fields, stream=streams[offset : offset + length])
     return entries

@@ -1,0 +1,282 @@
+"""The file descriptors that cross beside the bytes of a snapshot.
+
+A stream never holds the number of an fd. It holds a place in the list of its root (``Entry.fds``), and the
+snapshot says which of the fds that came with it that is::
+
+    object ──reducer──▶ outgoing().number(fd) = 0, 1 ...      in the stream: a small number
+    root   ──────────▶ Entry.fds = (7, 12)                    fds of the process that writes
+    snapshot ────────▶ index: root.fds = [0, 1]; beside it:   duplicates, in the order of the table
+    root   ◀────────── Entry.fds = (31, 32)                   fds of the process that reads
+    object ◀─maker──── incoming().take(0)                     a duplicate that the object owns
+
+Invariants:
+    * Duplicates for a snapshot are made while no other thread can close an fd and let its number be used
+      again: in one stretch, with calls that do not let go of the GIL.
+    * Whoever exports owns the duplicates and closes them once they are sent. The objects keep their own.
+    * In a trial each object gets duplicates of its own that are closed when the trial is over, and nothing
+      that duplicates share (the position of an open file, its flags) is changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import functools
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+__all__ = [
+    "GoneError",
+    "Handed",
+    "Incoming",
+    "Outgoing",
+    "incoming",
+    "kind_of",
+    "libc",
+    "outgoing",
+    "receiving",
+    "table_of",
+    "writing",
+]
+
+GONE = -1
+"""Stands for an fd that whoever held it has let go: the object that had it comes back closed."""
+_F_DUPFD_CLOEXEC = 1030  # linux/fcntl.h
+
+
+class GoneError(Exception):
+    """The program closed this fd after the snapshot was taken, and the snapshot's duplicate went with it."""
+
+
+@functools.cache
+def libc() -> Any:
+    """System calls that do not let go of the GIL, so that no other thread runs between two of them."""
+    library = ctypes.PyDLL(None, use_errno=True)
+    library.lseek.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int)
+    library.lseek.restype = ctypes.c_int64
+    library.write.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+    library.write.restype = ctypes.c_ssize_t
+    library.poll.argtypes = (ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int)
+    return library
+
+
+def _dup(fd: int) -> int:
+    command = _F_DUPFD_CLOEXEC
+    copy: int = libc().fcntl(fd, command, 3)
+    if copy < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return copy
+
+
+def kind_of(fd: int) -> str:
+    """Say what is behind ``fd``: a word for the index, by which a replaced fd is recognised."""
+    mode = os.fstat(fd).st_mode
+    for word, test in _KINDS.items():
+        if test(mode):
+            return word
+    return "other"
+
+
+_KINDS: dict[str, Callable[[int], bool]] = {
+    "socket": stat.S_ISSOCK,
+    "pipe": stat.S_ISFIFO,
+    "file": stat.S_ISREG,
+    "device": stat.S_ISCHR,
+}
+
+
+def table_of(lists: Iterable[Sequence[int]]) -> list[int]:
+    """Return each fd that the roots mention once, in the order of its first mention."""
+    return list(dict.fromkeys(fd for fds in lists for fd in fds if fd != GONE))
+
+
+@dataclasses.dataclass(eq=False)
+class Handed:
+    """What travels beside the bytes of one snapshot.
+
+    Attributes:
+        fds: duplicates in the order of the snapshot's table, owned by this object.
+        sources: the fds of this process that they are duplicates of, by the same order.
+        processes: ids of child processes that go on with the state.
+        cuts: makes objects of this process leave alone what the next generation has now.
+    """
+
+    fds: list[int] = dataclasses.field(default_factory=list)
+    sources: list[int] = dataclasses.field(default_factory=list)
+    processes: list[int] = dataclasses.field(default_factory=list)
+    cuts: list[Callable[[], None]] = dataclasses.field(default_factory=list)
+
+    def close(self) -> None:
+        """Close the duplicates. Idempotent."""
+        while self.fds:
+            os.close(self.fds.pop())
+
+
+class Outgoing:
+    """Collects the fds of one export, stream by stream."""
+
+    def __init__(self) -> None:
+        self._stream: list[int] = []
+        self._stream_cuts: list[Callable[[], None]] = []
+        self._stream_processes: list[int] = []
+        self._opened: list[int] = []
+        self._kept: list[int] = []
+        self._cuts: list[Callable[[], None]] = []
+        self._processes: list[int] = []
+
+    def number(self, fd: int) -> int:
+        """Let ``fd``, which stays the object's, cross with the current stream; return its place there."""
+        if fd not in self._stream:
+            self._stream.append(fd)
+        return self._stream.index(fd)
+
+    def own(self, fd: int) -> int:
+        """The same for an fd that was opened for the snapshot alone; it is closed from here."""
+        self._opened.append(fd)
+        return self.number(fd)
+
+    def process(self, pid: int) -> None:
+        """A child process goes on with the state."""
+        self._stream_processes.append(pid)
+
+    def at_cut(self, cut: Callable[[], None]) -> None:
+        """Call ``cut`` once the next generation serves and before any line of this one runs again.
+
+        It must not let go of the GIL.
+        """
+        self._stream_cuts.append(cut)
+
+    def begin(self) -> None:
+        """A stream begins; what one that failed has left is forgotten."""
+        self._stream, self._stream_cuts, self._stream_processes = [], [], []
+        while self._opened:
+            os.close(self._opened.pop())
+
+    def end(self) -> tuple[int, ...]:
+        """The stream is written; return its fds."""
+        fds = tuple(self._stream)
+        self._cuts += self._stream_cuts
+        self._processes += self._stream_processes
+        self._kept += self._opened
+        self._opened = []
+        self.begin()
+        return fds
+
+    def hand_over(self, lists: Iterable[Sequence[int]]) -> Handed:
+        """Duplicate what the roots mention.
+
+        Raises:
+            OSError: no fd left, or one of them was closed beneath its object; nothing stays open.
+        """
+        handed = Handed(processes=self._processes, cuts=self._cuts)
+        try:
+            for fd in table_of(lists):
+                handed.fds.append(_dup(fd))
+                handed.sources.append(GONE if fd in self._kept else fd)
+        except BaseException:
+            handed.close()
+            raise
+        finally:
+            self.close()
+        return handed
+
+    def close(self) -> None:
+        """Close what was opened for the snapshot. Idempotent."""
+        self.begin()
+        while self._kept:
+            os.close(self._kept.pop())
+
+
+class Incoming:
+    """The fds of one root while its stream is read.
+
+    Args:
+        fds: of this process, by their place in the stream; they stay the caller's.
+        scratch: a trial.
+
+    Attributes:
+        taken: (the caller's fd, the object's duplicate), in the order in which they were taken.
+    """
+
+    def __init__(self, fds: Sequence[int], *, scratch: bool) -> None:
+        self._fds = fds
+        self.scratch = scratch
+        self.taken: list[tuple[int, int]] = []
+        self._closers: list[Callable[[], object]] = []
+        self.at_commit: list[Callable[[], None]] = []
+
+    def source(self, number: int) -> int:
+        """Return the caller's fd at this place.
+
+        Raises:
+            GoneError: it was let go.
+        """
+        fd = self._fds[number]
+        if fd == GONE:
+            raise GoneError
+        return fd
+
+    def take(self, number: int) -> int:
+        """Return a duplicate for the object that had this fd; the object has to be given to :meth:`made`.
+
+        Raises:
+            GoneError: it was let go.
+        """
+        fd = os.dup(self.source(number))
+        self.taken.append((self._fds[number], fd))
+        return fd
+
+    def made(self, close: Callable[[], object]) -> None:
+        """Note how an object is closed, in case that its root cannot be read, and after a trial."""
+        self._closers.append(close)
+
+    def close(self) -> None:
+        """Close every object that was made."""
+        while self._closers:
+            with contextlib.suppress(OSError, ValueError):  # closed by the user's own code meanwhile
+                self._closers.pop()()
+
+
+_outgoing: Outgoing | None = None
+_incoming: Incoming | None = None
+
+
+def outgoing() -> Outgoing:
+    """Return where the export that runs now collects its fds."""
+    assert _outgoing is not None, "a reducer of fds was called outside of an export"
+    return _outgoing
+
+
+def incoming() -> Incoming:
+    """Return the fds of the stream that is read now."""
+    assert _incoming is not None, "a stream with fds was read without them"
+    return _incoming
+
+
+@contextlib.contextmanager
+def writing(target: Outgoing) -> Iterator[Outgoing]:
+    """Let reducers put their fds into ``target`` while the block runs. One thread at a time: the engine's."""
+    global _outgoing
+    before, _outgoing = _outgoing, target
+    try:
+        yield target
+    finally:
+        _outgoing = before
+
+
+@contextlib.contextmanager
+def receiving(source: Incoming) -> Iterator[Incoming]:
+    """Let makers take their fds from ``source``; what they made is closed if the block fails."""
+    global _incoming
+    before, _incoming = _incoming, source
+    try:
+        yield source
+    except BaseException:
+        source.close()
+        raise
+    finally:
+        _incoming = before
