@@ -17,6 +17,7 @@ thread can change what was written. Who holds it:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -24,12 +25,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from livereload_core.child.handing import Marks
 from livereload_core.child.hooks import run_hooks_in
 from livereload_core.child.loops import current_loop
 from livereload_core.child.safepoint import at_safe_point
 from livereload_core.errors import ReloadFailedError
 from livereload_core.posix import stopped
-from livereload_core.wire import frames
+from livereload_core.posix.channel import framed
+from livereload_core.state.engine import Export
 from livereload_core.wire import messages as wire
 
 if TYPE_CHECKING:
@@ -120,19 +123,29 @@ class Standstill:
         runtime = self._runtime
         channel = runtime.channel
         listening = tuple(address.to_json() for address in runtime.net.listening())
-        fds: list[int] = []
-        with channel.exclusive(), stopped.standstill():
-            data = runtime.engine.export().data if message.export else b""
+        with contextlib.ExitStack() as stack, channel.exclusive(), stopped.standstill():
+            export = runtime.engine.export() if message.export else Export(b"", ())
+            stack.callback(export.close)
             if self._given_up >= message.attempt:
                 return False
+            fds = list(export.handed.fds)
             if message.export:
-                fds.append(stopped.memfd_write(data, "livecore-state"))
-            frozen = wire.Frozen(message.attempt, runtime.net.open_connections(), listening)
-            stopped.send(channel.fileno(), frames.encode_frame(wire.encode(frozen), len(fds)), fds)
-            retire = self._verdict(channel.fileno())
-        for fd in fds:
-            os.close(fd)
-        return retire
+                fds.insert(0, stopped.memfd_write(export.data, "livecore-state"))
+                stack.callback(os.close, fds[0])
+            marks, serial = Marks(export.handed), runtime.handing.next()
+            processes = tuple(export.handed.processes)
+            frozen = wire.Frozen(
+                message.attempt, runtime.net.open_connections(), listening, serial, processes
+            )
+            for frame, some in framed(frozen, fds):
+                stopped.send(channel.fileno(), frame, some)
+            if self._verdict(channel.fileno()):
+                marks.cut()
+                return True
+            marks.put_back()
+            if message.export:
+                runtime.handing.sent(serial, export.handed)
+        return False
 
     def _verdict(self, fd: int) -> bool:
         while True:

@@ -12,6 +12,7 @@ from livereload_core.core import events as ev
 from livereload_core.core.records import Notice, NoticeKind
 from livereload_core.errors import PortBusyError, UsageError
 from livereload_core.parent.children import GenerationHandle
+from livereload_core.parent.snapshots import HeldSnapshot
 from livereload_core.parent.warmth import Warmth
 from livereload_core.posix.addresses import Address
 from livereload_core.wire import messages as wire
@@ -47,6 +48,12 @@ class _Held:
         os.close(self.fd)
 
 
+def _taken(fds: list[int]) -> list[int]:
+    taken = list(fds)
+    fds.clear()
+    return taken
+
+
 def _held(fd: int | None) -> _Held | None:
     return None if fd is None else _Held(fd)
 
@@ -56,8 +63,8 @@ class ChildMessages:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._run = supervisor
-        self._snapshot = _Slot()
-        self._trial = _Slot()
+        self._snapshot: HeldSnapshot | None = None
+        self._trial: HeldSnapshot | None = None
         self._sources = _Slot()
         self._prepared = _Slot()
         self._code = _Slot()
@@ -67,12 +74,12 @@ class ChildMessages:
         self._reason_told = False
         self._servers: set[ev.Child] = set()
         self._with_state = True
-        self._before: tuple[_Held | None, _Held | None, tuple[dict[str, Any], ...]] | None = None
+        self._before: tuple[_Held | None, HeldSnapshot | None, int, tuple[dict[str, Any], ...]] | None = None
 
     def close(self) -> None:
         """Let go of every fd."""
-        self._before = None
-        for slot in (self._snapshot, self._trial, self._prepared, self._sources, self._code):
+        self._before = self._snapshot = self._trial = None
+        for slot in (self._prepared, self._sources, self._code):
             slot.put(None)
 
     def forget(self, child: ev.Child) -> None:
@@ -110,8 +117,8 @@ class ChildMessages:
             case ev.AskExport():
                 self._send(command.child, wire.Export(number))
             case ev.AskPrecopy():
-                self._send(command.child, wire.Precopy(number), self._trial.fds())
-                self._trial.put(None)
+                self._send(command.child, wire.Precopy(number), self._trial.fds if self._trial else ())
+                self._trial = None
             case ev.AskQuiesce():
                 self._send(command.child, wire.Quiesce(number, settings.timeout_quiesce))
             case ev.AskFreeze():
@@ -122,8 +129,9 @@ class ChildMessages:
                 self._send(command.child, wire.Resume(number))
             case ev.AskRehydrate():
                 self._with_state = command.with_state
-                fds = self._snapshot.fds() if command.with_state else ()
-                self._send(command.child, wire.Rehydrate(number, self._required), fds)
+                held = self._snapshot if command.with_state else None
+                rehydrate = wire.Rehydrate(number, self._required, held.gone if held else ())
+                self._send(command.child, rehydrate, held.fds if held else ())
             case ev.AskCommit():
                 self._send(command.child, wire.Commit(number))
             case ev.AskRetire():
@@ -166,7 +174,7 @@ class ChildMessages:
                     )
             case wire.Exported():
                 if active:
-                    self._trial.put(fds.pop())
+                    self._trial = HeldSnapshot(_taken(fds))
                     dispatch(ev.Exported(child, message.attempt))
             case wire.Precopied():
                 dispatch(ev.Precopied(child, message.attempt))
@@ -174,8 +182,7 @@ class ChildMessages:
                 dispatch(ev.Quiesced(child, message.attempt, message.lingering))
             case wire.Frozen():
                 if active:
-                    if fds:
-                        self._snapshot.put(fds.pop())
+                    self._hold(handle, message, fds)
                     self._required = message.listening
                     dispatch(ev.Frozen(child, message.attempt, message.connections))
             case wire.Adopted():
@@ -191,9 +198,12 @@ class ChildMessages:
 
     def _serving(self, child: ev.Child, message: wire.Serving) -> None:
         if not self._with_state:
-            self._snapshot.put(None)  # the user gave it up
+            self._snapshot = None  # the user gave it up
         if self._run.machine.active is not None:
-            self._before = (_held(self._sources.fd), _held(self._snapshot.fd), self._required)
+            serial = self._snapshot.serial if self._snapshot else 0
+            self._before = (_held(self._sources.fd), self._snapshot, serial, self._required)
+        if self._snapshot is not None:
+            self._snapshot.serial = 0  # the one that this generation began with
         self._sources.put(self._prepared.fd)
         self._prepared.fd = None
         self._required = message.listening
@@ -215,10 +225,16 @@ class ChildMessages:
                     self._sources.put(fds.pop())
             case wire.Checkpoint():
                 if active:
-                    self._snapshot.put(fds.pop())
+                    self._hold(handle, message, fds)
+            case wire.Closed():
+                if active and self._snapshot is not None and self._snapshot.serial == message.serial:
+                    self._snapshot.drop(message.places)
+            case wire.FindExit():
+                status = self._run.exits.status_of(message.pid)
+                handle.send(wire.ExitFound(message.request, status))
             case wire.Finished():
-                if active and fds:
-                    self._snapshot.put(fds.pop())
+                if active:
+                    self._hold(handle, message, fds)
                 server = child in self._servers
                 dispatch(ev.ProgramFinished(child, message.code, message.failure, server))
             case wire.LateImport():
@@ -243,12 +259,24 @@ class ChildMessages:
             case _:
                 pass  # Hello: a spare is up; what it is sent before waits in its socket
 
+    def _hold(
+        self,
+        handle: GenerationHandle,
+        message: wire.Frozen | wire.Checkpoint | wire.Finished,
+        fds: list[int],
+    ) -> None:
+        """Keep a snapshot in the place of the one before."""
+        if fds:
+            self._snapshot = HeldSnapshot(_taken(fds), message.serial)
+            handle.spared = frozenset(message.processes)
+
     def _fall_back(self) -> None:
         """The generation before serves again: its code and its state are the good ones."""
         if self._before is not None:
-            sources, snapshot, self._required = self._before
+            sources, self._snapshot, serial, self._required = self._before
+            if self._snapshot is not None:
+                self._snapshot.serial = serial
             self._sources.put(None if sources is None else os.dup(sources.fd))
-            self._snapshot.put(None if snapshot is None else os.dup(snapshot.fd))
             self._before = None
 
     # -- listeners ----------------------------------------------------------------------------------

@@ -88,6 +88,7 @@ class Supervisor:
         self._emit_record = emit
         self._console = console
         self._messages = ChildMessages(self)
+        self.exits = process.Exits()
         self.edits = Edits(self)
         self._hold = HoldPage()
         self._control = ControlServer(settings.root, self._answer_control, label=str(settings.target))
@@ -141,7 +142,7 @@ class Supervisor:
         if self._console is not None:
             self._console.close()
         for handle in tuple(self.children.values()):
-            handle.kill_tree()
+            handle.kill_tree(spare=False)
         self._hold.hide()
         await self._control.close()
         for task in tuple(self._tasks):
@@ -217,7 +218,7 @@ class Supervisor:
         self._messages.forget(handle.number)
         if self._at_keyboard == handle.number:
             self.on_terminal(handle, taken=False)
-        process.reap_orphans({child.pid for child in self.children.values()})
+        self.exits.reap({child.pid for child in self.children.values()})
         self.dispatch(ev.ChildExited(handle.number, process.status_sentence(code)))
 
     # -- commands -----------------------------------------------------------------------------------

@@ -21,8 +21,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from typing import Self
 
-__all__ = ["memfd_write", "peek", "send", "standstill", "wait_readable"]
+__all__ = [
+    "DeadEnds",
+    "flags",
+    "is_listener",
+    "memfd_write",
+    "move",
+    "peek",
+    "position",
+    "replace",
+    "send",
+    "set_flags",
+    "standstill",
+    "wait_readable",
+]
 
 _LIBC = ctypes.PyDLL(None, use_errno=True)
 _POLLIN = 0x001  # poll.h
@@ -30,6 +44,7 @@ _POLLOUT = 0x004
 _SOL_SOCKET = 1  # sys/socket.h, Linux
 _SCM_RIGHTS = 1
 _MSG_NOSIGNAL = 0x4000
+_STREAM_CLOEXEC = socket.SOCK_STREAM | getattr(socket, "SOCK_CLOEXEC", 0)
 _MFD_CLOEXEC_ALLOW_SEALING = 0x3
 _MOST_FDS = 250  # the kernel takes 253 per message (SCM_MAX_FD)
 _SEALS = 0x2 | 0x4 | 0x8  # shrink, grow, write
@@ -69,6 +84,8 @@ def _typed() -> None:
     _LIBC.recv.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     _LIBC.recv.restype = ctypes.c_ssize_t
     _LIBC.poll.argtypes = (ctypes.POINTER(_PollFd), ctypes.c_ulong, ctypes.c_int)
+    _LIBC.lseek.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int)
+    _LIBC.lseek.restype = ctypes.c_int64
     _LIBC.usleep.argtypes = (ctypes.c_uint,)
 
 
@@ -156,6 +173,72 @@ def peek(fd: int, size: int = 4096) -> bytes:
     buffer = ctypes.create_string_buffer(size)
     got = _LIBC.recv(fd, buffer, size, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     return buffer.raw[: max(got, 0)]
+
+
+def position(fd: int) -> int | None:
+    """Return the position of an open file; None for what has none."""
+    found = int(_LIBC.lseek(fd, 0, os.SEEK_CUR))
+    return found if found >= 0 else None
+
+
+def move(fd: int, offset: int) -> None:
+    """Set the position of an open file, for all who hold it."""
+    _LIBC.lseek(fd, offset, os.SEEK_SET)
+
+
+def flags(fd: int) -> int:
+    """Return the status flags of an open file (O_NONBLOCK, O_APPEND ...)."""
+    return int(_LIBC.fcntl(fd, fcntl.F_GETFL))
+
+
+def set_flags(fd: int, number: int) -> None:
+    """Set them, for all who hold it."""
+    _LIBC.fcntl(fd, fcntl.F_SETFL, number)
+
+
+def is_listener(fd: int) -> bool:
+    """Whether ``fd`` is a listening socket."""
+    return _option(fd, socket.SO_ACCEPTCONN) > 0
+
+
+def replace(fd: int, by: int) -> None:
+    """Let ``fd`` lead to the open file of ``by``. What it led to stays open for others.
+
+    Raises:
+        OSError: no such fd.
+    """
+    _checked("dup2", _LIBC.dup2(by, fd))
+
+
+class DeadEnds:
+    """Open files on which nothing happens: a socket whose peer is gone, and the null device."""
+
+    def __enter__(self) -> Self:
+        pair = (ctypes.c_int * 2)()
+        _checked("socketpair", _LIBC.socketpair(socket.AF_UNIX, _STREAM_CLOEXEC, 0, pair))
+        self._socket = pair[0]
+        _LIBC.close(pair[1])
+        try:
+            null = _LIBC.open(os.devnull.encode(), os.O_RDWR | os.O_CLOEXEC)
+            self._null = _checked("open", null)
+        except BaseException:
+            _LIBC.close(self._socket)
+            raise
+        return self
+
+    def like(self, fd: int) -> int:
+        """Return the one that fits in the place of ``fd``; it stays ours."""
+        return self._socket if _option(fd, socket.SO_TYPE) >= 0 else self._null
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._socket)
+        os.close(self._null)
+
+
+def _option(fd: int, name: int) -> int:
+    value, size = ctypes.c_int(), ctypes.c_uint32(4)
+    found = _LIBC.getsockopt(fd, socket.SOL_SOCKET, name, ctypes.byref(value), ctypes.byref(size))
+    return value.value if found == 0 else -1
 
 
 def _wait(fd: int, events: int) -> None:

@@ -24,7 +24,6 @@ import ctypes
 import dataclasses
 import functools
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -34,7 +33,6 @@ __all__ = [
     "Incoming",
     "Outgoing",
     "incoming",
-    "kind_of",
     "libc",
     "outgoing",
     "receiving",
@@ -70,23 +68,6 @@ def _dup(fd: int) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return copy
-
-
-def kind_of(fd: int) -> str:
-    """Say what is behind ``fd``: a word for the index, by which a replaced fd is recognised."""
-    mode = os.fstat(fd).st_mode
-    for word, test in _KINDS.items():
-        if test(mode):
-            return word
-    return "other"
-
-
-_KINDS: dict[str, Callable[[int], bool]] = {
-    "socket": stat.S_ISSOCK,
-    "pipe": stat.S_ISFIFO,
-    "file": stat.S_ISREG,
-    "device": stat.S_ISCHR,
-}
 
 
 def table_of(lists: Iterable[Sequence[int]]) -> list[int]:

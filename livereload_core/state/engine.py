@@ -22,6 +22,7 @@ from typing import Any
 from livereload_core.core.records import RootFate, RootReport
 from livereload_core.state import exporting, runtime
 from livereload_core.state.classforms import ClassForms
+from livereload_core.state.descriptors import GONE
 from livereload_core.state.exporting import Export
 from livereload_core.state.inplace import attributes, is_immutable, set_attributes
 from livereload_core.state.mainwatch import MainWatch, main_waits
@@ -131,7 +132,7 @@ class Engine:
 
         Args:
             data: the snapshot.
-            fds: what came beside it; they stay the caller's.
+            fds: what came beside it, -1 for what is gone; they stay the caller's.
 
         Returns:
             the fates that :meth:`adopt` would bring about; roots that nobody declared yet are left out.
@@ -160,7 +161,7 @@ class Engine:
 
         Args:
             data: the snapshot.
-            fds: what came beside it; they stay the caller's.
+            fds: what came beside it, -1 for what is gone; they stay the caller's.
 
         Raises:
             CannotCarryError: the new code cannot take a root.
@@ -169,9 +170,9 @@ class Engine:
         with self._lock:
             # A copy: the caller may unmap the snapshot, and parked roots outlive it.
             self._carried = {place: [] for place in range(len(fds))}
-            for place, fd in enumerate(fds):
-                self._vault[os.dup(fd)] = place
-            self._held.update(unpack(bytes(data), list(self._vault)).entries)
+            own = [fd if fd == GONE else os.dup(fd) for fd in fds]
+            self._vault = {fd: place for place, fd in enumerate(own) if fd != GONE}
+            self._held.update(unpack(bytes(data), own).entries)
             final = main_waits()
             self._restore_found(final=final)
             if not final and any(key.startswith("__main__:") for key in self._held):

@@ -42,6 +42,10 @@ class Export:
     roots: tuple[RootReport, ...]
     handed: Handed = dataclasses.field(default_factory=Handed)
 
+    def close(self) -> None:
+        """Close the duplicates. Idempotent."""
+        self.handed.close()
+
 
 def export(
     roots: Iterable[Root],
@@ -71,7 +75,7 @@ def export(
     reports = [_report(entry) for entry in entries[: len(alive)]]
     reports += [RootReport(key, RootFate.PARKED, "its declaration is gone") for key in held]
     try:
-        return Export(pack(entries, generation, handed.fds), tuple(reports), handed)
+        return Export(pack(entries, generation), tuple(reports), handed)
     except BaseException:
         handed.close()
         raise

@@ -11,7 +11,7 @@
     │   28 │   4 │ CRC-32 of the bytes 0..27 and of everything from 32 on       │
     ├──────┼─────┼──────────────────────────────────────────────────────────────┤
     │   32 │   n │ index: JSON, UTF-8                                           │
-    │      │     │   {"tables": [[key, ...], ...], "fds": [kind, ...],          │
+    │      │     │   {"tables": [[key, ...], ...], "fds": count,                │
     │      │     │    "roots": [{"key", "form", "kind", "version", "type",      │
     │      │     │               "args", "table", "classes", "lost", "remedy",  │
     │      │     │               "fds", "offset", "length"}, ...]}              │
@@ -23,9 +23,8 @@ Invariants:
     * Everything but the inside of a stream can be read without unpickling.
     * The checksum is verified before anything else is believed. It finds damage, not malice: only
       snapshots that our own parent handed over are ever unpickled.
-    * File descriptors travel beside the snapshot, in the order of "fds" (what is behind each: socket, pipe,
-      file ...). Those of a root are places in that list; -1 stands for one that is gone. One that is not of
-      its kind any more was let go meanwhile by whoever held the snapshot.
+    * File descriptors travel beside the snapshot, as many as "fds" says. Those of a root are places among
+      them; -1 stands for one that is gone.
     * A table names the roots that the memo of a stream begins with. It travels with the stream, so a
       stream that is parked and written again keeps its meaning.
 """
@@ -41,7 +40,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from livereload_core.errors import SnapshotError
-from livereload_core.state.descriptors import GONE, kind_of, table_of
+from livereload_core.state.descriptors import GONE, table_of
 
 __all__ = ["FORMAT", "MAGIC", "Entry", "Kind", "Snapshot", "pack", "unpack"]
 
@@ -50,6 +49,7 @@ FORMAT = 2
 
 _HEADER = struct.Struct("<8sHBBIIQ")
 _CHECKSUM = struct.Struct("<I")
+_HELD_PART = 5 * 1024
 _START = _HEADER.size + _CHECKSUM.size
 
 
@@ -107,13 +107,14 @@ class Snapshot:
     entries: dict[str, Entry]
 
 
-def pack(entries: Sequence[Entry], generation: int, fds: Sequence[int] = ()) -> bytes:
+def pack(entries: Sequence[Entry], generation: int) -> bytes:
     """Write a snapshot.
 
     Args:
         entries: the roots.
         generation: the number of the generation that writes.
-        fds: what travels beside it, in the order of ``table_of`` the fds of all entries; only looked at.
+
+    What travels beside it are the fds of all entries, in the order of ``table_of``.
     """
     places = {fd: place for place, fd in enumerate(table_of(entry.fds for entry in entries))}
     places[GONE] = GONE
@@ -133,14 +134,24 @@ def pack(entries: Sequence[Entry], generation: int, fds: Sequence[int] = ()) -> 
         roots.append(fields)
         streams.append(entry.stream)
         offset += len(entry.stream)
-    kinds = [kind_of(fd) for fd in fds]
-    index = json.dumps({"tables": list(tables), "fds": kinds, "roots": roots}, separators=(",", ":")).encode()
+    described = {"tables": list(tables), "fds": len(places) - 1, "roots": roots}
+    index = json.dumps(described, separators=(",", ":")).encode()
     major, minor = sys.version_info[:2]
     header = _HEADER.pack(MAGIC, FORMAT, major, minor, generation, len(index), offset)
-    checksum = zlib.crc32(index, zlib.crc32(header))
+    checksum = _checksum(index, zlib.crc32(header))
     for stream in streams:
-        checksum = zlib.crc32(stream, checksum)
-    return b"".join([header, _CHECKSUM.pack(checksum), index, *streams])
+        checksum = _checksum(stream, checksum)
+    # The decisive snapshot is taken while every thread stands still: join() of bytes alone would let go of
+    # the GIL from 1 MiB on, and with a view among them it does not.
+    return b"".join([header, _CHECKSUM.pack(checksum), memoryview(index), *streams])
+
+
+def _checksum(data: bytes | memoryview, value: int) -> int:
+    """Go on with a CRC-32, in parts for which zlib does not let go of the GIL."""
+    view = memoryview(data)
+    for start in range(0, len(view), _HELD_PART):
+        value = zlib.crc32(view[start : start + _HELD_PART], value)
+    return value
 
 
 def unpack(data: bytes | memoryview, fds: Sequence[int] = ()) -> Snapshot:
@@ -148,7 +159,7 @@ def unpack(data: bytes | memoryview, fds: Sequence[int] = ()) -> Snapshot:
 
     Args:
         data: the snapshot.
-        fds: what came beside it; they stay the caller's.
+        fds: what came beside it, -1 in the place of what is gone; they stay the caller's.
 
     Raises:
         SnapshotError: it is damaged, foreign, from another Python or from a newer format, or fds are missing.
@@ -181,8 +192,8 @@ def unpack(data: bytes | memoryview, fds: Sequence[int] = ()) -> Snapshot:
     body = _START + index_size
     try:
         index = json.loads(bytes(view[_START:body]))
-        if len(index["fds"]) != len(fds):
-            raise SnapshotError(f"snapshot comes with {len(index['fds'])} fds, {len(fds)} have arrived")
+        if index["fds"] != len(fds):
+            raise SnapshotError(f"snapshot comes with {index['fds']} fds, {len(fds)} have arrived")
         entries = _entries(index, view[body:], fds)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise SnapshotError(f"snapshot has an index that cannot be read: {error!r}") from error
@@ -190,7 +201,6 @@ def unpack(data: bytes | memoryview, fds: Sequence[int] = ()) -> Snapshot:
 
 
 def _entries(index: dict[str, Any], streams: memoryview, fds: Sequence[int]) -> dict[str, Entry]:
-    here = {place: fd for place, fd in enumerate(fds) if kind_of(fd) == index["fds"][place]}
     tables = [tuple(table) for table in index["tables"]]
     entries = {}
     for fields in index["roots"]:
@@ -199,6 +209,6 @@ def _entries(index: dict[str, Any], streams: memoryview, fds: Sequence[int]) -> 
             raise ValueError(f"stream of {fields['key']!r} lies outside")
         fields["table"] = tables[fields["table"]]
         fields["args"] = tuple(fields["args"])
-        fields["fds"] = tuple(here.get(place, GONE) for place in fields["fds"])
+        fields["fds"] = tuple(GONE if place == GONE else fds[place] for place in fields["fds"])
         entries[fields["key"]] = Entry(**fields, stream=streams[offset : offset + length])
     return entries

@@ -20,7 +20,11 @@ Direction and answers (``+fd``: one file descriptor travels along)::
       │ ── Retire ──▶ old, which drains and exits
 
     at any time from the child: FindListener → ListenerFound, OpenListeners → ListenersOpened,
-    NewListener +fd, Checkpoint +fd, Finished (+fd), LateImport, Modules, ReloadRequest, Terminal, Warn
+    NewListener +fd, Checkpoint +fd, Finished (+fd), LateImport, Modules, ReloadRequest, Terminal, Warn,
+    FindExit → ExitFound, Closed
+
+Beside a snapshot travel the fds of sockets and files in it. What one frame cannot take goes ahead, with
+``MoreFds``, which the channels put in and take out.
 
 ``attempt`` numbers the attempt to reload that a message belongs to, so that an answer that comes after
 its attempt was given up is recognised and dropped.
@@ -39,10 +43,13 @@ __all__ = [
     "Activate",
     "Adopted",
     "Checkpoint",
+    "Closed",
     "Commit",
+    "ExitFound",
     "Export",
     "Exported",
     "Failed",
+    "FindExit",
     "FindListener",
     "Finished",
     "Freeze",
@@ -53,6 +60,7 @@ __all__ = [
     "ListenersOpened",
     "Message",
     "Modules",
+    "MoreFds",
     "NewListener",
     "OpenListeners",
     "Precopied",
@@ -127,7 +135,7 @@ class Export(Message):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Precopy(Message):
-    """Decode this snapshot (one fd) on trial; answer ``Precopied`` or ``Failed``."""
+    """Decode on trial a snapshot (fds: it, those of its contents); answer ``Precopied`` or ``Failed``."""
 
     attempt: int
 
@@ -163,14 +171,16 @@ class Resume(Message):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rehydrate(Message):
-    """Fill the state from this snapshot (one fd, or none for a fresh start), then run the start-up.
+    """Fill the state from this snapshot (fds: it, and those of its contents; none: a fresh start), start up.
 
     Attributes:
         required: addresses that the old generation listened on; listening on all of them means ready.
+        gone: places of fds of the contents that are not there any more: the program had closed them.
     """
 
     attempt: int
     required: tuple[Json, ...]
+    gone: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -206,6 +216,19 @@ class ListenersOpened(Message):
     request: int
     addresses: tuple[Json, ...]
     error: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExitFound(Message):
+    """Answer to ``FindExit`` number ``request``: a status as of ``os.waitpid``, or None when nobody knows."""
+
+    request: int
+    status: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MoreFds(Message):
+    """Fds of the message that follows, in either direction."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -289,11 +312,15 @@ class Frozen(Message):
     Attributes:
         connections: accepted connections still open in the old generation.
         listening: addresses that it listens on.
+        serial: number of the snapshot in this generation.
+        processes: child processes that go on with the state.
     """
 
     attempt: int
     connections: int
     listening: tuple[Json, ...]
+    serial: int = 0
+    processes: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -351,7 +378,30 @@ class Spoiled(Message):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Checkpoint(Message):
-    """One fd: a snapshot taken in the background, for the case that this generation dies."""
+    """A snapshot taken in the background, for the case that this generation dies.
+
+    Attributes:
+        serial, processes: as of ``Frozen``.
+    """
+
+    serial: int = 0
+    processes: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Closed(Message):
+    """The program has closed what the snapshot with this number took along, at these places."""
+
+    serial: int
+    places: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FindExit(Message):
+    """How did this process end, whose parent the child is not? The answer is ``ExitFound``."""
+
+    request: int
+    pid: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -361,10 +411,13 @@ class Finished(Message):
     Attributes:
         code: what ``sys.exit`` was given, 0 for a plain return.
         failure: the exception that ended it.
+        serial, processes: as of ``Frozen``.
     """
 
     code: int
     failure: Failure | None = None
+    serial: int = 0
+    processes: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -207,7 +207,7 @@ subprocess.run(["sh", "-c", "exec 3<&0; cat <&3 &"], stdin=reading)
 os.close(writing)
 orphan, = set(process.descendants_direct(os.getpid())) - {mine.pid}
 os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOWAIT)
-process.reap_orphans({mine.pid})
+process.Exits().reap({mine.pid})
 assert process.descendants_direct(os.getpid()) == [mine.pid]
 print(mine.wait())
 """
