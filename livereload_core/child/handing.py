@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from typing import Any, Self
 
 from livereload_core.posix import epoll, stopped
 from livereload_core.state.descriptors import GONE, Handed
@@ -92,36 +93,43 @@ class Handing:
 class Marks:
     """What this generation has to do with the fds of its decisive snapshot, once the verdict is there.
 
-    Made, and :meth:`cut` called, while every thread stands still: neither lets go of the GIL.
+    A context from the snapshot to the verdict, while every thread stands still: it keeps the GIL.
+
+    Attributes:
+        cuts: calls that part this generation from what it handed over, for :func:`stopped.hear`.
     """
 
     def __init__(self, handed: Handed) -> None:
-        self._handed = handed
         self._marks = [(fd, stopped.position(fd), stopped.flags(fd)) for fd in handed.fds]
+        # Listeners are parted with in a way of their own (Net.let_go).
+        self._own = [
+            (source, copy)
+            for source, copy in zip(handed.sources, handed.fds, strict=True)
+            if source != GONE and not stopped.is_listener(copy)
+        ]
+        self._ends = stopped.DeadEnds()
+        self._cuts = handed.cuts
 
-    def put_back(self) -> None:
-        """Undo what a candidate, which does not serve, did to the open files."""
+    def __enter__(self) -> Self:
+        if self._own:
+            self._ends.open()
+        self.cuts: list[tuple[Any, ...]] = [(setattr, *cut) for cut in self._cuts]
+        self.cuts += [stopped.replacing(source, self._ends.like(copy)) for source, copy in self._own]
+        return self
+
+    def settle(self, *, retire: bool) -> None:
+        """Do what the verdict asks for; the cuts have been made if it is to retire."""
+        if retire:
+            # An event loop would still be told of events of an open file, by an entry to which the number
+            # does not lead any more.
+            for source, copy in self._own:
+                epoll.forget(source, copy, self._ends.like(copy))
+            return
+        # The candidate does not serve: undo what it did to the open files, which both hold.
         for fd, position, flags in self._marks:
             stopped.set_flags(fd, flags)
             if position is not None:
                 stopped.move(fd, position)
 
-    def cut(self) -> None:
-        """Part this generation from what it handed over."""
-        for cut in self._handed.cuts:
-            cut()
-        # Listeners are parted with in a way of their own (Net.let_go).
-        own = [
-            (source, copy)
-            for source, copy in zip(self._handed.sources, self._handed.fds, strict=True)
-            if source != GONE and not stopped.is_listener(copy)
-        ]
-        if not own:
-            return
-        with stopped.DeadEnds() as ends:
-            for source, copy in own:
-                stopped.replace(source, ends.like(copy))
-            # From here on the GIL may go, what runs now meets dead ends. But an event loop would still be
-            # told of events of the open file, by an entry to which the number does not lead any more.
-            for source, copy in own:
-                epoll.forget(source, copy, ends.like(copy))
+    def __exit__(self, *_: object) -> None:
+        self._ends.close()

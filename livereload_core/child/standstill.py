@@ -23,7 +23,8 @@ import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from livereload_core.child.handing import Marks
 from livereload_core.child.hooks import run_hooks_in
@@ -42,6 +43,7 @@ __all__ = ["Standstill"]
 
 SWITCH_INTERVAL = 0.0002
 """Seconds of the GIL's switch interval from QUIESCE to the verdict."""
+_RETIRE = b'["Retire"'
 PAUSE_SIGNAL = getattr(signal, "SIGRTMIN", None) and signal.SIGRTMIN + 7
 """Brings the main thread of a program without listeners and event loop to a bytecode boundary; a real-time
 signal, because programs hardly use them. None where there are none (macOS)."""
@@ -139,19 +141,19 @@ class Standstill:
             )
             for frame, some in framed(frozen, fds):
                 stopped.send(channel.fileno(), frame, some)
-            if self._verdict(channel.fileno()):
-                marks.cut()
+            with marks:
+                retire = self._verdict(channel.fileno(), marks.cuts)
+                marks.settle(retire=retire)
+            if retire:
                 return True
-            marks.put_back()
             if message.export:
                 runtime.handing.sent(serial, export.handed)
         return False
 
-    def _verdict(self, fd: int) -> bool:
+    def _verdict(self, fd: int, cuts: Sequence[tuple[Any, ...]]) -> bool:
         while True:
-            stopped.wait_readable(fd)
-            waiting = stopped.peek(fd)
-            if b'["Retire"' in waiting:
+            waiting = stopped.hear(fd, _RETIRE, cuts)
+            if _RETIRE in waiting:
                 return True
             if b'["Resume"' in waiting or not waiting:
                 return False

@@ -136,6 +136,8 @@ class ChildMessages:
                 self._send(command.child, wire.Commit(number))
             case ev.AskRetire():
                 self._before = None
+                if command.final:
+                    self._snapshot = None  # nothing comes after, and what the program closes now shall end
                 self._drop_unused()
                 self._send(command.child, wire.Retire(settings.timeout_graceful, command.final))
 

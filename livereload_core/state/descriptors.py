@@ -24,6 +24,8 @@ import ctypes
 import dataclasses
 import functools
 import os
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -31,7 +33,9 @@ __all__ = [
     "GoneError",
     "Handed",
     "Incoming",
+    "NotQuietError",
     "Outgoing",
+    "become_quiet",
     "incoming",
     "libc",
     "outgoing",
@@ -43,6 +47,12 @@ __all__ = [
 GONE = -1
 """Stands for an fd that whoever held it has let go: the object that had it comes back closed."""
 _F_DUPFD_CLOEXEC = 1030  # linux/fcntl.h
+_QUIET = 0.25
+"""Seconds for which no thread asks for the GIL, once it is quiet."""
+
+
+class NotQuietError(BaseException):
+    """An export has to begin again; no concern of the user's ``except Exception``."""
 
 
 class GoneError(Exception):
@@ -59,6 +69,23 @@ def libc() -> Any:
     library.write.restype = ctypes.c_ssize_t
     library.poll.argtypes = (ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int)
     return library
+
+
+def become_quiet() -> None:
+    """Let the threads past that wait for the GIL, so that in a quarter of a second none interrupts this one.
+
+    One that began to wait before the switch interval was raised still asks by the old interval. So they are
+    given the time to ask, and then the GIL; what waits again after that waits by the new one.
+    """
+    before = sys.getswitchinterval()
+    if before >= _QUIET or len(sys._current_frames()) < 2:
+        return  # whoever stands still has done so already
+    sys.setswitchinterval(_QUIET)
+    try:
+        libc().usleep(int(before * 1.2e6))
+        time.sleep(0)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _dup(fd: int) -> int:
@@ -83,13 +110,13 @@ class Handed:
         fds: duplicates in the order of the snapshot's table, owned by this object.
         sources: the fds of this process that they are duplicates of, by the same order.
         processes: ids of child processes that go on with the state.
-        cuts: makes objects of this process leave alone what the next generation has now.
+        cuts: (object, attribute, value): what makes objects of this process leave alone what is handed over.
     """
 
     fds: list[int] = dataclasses.field(default_factory=list)
     sources: list[int] = dataclasses.field(default_factory=list)
     processes: list[int] = dataclasses.field(default_factory=list)
-    cuts: list[Callable[[], None]] = dataclasses.field(default_factory=list)
+    cuts: list[tuple[Any, str, Any]] = dataclasses.field(default_factory=list)
 
     def close(self) -> None:
         """Close the duplicates. Idempotent."""
@@ -98,15 +125,20 @@ class Handed:
 
 
 class Outgoing:
-    """Collects the fds of one export, stream by stream."""
+    """Collects the fds of one export, stream by stream.
 
-    def __init__(self) -> None:
+    Args:
+        quiet: whether other threads have been let past, so that none asks for the GIL meanwhile.
+    """
+
+    def __init__(self, *, quiet: bool = True) -> None:
+        self._quiet = quiet
         self._stream: list[int] = []
-        self._stream_cuts: list[Callable[[], None]] = []
+        self._stream_cuts: list[tuple[Any, str, Any]] = []
         self._stream_processes: list[int] = []
         self._opened: list[int] = []
         self._kept: list[int] = []
-        self._cuts: list[Callable[[], None]] = []
+        self._cuts: list[tuple[Any, str, Any]] = []
         self._processes: list[int] = []
 
     def number(self, fd: int) -> int:
@@ -120,16 +152,25 @@ class Outgoing:
         self._opened.append(fd)
         return self.number(fd)
 
+    def need_quiet(self) -> None:
+        """Say that what follows must not be interrupted by a thread that uses the same object.
+
+        Raises:
+            NotQuietError: it could be; the export has to begin again, in quiet.
+        """
+        if not self._quiet:
+            raise NotQuietError
+
     def process(self, pid: int) -> None:
         """A child process goes on with the state."""
         self._stream_processes.append(pid)
 
-    def at_cut(self, cut: Callable[[], None]) -> None:
-        """Call ``cut`` once the next generation serves and before any line of this one runs again.
+    def at_cut(self, obj: Any, attribute: str, value: Any) -> None:
+        """Set an attribute once the next generation serves, and before any line of this one runs again.
 
-        It must not let go of the GIL.
+        It has to be a plain attribute: no code of Python runs when it is set.
         """
-        self._stream_cuts.append(cut)
+        self._stream_cuts.append((obj, attribute, value))
 
     def begin(self) -> None:
         """A stream begins; what one that failed has left is forgotten."""

@@ -16,13 +16,16 @@ from collections.abc import Callable, Iterable, Mapping
 from livereload_core.core.records import RootFate, RootReport
 from livereload_core.errors import CannotCarryError
 from livereload_core.state.codec import Dumper, undisturbed
-from livereload_core.state.descriptors import Handed
+from livereload_core.state.descriptors import Handed, NotQuietError, become_quiet
 from livereload_core.state.inplace import family_of, is_immutable
 from livereload_core.state.roots import UNSET, Form, Root, class_key, global_of
 from livereload_core.state.snapshot import Entry, Kind, pack
 from livereload_core.state.walker import find_culprit
 
 __all__ = ["Export", "export"]
+
+_needs_quiet = False
+"""Whether the state of this program holds what must not be interrupted while it is looked at."""
 
 _ATTEMPTS = 5
 """How often a stream is begun again when another thread changed a container under it."""
@@ -66,11 +69,7 @@ def export(
         OSError: no fd left for a duplicate.
     """
     alive = [root for root in roots if root.value is not UNSET and root.key not in held]
-    with undisturbed():
-        work = _Work(alive, is_user_module)
-        entries = [*(work.entry(root) for root in alive), *held.values()]
-        # In the same stretch: else the program could close one, and its number be used for another file.
-        handed = work.hand_over(entries)
+    work, entries, handed = _write(alive, held, is_user_module)
     work.raise_failures()
     reports = [_report(entry) for entry in entries[: len(alive)]]
     reports += [RootReport(key, RootFate.PARKED, "its declaration is gone") for key in held]
@@ -79,6 +78,28 @@ def export(
     except BaseException:
         handed.close()
         raise
+
+
+def _write(
+    alive: list[Root], held: Mapping[str, Entry], is_user_module: Callable[[str], bool]
+) -> tuple[_Work, list[Entry], Handed]:
+    """Write the streams, and duplicate their fds in the same stretch.
+
+    Else the program could close one, and its number be used for another file.
+    """
+    global _needs_quiet
+    while True:
+        quiet = _needs_quiet
+        if quiet:
+            become_quiet()
+        with undisturbed():
+            work = _Work(alive, is_user_module, quiet=quiet)
+            try:
+                entries = [*(work.entry(root) for root in alive), *held.values()]
+                return work, entries, work.hand_over(entries)
+            except NotQuietError:
+                work.hand_over(())
+                _needs_quiet = True
 
 
 def _report(entry: Entry) -> RootReport:
@@ -100,7 +121,7 @@ def _shell_args(value: object) -> tuple[object, ...] | None:
 class _Work:
     """One export: the table of roots, and the failures so far."""
 
-    def __init__(self, roots: list[Root], is_user_module: Callable[[str], bool]) -> None:
+    def __init__(self, roots: list[Root], is_user_module: Callable[[str], bool], *, quiet: bool) -> None:
         self._failures: list[CannotCarryError] = []
         self._rebound = {root.key: root.follow_rebinding() for root in roots}
         named: dict[int, tuple[str, object]] = {}
@@ -108,7 +129,7 @@ class _Work:
             if not root.slot and _shell_args(root.value) is not None:
                 named.setdefault(id(root.value), (root.key, root.value))
         self._table = tuple(key for key, _ in named.values())
-        self._dumper = Dumper([obj for _, obj in named.values()], is_user_module)
+        self._dumper = Dumper([obj for _, obj in named.values()], is_user_module, quiet=quiet)
 
     def entry(self, root: Root) -> Entry:
         """Write one root; a failure is noted, and leaves an entry without a stream."""

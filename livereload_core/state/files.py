@@ -13,7 +13,8 @@ written is therefore never moved: it goes on where its last byte is, also when a
 Invariants:
     * While a file is looked at, no system call lets go of the GIL: ``tell``, ``seek`` and ``write`` of its
       raw layer are replaced for the moment (see :func:`_held`). Buffered files call them by name.
-    * A look leaves the file as it was, for the program that goes on with it.
+    * A look leaves the file as it was, for the program that goes on with it. Where what was read ahead has to
+      be taken out and put back, no other thread may come in between (``Outgoing.need_quiet``).
 """
 
 from __future__ import annotations
@@ -67,11 +68,7 @@ def reduce_temporary(wrapper: Any) -> Any:
             "this Python's temporary files cannot be carried", "use tempfile.mkstemp(), and keep the path"
         )
     delete, on_close = closer.delete, getattr(closer, "delete_on_close", True)
-
-    def keep() -> None:
-        closer.delete = False
-
-    outgoing().at_cut(keep)
+    outgoing().at_cut(closer, "delete", False)
     return _make_temporary, (type(wrapper), wrapper.file, wrapper.name, delete, on_close)
 
 
@@ -430,6 +427,7 @@ def _held(raw: io.FileIO) -> Iterator[None]:
 @contextlib.contextmanager
 def _at_end(raw: io.FileIO) -> Iterator[None]:
     """Let the layers above ``raw`` find the end of the file, so that they give out only what they hold."""
+    outgoing().need_quiet()
     overlay: dict[str, Any] = {
         "readall": lambda: b"",
         "read": lambda size=-1: b"",

@@ -44,12 +44,8 @@ def reduce_popen(popen: Any) -> Any:
         attributes["returncode"] = popen.poll()
         return _make_popen, (type(popen), None, attributes)
     outgoing().process(popen.pid)
-
-    def leave() -> None:
-        # To what is left of the old code the process has ended: it can neither signal it nor wait for it.
-        popen.returncode = 0
-
-    outgoing().at_cut(leave)
+    # To what is left of the old code the process has ended: it can neither signal it nor wait for it.
+    outgoing().at_cut(popen, "returncode", 0)
     return _make_popen, (type(popen), number, attributes)
 
 

@@ -135,10 +135,9 @@ def peer() -> Iterator[Peer]:
 def start(livecore: Launcher, peer: Peer, *options: str, source: str = PROGRAM) -> LivecoreProcess:
     # More than a buffer of Python takes at once: the position in the kernel counts as well.
     numbers = "".join(f"line {number}".ljust(63) + "\n" for number in range(1, 1000))
-    run = livecore.program(
+    return livecore.program(
         "app:app", *options, files={"app.py": source, "source.txt": numbers}, env={"PEER": str(peer.port)}
     )
-    return run
 
 
 def reload(run: LivecoreProcess, number: int, outcome: str = "committed") -> Any:
@@ -313,7 +312,7 @@ def kept():
         "source": open("source.txt"),
         "log": open("lines.txt", "w"),
         "peer": socket.create_connection(("127.0.0.1", int(os.environ["PEER"]))),
-        "worker": subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE),
+        "worker": subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read(); sys.exit(5)"], stdin=subprocess.PIPE),
     }
 
 
@@ -362,8 +361,9 @@ def test_program_without_a_loop_reads_writes_and_sends_each_line_once(livecore: 
     assert lines.startswith(got)
     run.wait_settled()
     (run.cwd / "end.txt").touch()
-    run.stop()
-    assert (run.cwd / "end.txt").read_text() == "0"
+    os.kill(run.pid, signal.SIGTERM)  # Ctrl-C would reach the worker, too
+    run.wait_exit()
+    assert (run.cwd / "end.txt").read_text() == "5"
     while part := peer.socket.recv(100_000):
         got += part
     assert got.endswith(b"left")

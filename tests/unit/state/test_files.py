@@ -154,7 +154,7 @@ def test_named_temporary_file_is_deleted_by_the_new_generation_alone() -> None:
     new, incoming = carried.receive()
     carried.handed.close()
     for cut in carried.handed.cuts:
-        cut()
+        setattr(*cut)
     old.close()
     assert Path(new.name).exists()
     for act in incoming.at_commit:

@@ -49,7 +49,7 @@ def hand_over(process: subprocess.Popen[Any]) -> Any:
     back, _ = carried.receive()
     carried.handed.close()
     for cut in carried.handed.cuts:
-        cut()
+        setattr(*cut)
     return back
 
 
