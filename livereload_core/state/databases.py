@@ -57,7 +57,8 @@ def _path_of(connection: Any) -> str:
     path = ""
     for _, name, file in _plain(connection, "PRAGMA database_list"):
         if name == "main":
-            path = file
+            # one that came out of deserialize() has a name of no meaning; files have absolute ones
+            path = file if os.path.isabs(file) else ""
         elif name != "temp":
             raise RefusedError(
                 f"database {name!r} is attached", "detach it, or keep the paths and connect anew"

@@ -47,6 +47,7 @@ __all__ = [
 GONE = -1
 """Stands for an fd that whoever held it has let go: the object that had it comes back closed."""
 _F_DUPFD_CLOEXEC = 1030  # linux/fcntl.h
+_F_GETFD = 1
 _QUIET = 0.25
 """Seconds for which no thread asks for the GIL, once it is quiet."""
 
@@ -142,8 +143,15 @@ class Outgoing:
         self._processes: list[int] = []
 
     def number(self, fd: int) -> int:
-        """Let ``fd``, which stays the object's, cross with the current stream; return its place there."""
+        """Let ``fd``, which stays the object's, cross with the current stream; return its place there.
+
+        Raises:
+            OSError: it was closed beneath its object.
+        """
         if fd not in self._stream:
+            # A duplicate of another one could take its number else, and be duplicated in its place.
+            if libc().fcntl(fd, _F_GETFD) < 0:
+                raise OSError(ctypes.get_errno(), "was closed by its number, beneath the object")
             self._stream.append(fd)
         return self._stream.index(fd)
 

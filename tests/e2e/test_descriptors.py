@@ -312,7 +312,9 @@ def kept():
         "source": open("source.txt"),
         "log": open("lines.txt", "w"),
         "peer": socket.create_connection(("127.0.0.1", int(os.environ["PEER"]))),
-        "worker": subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read(); sys.exit(5)"], stdin=subprocess.PIPE),
+        "worker": subprocess.Popen(
+            [sys.executable, "-c", "import sys; sys.stdin.read(); sys.exit(5)"], stdin=subprocess.PIPE
+        ),
     }
 
 

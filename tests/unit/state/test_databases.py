@@ -37,6 +37,8 @@ def test_database_in_memory_crosses_whole(memory: sqlite3.Connection) -> None:
         assert back.execute("PRAGMA foreign_keys").fetchone()[0] == 1
         back.execute("INSERT INTO t VALUES ('two')")
         assert names(memory) == ["one"]
+        with closing(carry(back)) as again:
+            assert names(again) == ["one", "two"]
 
 
 def test_database_on_disk_is_opened_again(tmp_path: Path) -> None:

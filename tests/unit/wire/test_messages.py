@@ -19,6 +19,8 @@ SAMPLES: dict[Any, Any] = {
     str: 'an "Ä" \udc80',
     bool: True,
     tuple[str, ...]: ("a", "b"),
+    tuple[int, ...]: (3, 1),
+    typing.Optional[int]: 9,  # noqa: UP045
     tuple[dict[str, Any], ...]: ({"port": 1},),
     dict[str, str]: {"/a.py": "00"},
     dict[str, Any]: {"target": {"args": [1]}},
