@@ -81,6 +81,7 @@ class TrackedSocket(_plain):
         "_upgraded",
         "_whole",
     )
+    __carried_as__ = _plain  # in preserved state, where nobody accounts for it
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:  # noqa: A002
         super().__init__(family, type, proto, fileno)

@@ -6,6 +6,8 @@ import itertools
 import os
 import queue
 import socket
+import threading
+from collections.abc import Callable
 
 from livereload_core.child.net import Net
 from livereload_core.errors import PortBusyError, UsageError
@@ -19,18 +21,34 @@ Answer = tuple[wire.Message, list[int]]
 
 
 class Broker:
-    """Requests over the control channel; the control thread delivers the answers."""
+    """Requests over the control channel; the control thread delivers the answers.
+
+    Attributes:
+        reader: the control thread, once it runs.
+        read: takes one message; for requests of that thread itself (a hook of a generation that leaves).
+    """
 
     def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
         self._numbers = itertools.count(1)
         self._waiting: dict[int, queue.SimpleQueue[Answer]] = {}
         self.terminal: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.reader: threading.Thread | None = None
+        self.read: Callable[[], None] | None = None
+        self._owner = os.getpid()
 
     def find(self, address: Address) -> int | None:
         """An fd (the caller's) of the listener that the parent holds for ``address``."""
         _, fds = self._ask(wire.FindListener(self._next(), address.to_json()))
         return fds[0] if fds else None
+
+    def exit_status(self, pid: int) -> int | None:
+        """How a process ended that another one is the parent of, as of ``os.waitpid``; None: nobody knows."""
+        if os.getpid() != self._owner:
+            return None  # a fork: nobody would read the answer
+        answer, _ = self._ask(wire.FindExit(self._next(), pid))
+        assert isinstance(answer, wire.ExitFound)
+        return answer.status
 
     def register(self, address: Address, fd: int, *, requested_port: int) -> None:
         """Give the parent a dup of a new listener."""
@@ -68,8 +86,11 @@ class Broker:
     def _next(self) -> int:
         return next(self._numbers)
 
-    def _ask(self, message: wire.FindListener | wire.OpenListeners) -> Answer:
+    def _ask(self, message: wire.FindListener | wire.OpenListeners | wire.FindExit) -> Answer:
         answer: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._waiting[message.request] = answer
         self._channel.send(message)
+        if threading.current_thread() is self.reader and self.read is not None:
+            while answer.empty():
+                self.read()
         return answer.get()

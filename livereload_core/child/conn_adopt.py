@@ -1,5 +1,6 @@
-"""Taking connections over: a fresh protocol of the new code on an old socket, as after an unnoticed
-reconnect.
+"""Taking connections over: a fresh protocol of the new code on an old socket.
+
+To the handler it is as after a reconnect that the client has not noticed::
 
     WebSocket, events   the recorded request is given to the new protocol; the head of its answer must agree
                         with the one that the client has, and is swallowed. Then the bytes flow.
@@ -187,7 +188,7 @@ class Adopter:
         expected, self._expected = self._expected, []
         for record, sock in expected:
             sock.close()
-            self._send(wire.Closed((record.number,)))
+            self._send(wire.Ended((record.number,)))
         if expected:
             self._send(wire.Settled(0, {reason: len(expected)}, 0.0))
 
@@ -258,7 +259,7 @@ class Adopter:
 
     def _end(self, record: Record, sock: socket.socket) -> None:
         sock.close()
-        self._send(wire.Closed((record.number,)))
+        self._send(wire.Ended((record.number,)))
 
     def _settle(self, reason: str) -> None:
         if reason:

@@ -228,7 +228,7 @@ class Connections:
     def _tell_end(self, link: Link) -> None:
         if link.vaulted and self._send is not None:
             with contextlib.suppress(OSError):  # as above
-                self._send(wire.Closed((link.number,)), ())
+                self._send(wire.Ended((link.number,)), ())
 
     # -- a reload, seen from the generation that serves
     # --------------------------------------------------------

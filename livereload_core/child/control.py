@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from livereload_core.child.exports import Exports
+from livereload_core.child.handing import LOOK
 from livereload_core.child.hooks import run_hooks_in
 from livereload_core.child.loops import current_loop
 from livereload_core.child.standstill import Standstill
@@ -51,6 +52,7 @@ class Control:
         self._exports = Exports(runtime)
         self._standstill = Standstill(runtime)
         self._next_checkpoint: float | None = None
+        self._next_look: float | None = None
         self._not_before = 0.0
         self._late: dict[str, float] = {}
         self._interrupted = False
@@ -60,6 +62,7 @@ class Control:
     def start(self) -> None:
         """Begin to read; from now on only this thread does. Called in the main thread."""
         self._standstill.prepare_main_thread()
+        self._runtime.broker.reader, self._runtime.broker.read = self._thread, self._take
         self._thread.start()
 
     def forked(self) -> None:
@@ -90,9 +93,13 @@ class Control:
                     self._runtime.channel.send(wire.Warn(f"livecore itself failed in the program: {error!r}"))
 
     def _take(self) -> None:
-        message, fds = self._runtime.channel.receive()
+        channel = self._runtime.channel
+        message, fds = channel.receive()
+        for other in (message, *channel.waiting):
+            if isinstance(other, wire.Retire | wire.Resume):
+                self._standstill.tell(retire=isinstance(other, wire.Retire))
         if isinstance(message, wire.Retire | wire.Resume):
-            self._standstill.tell(retire=isinstance(message, wire.Retire))
+            self._standstill.let_it_end()
         try:
             self._handle(message, fds)
         except (ChannelClosedError, AssertionError):
@@ -105,7 +112,7 @@ class Control:
 
     def _patience(self) -> float | None:
         """Milliseconds until something is due of itself."""
-        due = [at for at in (self._next_checkpoint, *self._late.values()) if at is not None]
+        due = [at for at in (self._next_checkpoint, self._next_look, *self._late.values()) if at is not None]
         return max(0.0, (min(due) - time.monotonic()) * 1000) + 1 if due else None
 
     def _idle(self) -> None:
@@ -114,6 +121,11 @@ class Control:
             self._late.clear()
             self._exports.sources()
             self._exports.modules()
+        if self._next_look is not None and self._next_look <= now:
+            self._next_look = now + LOOK
+            serial, places = self._runtime.handing.closed()
+            if places:
+                self._runtime.channel.send(wire.Closed(serial, tuple(places)))
         if self._next_checkpoint is not None and self._next_checkpoint <= now:
             self._next_checkpoint = now + self._runtime.settings.checkpoint
             self._exports.modules()
@@ -131,7 +143,7 @@ class Control:
         match message:
             case wire.Precopy() | wire.Rehydrate():
                 runtime.orders.put((message, fds))
-            case wire.ListenerFound() | wire.ListenersOpened():
+            case wire.ListenerFound() | wire.ListenersOpened() | wire.ExitFound():
                 runtime.broker.deliver(message.request, (message, fds))
             case wire.TerminalGranted():
                 runtime.broker.terminal.put(None)
@@ -192,6 +204,7 @@ class Control:
         runtime.channel.send(wire.Serving(message.attempt, listening))
         runtime.net.on_answer = self.proved
         runtime.adopt_connections()
+        runtime.handing.begin(runtime.engine.carrying())
         runtime.mark_committed()
         runtime.imports.on_late_import = self._late_import
         runtime.imports.mark()
@@ -200,6 +213,7 @@ class Control:
         if loaded.keys() != runtime.announced_files:
             runtime.channel.send(wire.LateImport(loaded))
         self._late[""] = time.monotonic() + AFTER_COMMIT
+        self._next_look = time.monotonic() + LOOK
         if runtime.settings.checkpoint:
             self._next_checkpoint = time.monotonic() + runtime.settings.checkpoint
         threading.Thread(target=self._run_on_ready, name="livecore-on-ready", daemon=True).start()
@@ -235,7 +249,7 @@ class Control:
         runtime = self._runtime
         self._standstill.switch_normally()
         runtime.leaving = runtime.leaving or self._interrupted
-        self._next_checkpoint = None
+        self._next_checkpoint = self._next_look = None
         self._late.clear()
         runtime.net.let_go()
         runtime.net.leave_connections(message.grace, final=message.final)

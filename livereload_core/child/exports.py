@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from livereload_core.child.safepoint import at_safe_point
@@ -17,6 +20,7 @@ from livereload_core.wire import messages as wire
 
 if TYPE_CHECKING:
     from livereload_core.child.runtime import Runtime
+    from livereload_core.state.engine import Export
 
 __all__ = ["Exports"]
 
@@ -32,7 +36,7 @@ class Exports:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._cpu = 0.0
-        self._checksum = 0
+        self._contents: object = None
         self._modules_known = 0
 
     def state(self, message: wire.Export) -> None:
@@ -41,8 +45,8 @@ class Exports:
         Raises:
             StateError: it cannot be carried.
         """
-        export = at_safe_point(self._runtime.engine.export)
-        self._send(wire.Exported(message.attempt, export.roots), export.data)
+        with contextlib.closing(at_safe_point(self._runtime.engine.export)) as export:
+            self._send(wire.Exported(message.attempt, export.roots), export)
 
     def checkpoint(self) -> float:
         """A snapshot in the background, so that a death loses little; returns when the next one is due."""
@@ -52,11 +56,11 @@ class Exports:
         if cpu - self._cpu < BUSY_CPU:
             return began + interval
         try:
-            data = at_safe_point(self._runtime.engine.export, timeout=interval).data
-            checksum = zlib.crc32(data)
-            if checksum != self._checksum:
-                self._send(wire.Checkpoint(), data)
-                self._checksum = checksum
+            with contextlib.closing(at_safe_point(self._runtime.engine.export, timeout=interval)) as export:
+                contents = zlib.crc32(export.data), self._runtime.handing.identities(export.handed)
+                if contents != self._contents:
+                    self._send_newest(wire.Checkpoint, export)
+                    self._contents = contents
         except ChannelClosedError:
             raise
         except Exception:
@@ -69,10 +73,12 @@ class Exports:
     def last(self, message: wire.Finished) -> None:
         """The program has ended by itself: its last state goes with the message."""
         try:
-            data = self._runtime.engine.export().data
-        except StateError:
-            data = None  # the newest snapshot that the parent holds stays the newest
-        self._send(message, data)
+            export = self._runtime.engine.export()
+        except (StateError, OSError):
+            self._runtime.channel.send(message)  # the newest snapshot that the parent holds stays the newest
+        else:
+            with contextlib.closing(export):
+                self._send_newest(functools.partial(wire.Finished, message.code, message.failure), export)
 
     def sources(self) -> None:
         """The sources and the code of what runs, for a recovery and for the next generation."""
@@ -91,10 +97,15 @@ class Exports:
             self._modules_known = len(sys.modules)
             self._runtime.channel.send(wire.Modules(tuple(self._runtime.imports.third_party())))
 
-    def _send(self, message: wire.Message, data: bytes | None) -> None:
-        fds = [] if data is None else [memfd.create(data, "livecore-state")]
+    def _send_newest(self, make: Callable[..., wire.Message], export: Export) -> None:
+        """Send what the parent holds from now on, for the case that this generation dies."""
+        serial = self._runtime.handing.next()
+        self._send(make(serial=serial, processes=tuple(export.handed.processes)), export)
+        self._runtime.handing.sent(serial, export.handed)
+
+    def _send(self, message: wire.Message, export: Export) -> None:
+        snapshot = memfd.create(export.data, "livecore-state")
         try:
-            self._runtime.channel.send(message, fds)
+            self._runtime.channel.send(message, [snapshot, *export.handed.fds])
         finally:
-            for fd in fds:
-                os.close(fd)
+            os.close(snapshot)

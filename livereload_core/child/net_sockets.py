@@ -188,6 +188,8 @@ class SocketLayer:
 
     def _accept(self, sock: socket.socket, listener: Listener) -> tuple[socket.socket, Any]:
         self._net.follow()
+        if not listener.listening:
+            self._net.announce(sock.fileno())  # it listened already when it came back with the state
         if sock.gettimeout() == 0.0:
             return self._accept_at_once(sock, listener)
         return self._accept_blocking(sock)

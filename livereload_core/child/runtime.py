@@ -16,9 +16,11 @@ import asyncio
 import contextlib
 import os
 import queue
+import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -27,6 +29,7 @@ from livereload_core.child.adapter import RunContext, TargetAdapter, choose
 from livereload_core.child.broker import Broker
 from livereload_core.child.conn_adopt import Adopter
 from livereload_core.child.control import Control
+from livereload_core.child.handing import Handing, spread
 from livereload_core.child.hooks import run_hooks, run_hooks_async
 from livereload_core.child.imports import UserImports, names_for_failure, user_traceback
 from livereload_core.child.loops import current_loop
@@ -96,6 +99,8 @@ class Runtime:
         self._settle_timer: threading.Timer | None = None
         self._on_committed: list[Callable[[], object]] = []
         self._on_retired: list[Callable[[], object]] = []
+        self._restored_listeners: list[weakref.ref[socket.socket]] = []
+        self.handing = Handing()
         self.control = Control(self)
 
     # -- the main thread ----------------------------------------------------------------------------
@@ -140,6 +145,9 @@ class Runtime:
         connections.states = self.engine.keep(CONNECTION_STATES, dict)
         connections.attach(self._send, self.engine.generation, self.imports.is_user_path)
         state_runtime.request_reload = self._request_reload
+        state_runtime.exit_status = self.broker.exit_status
+        state_runtime.on_listener = self._restored
+        self.on_committed(self.engine.commit)
         gate.install(self.await_start)
         terminal.install(self.channel, self.broker)
         os.register_at_fork(after_in_child=self._forked)
@@ -178,7 +186,7 @@ class Runtime:
         if isinstance(order, wire.Precopy):
             self._phase = "precopy"
             with memfd.mapped(fds[0]) as data:
-                roots = self.engine.trial(data)
+                roots = self.engine.trial(data, fds[1:])
             self._send(wire.Precopied(self.attempt, roots))
         elif isinstance(order, wire.Rehydrate):
             self._phase = "rehydrate"
@@ -186,11 +194,32 @@ class Runtime:
             if fds:
                 self._with_state = True
                 with memfd.mapped(fds[0]) as data:
-                    self.engine.adopt(data)
+                    self.engine.adopt(data, spread(fds[1:], order.gone))
             self._send(wire.Adopted(self.attempt))
             self._phase = "verify"
             self._started = True
+            self._expect_restored()
         return self._started
+
+    def _restored(self, sock: socket.socket) -> None:
+        """A listener has come back with the state: it is accepted on from the commit on, as any other."""
+        with contextlib.suppress(ValueError, OSError):  # of a family that the parent does not hold
+            self.net.adopt_listener(sock, Address.of(sock))
+            self._restored_listeners.append(weakref.ref(sock))
+
+    def _expect_restored(self) -> None:
+        """Count a restored listener as in use, even if the program does not accept on it at once."""
+
+        def announce() -> None:
+            for reference in self._restored_listeners:
+                sock = reference()
+                if sock is not None and sock.fileno() >= 0:
+                    self.net.announce(sock.fileno())
+
+        if self._restored_listeners:
+            timer = threading.Timer(SETTLE, announce)
+            timer.daemon = True
+            timer.start()
 
     def serve_by_itself(self, call: Callable[[], object]) -> None:
         """See :meth:`RunContext.serve_by_itself`."""

@@ -17,19 +17,23 @@ thread can change what was written. Who holds it:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
+from livereload_core.child.handing import Marks
 from livereload_core.child.hooks import run_hooks_in
 from livereload_core.child.loops import current_loop
 from livereload_core.child.safepoint import at_safe_point
 from livereload_core.errors import ReloadFailedError
 from livereload_core.posix import stopped
-from livereload_core.wire import frames
+from livereload_core.posix.channel import framed
+from livereload_core.state.engine import Export
 from livereload_core.wire import messages as wire
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ __all__ = ["Standstill"]
 
 SWITCH_INTERVAL = 0.0002
 """Seconds of the GIL's switch interval from QUIESCE to the verdict."""
+_RETIRE = b'["Retire"'
 PAUSE_SIGNAL = getattr(signal, "SIGRTMIN", None) and signal.SIGRTMIN + 7
 """Brings the main thread of a program without listeners and event loop to a bytecode boundary; a real-time
 signal, because programs hardly use them. None where there are none (macOS)."""
@@ -65,6 +70,9 @@ class Standstill:
         for it for too long), the control thread is the first to see it.
         """
         self._told = retire
+
+    def let_it_end(self) -> None:
+        """Wait until nobody stands still any more: he acts on the verdict first."""
         self._nobody_stands.wait()
 
     def prepare_main_thread(self) -> None:
@@ -133,37 +141,57 @@ class Standstill:
         runtime = self._runtime
         channel = runtime.channel
         listening = tuple(address.to_json() for address in runtime.net.listening())
-        fds: list[int] = []
-        with channel.exclusive(), stopped.standstill():
-            data = runtime.engine.export().data if message.export else b""
+        with contextlib.ExitStack() as stack, channel.exclusive(), stopped.standstill():
+            export = runtime.engine.export() if message.export else Export(b"", ())
+            stack.callback(export.close)
             if self._given_up >= message.attempt:
                 return False
+            fds = list(export.handed.fds)
             if message.export:
-                fds.append(stopped.memfd_write(data, "livecore-state"))
+                fds.insert(0, stopped.memfd_write(export.data, "livecore-state"))
+                stack.callback(os.close, fds[0])
+            marks, serial = Marks(export.handed), runtime.handing.next()
             moved, table, kept_back = runtime.net.connections.export()
             if moved:
                 fds.append(stopped.memfd_write(table, "livecore-links"))
-            self._told = None
-            self._nobody_stands.clear()
-            frozen = wire.Frozen(message.attempt, runtime.net.open_connections(), listening, moved, kept_back)
-            try:
-                stopped.send(channel.fileno(), frames.encode_frame(wire.encode(frozen), len(fds)), fds)
-                retire = self._verdict(channel.fileno())
+                stack.callback(os.close, fds[-1])
+            frozen = wire.Frozen(
+                message.attempt,
+                runtime.net.open_connections(),
+                listening,
+                moved,
+                kept_back,
+                serial,
+                tuple(export.handed.processes),
+            )
+            with marks, self._hearing():
+                for frame, some in framed(frozen, fds):
+                    stopped.send(channel.fileno(), frame, some)
+                retire = self._verdict(channel.fileno(), marks.cuts)
+                marks.settle(retire=retire)
                 if retire:
                     runtime.net.connections.cut()
-            finally:
-                self._nobody_stands.set()
-        for fd in fds:
-            os.close(fd)
-        return retire
+            if retire:
+                return True
+            if message.export:
+                runtime.handing.sent(serial, export.handed)
+        return False
 
-    def _verdict(self, fd: int) -> bool:
+    @contextlib.contextmanager
+    def _hearing(self) -> Iterator[None]:
+        self._told = None
+        self._nobody_stands.clear()
+        try:
+            yield
+        finally:
+            self._nobody_stands.set()
+
+    def _verdict(self, fd: int, cuts: Sequence[tuple[Any, ...]]) -> bool:
         while True:
-            stopped.wait_readable(fd)
-            waiting = stopped.peek(fd)
             if self._told is not None:
                 return self._told
-            if b'["Retire"' in waiting:
+            waiting = stopped.hear(fd, _RETIRE, cuts)
+            if _RETIRE in waiting:
                 return True
             if b'["Resume"' in waiting:
                 return False

@@ -62,6 +62,11 @@ class Decider:
         """Monotonic seconds at which ``Tick`` is due, None when nothing is waited for."""
         return min(self._deadlines.values(), default=None)
 
+    @property
+    def may_fall_back(self) -> bool:
+        """Whether the generation before may be wanted again: the newest one has not proved itself."""
+        return self._has_before or self.frozen is not None
+
     def _new_attempt(
         self,
         kind: Kind,

@@ -39,6 +39,9 @@ class GenerationHandle:
         on_message: called in the loop for each message; it owns the fds.
         on_exit: called once, in the loop, with the return code (negative: the signal).
 
+    Attributes:
+        spared: processes that it started and that go on with the state when it ends.
+
     Raises:
         OSError: no process, memory or fd left to start it.
     """
@@ -58,6 +61,7 @@ class GenerationHandle:
         self._loop = loop
         self._on_message = on_message
         self._on_exit = on_exit
+        self.spared: frozenset[int] = frozenset()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with theirs:
@@ -85,9 +89,9 @@ class GenerationHandle:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    def kill_tree(self) -> None:
-        """SIGKILL the child and everything that it started."""
-        pids = process.descendants(self.pid)
+    def kill_tree(self, *, spare: bool = True) -> None:
+        """SIGKILL the child and everything that it started, save (unless told so) what goes on without it."""
+        pids = process.descendants(self.pid, self.spared if spare else frozenset())
         self.signal(signal.SIGKILL)
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -166,7 +170,7 @@ def _ignore_exit(handle: GenerationHandle, code: int) -> None:
 def end_all(handles: Sequence[GenerationHandle], timeout: float = 2.0) -> None:
     """Last resort when the loop is gone: kill what is left and reap it."""
     for handle in handles:
-        handle.kill_tree()
+        handle.kill_tree(spare=False)
     for handle in handles:
         with contextlib.suppress(subprocess.TimeoutExpired):
             handle._process.wait(timeout)

@@ -14,6 +14,7 @@ from livereload_core.core.settings import Settings
 from livereload_core.core.states import PAUSED
 from livereload_core.errors import PortBusyError, UsageError
 from livereload_core.parent.children import GenerationHandle
+from livereload_core.parent.snapshots import HeldSnapshot
 from livereload_core.parent.vault import Vault
 from livereload_core.parent.warmth import Warmth
 from livereload_core.posix import memfd
@@ -52,6 +53,12 @@ class _Held:
         os.close(self.fd)
 
 
+def _taken(fds: list[int]) -> list[int]:
+    taken = list(fds)
+    fds.clear()
+    return taken
+
+
 def _held(fd: int | None) -> _Held | None:
     return None if fd is None else _Held(fd)
 
@@ -61,8 +68,8 @@ class ChildMessages:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._run = supervisor
-        self._snapshot = _Slot()
-        self._trial = _Slot()
+        self._snapshot: HeldSnapshot | None = None
+        self._trial: HeldSnapshot | None = None
         self._sources = _Slot()
         self._prepared = _Slot()
         self._code = _Slot()
@@ -76,7 +83,7 @@ class ChildMessages:
         self._servers: set[ev.Child] = set()
         self._with_state = True
         self._activation: ev.Activate | None = None
-        self._before: tuple[_Held | None, _Held | None, tuple[dict[str, Any], ...]] | None = None
+        self._before: tuple[_Held | None, HeldSnapshot | None, int, tuple[dict[str, Any], ...]] | None = None
 
     def configure(self, settings: Settings) -> None:
         """Go by other settings from now on."""
@@ -85,8 +92,8 @@ class ChildMessages:
 
     def close(self) -> None:
         """Let go of every fd."""
-        self._before = None
-        for slot in (self._snapshot, self._trial, self._prepared, self._sources, self._code, self._links):
+        self._before = self._snapshot = self._trial = None
+        for slot in (self._prepared, self._sources, self._code, self._links):
             slot.put(None)
         self.vault.close()
 
@@ -136,8 +143,8 @@ class ChildMessages:
             case ev.AskExport():
                 self._send(command.child, wire.Export(number))
             case ev.AskPrecopy():
-                self._send(command.child, wire.Precopy(number), self._trial.fds())
-                self._trial.put(None)
+                self._send(command.child, wire.Precopy(number), self._trial.fds if self._trial else ())
+                self._trial = None
             case ev.AskQuiesce():
                 self._send(command.child, wire.Quiesce(number, settings.timeout_quiesce))
             case ev.AskFreeze():
@@ -149,12 +156,16 @@ class ChildMessages:
                 self._send(command.child, wire.Resume(number))
             case ev.AskRehydrate():
                 self._with_state = command.with_state
-                fds = self._snapshot.fds() if command.with_state else ()
-                self._send(command.child, wire.Rehydrate(number, self._required), fds)
+                held = self._snapshot if command.with_state else None
+                rehydrate = wire.Rehydrate(number, self._required, held.gone if held else ())
+                self._send(command.child, rehydrate, held.fds if held else ())
                 self._promise(command.child)
             case ev.AskCommit():
                 self._send(command.child, wire.Commit(number))
             case ev.AskRetire():
+                if command.final:
+                    self._before = None
+                    self._snapshot = None  # nothing comes after, and what the program closes now shall end
                 self._drop_unused()
                 self._send(command.child, wire.Retire(settings.timeout_graceful, command.final))
 
@@ -193,7 +204,7 @@ class ChildMessages:
                     )
             case wire.Exported():
                 if active:
-                    self._trial.put(fds.pop())
+                    self._trial = HeldSnapshot(_taken(fds))
                     dispatch(ev.Exported(child, message.attempt))
             case wire.Precopied():
                 dispatch(ev.Precopied(child, message.attempt))
@@ -202,8 +213,7 @@ class ChildMessages:
             case wire.Frozen():
                 if active:
                     self._links.put(fds.pop() if message.moved else None)
-                    if fds:
-                        self._snapshot.put(fds.pop())
+                    self._hold(handle, message, fds)
                     self._required = message.listening
                     self._moved = message.moved
                     dispatch(
@@ -222,16 +232,18 @@ class ChildMessages:
             case wire.Serving():
                 self._serving(child, message)
             case wire.Proved():
-                self._before = None
                 dispatch(ev.Proved(child))
             case _:
                 self._receive_other(handle, message, fds, active=active)
 
     def _serving(self, child: ev.Child, message: wire.Serving) -> None:
         if not self._with_state:
-            self._snapshot.put(None)  # the user gave it up
+            self._snapshot = None  # the user gave it up
         if self._run.machine.active is not None:
-            self._before = (_held(self._sources.fd), _held(self._snapshot.fd), self._required)
+            serial = self._snapshot.serial if self._snapshot else 0
+            self._before = (_held(self._sources.fd), self._snapshot, serial, self._required)
+        if self._snapshot is not None:
+            self._snapshot.serial = 0  # the one that this generation began with
         self._sources.put(self._prepared.fd)
         self._prepared.fd = None
         self._required = message.listening
@@ -255,10 +267,16 @@ class ChildMessages:
                     self._sources.put(fds.pop())
             case wire.Checkpoint():
                 if active:
-                    self._snapshot.put(fds.pop())
+                    self._hold(handle, message, fds)
+            case wire.Closed():
+                if active and self._snapshot is not None and self._snapshot.serial == message.serial:
+                    self._snapshot.drop(message.places)
+            case wire.FindExit():
+                status = self._run.exits.status_of(message.pid)
+                handle.send(wire.ExitFound(message.request, status))
             case wire.Finished():
-                if active and fds:
-                    self._snapshot.put(fds.pop())
+                if active:
+                    self._hold(handle, message, fds)
                 server = child in self._servers
                 dispatch(ev.ProgramFinished(child, message.code, message.failure, server))
             case wire.LateImport():
@@ -272,11 +290,11 @@ class ChildMessages:
             case wire.Opened():
                 link = wire_links.from_json(message.number, message.link)
                 self.vault.opened(child, message.number, link, fds.pop() if fds else None)
-            case wire.Closed():
+            case wire.Ended():
                 self.vault.closed(child, message.numbers)
             case wire.HandedOver():
                 self.vault.handed_over(child, message.numbers, memfd.read(fds[0]))
-                self.pass_on_connections()
+                self._pass_on_connections()
             case wire.Settled():
                 dispatch(ev.Settled(child, message.adopted, tuple(message.declined.items()), message.seconds))
             case wire.FindListener():
@@ -294,6 +312,17 @@ class ChildMessages:
             case _:
                 pass  # Hello: a spare is up; what it is sent before waits in its socket
 
+    def _hold(
+        self,
+        handle: GenerationHandle,
+        message: wire.Frozen | wire.Checkpoint | wire.Finished,
+        fds: list[int],
+    ) -> None:
+        """Keep a snapshot in the place of the one before."""
+        if fds:
+            self._snapshot = HeldSnapshot(_taken(fds), message.serial)
+            handle.spared = frozenset(message.processes)
+
     # -- connections --------------------------------------------------------------------------------
 
     def _promise(self, child: ev.Child) -> None:
@@ -306,7 +335,13 @@ class ChildMessages:
         for message, fds in self.vault.promise(child, moved, table):
             self._send(child, message, tuple(fds))
 
-    def pass_on_connections(self) -> None:
+    def decided(self) -> None:
+        """The machine has decided something: do what follows from the state that it is in."""
+        if self._before is not None and not self._run.machine.may_fall_back:
+            self._before = None
+        self._pass_on_connections()
+
+    def _pass_on_connections(self) -> None:
         """Give connections without an owner to the generation that serves, unless a switch is under way."""
         machine = self._run.machine
         if machine.active is None or machine.state in PAUSED:
@@ -317,9 +352,10 @@ class ChildMessages:
     def fall_back(self) -> None:
         """The generation before serves again: its code and its state are the good ones."""
         if self._before is not None:
-            sources, snapshot, self._required = self._before
+            sources, self._snapshot, serial, self._required = self._before
+            if self._snapshot is not None:
+                self._snapshot.serial = serial
             self._sources.put(None if sources is None else os.dup(sources.fd))
-            self._snapshot.put(None if snapshot is None else os.dup(snapshot.fd))
             self._before = None
 
     # -- listeners ----------------------------------------------------------------------------------

@@ -102,6 +102,7 @@ class Supervisor:
         self.messages = ChildMessages(self)
         self.spares = Spares(self)
         self.configuration = Configuration(self, source)
+        self.exits = process.Exits()
         self.edits = Edits(self)
         self._hold = HoldPage()
         self._control = ControlServer(settings.root, self._answer_control, label=str(settings.target))
@@ -157,7 +158,7 @@ class Supervisor:
         if self._console is not None:
             self._console.close()
         for handle in tuple(self.children.values()):
-            handle.kill_tree()
+            handle.kill_tree(spare=False)
         self._hold.hide()
         await self._control.close()
         for task in tuple(self._tasks):
@@ -183,7 +184,7 @@ class Supervisor:
         finally:
             self._dispatching = False
             self._set_timer()
-        self.messages.pass_on_connections()
+        self.messages.decided()
 
     def _perform(self, command: ev.Command) -> None:
         try:
@@ -234,7 +235,7 @@ class Supervisor:
         self.messages.forget(handle.number)
         if self._at_keyboard == handle.number:
             self.on_terminal(handle, taken=False)
-        process.reap_orphans({child.pid for child in self.children.values()})
+        self.exits.reap({child.pid for child in self.children.values()})
         self.dispatch(ev.ChildExited(handle.number, process.status_sentence(code)))
 
     # -- commands -----------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from livereload_core.errors import ProtocolViolationError
 from livereload_core.wire import frames
-from livereload_core.wire.messages import Message, decode, encode
+from livereload_core.wire.messages import Message, MoreFds, decode, encode
 
-__all__ = ["BlockingChannel", "ChannelClosedError", "StreamChannel"]
+__all__ = ["BlockingChannel", "ChannelClosedError", "StreamChannel", "framed"]
 
 _CHUNK = 256 * 1024
 _ANCILLARY = socket.CMSG_SPACE(frames.MAX_FDS * array.array("i").itemsize)
@@ -30,8 +30,29 @@ class ChannelClosedError(ConnectionError):
     """The other side is gone."""
 
 
+def framed(message: Message, fds: Sequence[int]) -> list[tuple[bytes, Sequence[int]]]:
+    """Return the frames of one message, each with its fds: several where one cannot take them all."""
+    frames_of_it = []
+    while len(fds) > frames.MAX_FDS:
+        frames_of_it.append((frames.encode_frame(encode(MoreFds()), frames.MAX_FDS), fds[: frames.MAX_FDS]))
+        fds = fds[frames.MAX_FDS :]
+    frames_of_it.append((frames.encode_frame(encode(message), len(fds)), fds))
+    return frames_of_it
+
+
 def _ancillary(fds: Sequence[int]) -> list[tuple[int, int, array.array[int]]]:
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+
+
+def _duplicates(fds: Sequence[int]) -> list[int]:
+    own: list[int] = []
+    try:
+        own.extend(map(os.dup, fds))  # what was made so far is in the list when one fails
+    except BaseException:
+        for fd in own:
+            os.close(fd)
+        raise
+    return own
 
 
 class _Inbox:
@@ -41,6 +62,7 @@ class _Inbox:
         self._sock = sock
         self._decoder = frames.FrameDecoder()
         self._fds: collections.deque[int] = collections.deque()
+        self._ahead: list[int] = []
 
     def read(self, flags: int = 0) -> list[Received]:
         """One recvmsg.
@@ -71,12 +93,19 @@ class _Inbox:
             if len(self._fds) < count:
                 raise ProtocolViolationError(f"a frame announced {count} fds, {len(self._fds)} came")
             fds = [self._fds.popleft() for _ in range(count)]
-            received_messages.append((decode(payload), fds))
+            message = decode(payload)
+            if isinstance(message, MoreFds):
+                self._ahead += fds
+            else:
+                received_messages.append((message, self._ahead + fds))
+                self._ahead = []
         return received_messages
 
     def close(self) -> None:
         while self._fds:
             os.close(self._fds.popleft())
+        while self._ahead:
+            os.close(self._ahead.pop())
 
 
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -102,18 +131,23 @@ class BlockingChannel:
         """Whether a message was received already and is not yet taken."""
         return bool(self._ready)
 
+    @property
+    def waiting(self) -> tuple[Message, ...]:
+        """The messages that were received already and are not yet taken."""
+        return tuple(message for message, _ in self._ready)
+
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
         """Send one message; the fds stay the caller's.
 
         Raises:
             ChannelClosedError: the parent is gone.
         """
-        frame = frames.encode_frame(encode(message), len(fds))
         with self._lock:
             try:
-                sent = self._sock.sendmsg([frame], _ancillary(fds))
-                if sent < len(frame):
-                    self._sock.sendall(frame[sent:])
+                for frame, some in framed(message, fds):
+                    sent = self._sock.sendmsg([frame], _ancillary(some))
+                    if sent < len(frame):
+                        self._sock.sendall(frame[sent:])
             except (BrokenPipeError, ConnectionResetError) as error:
                 raise ChannelClosedError("the parent is gone") from error
 
@@ -159,9 +193,10 @@ class StreamChannel:
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
         """Send now, or queue; the caller may close its fds at once. A dead peer is noticed when reading."""
-        own = [os.dup(fd) for fd in fds]
-        self._outbox.append((frames.encode_frame(encode(message), len(own)), own))
-        if len(self._outbox) == 1:
+        idle = not self._outbox
+        for frame, some in framed(message, fds):
+            self._outbox.append((frame, _duplicates(some)))
+        if idle:
             self.flush()
             if self._outbox:
                 self._on_stall(True)

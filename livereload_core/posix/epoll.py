@@ -22,7 +22,9 @@ import os
 import re
 from collections.abc import Iterable
 
-__all__ = ["Entry", "put_back", "take_out"]
+from livereload_core.posix import stopped
+
+__all__ = ["Entry", "forget", "put_back", "take_out"]
 
 _CTL_ADD = 1  # sys/epoll.h
 _CTL_DEL = 2
@@ -75,6 +77,28 @@ def put_back(entries: Iterable[Entry]) -> None:
         _control(entry.epoll_fd, _CTL_ADD, entry.fd, _Event(entry.events, entry.data))
 
 
+def forget(fd: int, original: int, by: int) -> None:
+    """Remove from every epoll set the entry that ``fd`` made before it was replaced.
+
+    Args:
+        fd: leads to another open file by now.
+        original: another fd of the open file that it led to.
+        by: what it is to lead to afterwards.
+    """
+    try:
+        inode = os.fstat(original).st_ino
+    except OSError:
+        return
+    for epoll_fd in _epoll_fds():
+        if _entries(epoll_fd, fd, inode):
+            # An entry is found by its number and the open file behind it: that has to be back for a moment.
+            stopped.replace(fd, original)
+            try:
+                _control(epoll_fd, _CTL_DEL, fd, None, ctypes.PyDLL)
+            finally:
+                stopped.replace(fd, by)
+
+
 def _epoll_fds() -> list[int]:
     try:
         numbers = os.listdir("/proc/self/fd")
@@ -104,9 +128,11 @@ def _entries(epoll_fd: int, fd: int, inode: int) -> list[Entry]:
     return found
 
 
-def _control(epoll_fd: int, operation: int, fd: int, event: _Event | None) -> bool:
+def _control(
+    epoll_fd: int, operation: int, fd: int, event: _Event | None, make: type[ctypes.CDLL] = ctypes.CDLL
+) -> bool:
     """Call epoll_ctl(); False when the program got there first."""
-    library = ctypes.CDLL(None, use_errno=True)
+    library = make(None, use_errno=True)
     if library.epoll_ctl(epoll_fd, operation, fd, ctypes.byref(event) if event is not None else None) == 0:
         return True
     number = ctypes.get_errno()

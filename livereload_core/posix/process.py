@@ -5,7 +5,10 @@ Kernel facts relied on:
       after exec, and the parent execs from its main thread only. A parent that died in between is seen by
       comparing ``getppid()``.
     * A pidfd is readable once the process has ended (Linux 5.3); elsewhere a thread waits.
-    * PR_SET_CHILD_SUBREAPER makes orphans of a generation our children, so that none is lost sight of.
+    * PR_SET_CHILD_SUBREAPER makes orphans of a generation our children, so that none is lost sight of. Those
+      that have ended and were not waited for come with their status.
+    * /proc/PID/stat tells the status of a process that has ended and was not waited for, to its owner (field
+      52, Linux 3.5).
 """
 
 from __future__ import annotations
@@ -18,16 +21,16 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 __all__ = [
+    "Exits",
     "become_subreaper",
     "descendants",
     "die_with_parent",
     "interpreter_flags",
     "pidfd_open",
-    "reap_orphans",
     "resident_bytes",
     "set_background",
     "spawn",
@@ -39,6 +42,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _NICE = os.getpriority(os.PRIO_PROCESS, 0)
 BACKGROUND_NICE = min(19, _NICE + 10)
 """Niceness of a spare: about a tenth of the time of a busy core, all of an idle one."""
+_REMEMBERED = 4096
 _CAP_SYS_NICE = 23  # linux/capability.h
 
 
@@ -141,8 +145,13 @@ def status_sentence(returncode: int) -> str:
         return f"killed by signal {-returncode}"
 
 
-def descendants(pid: int) -> list[int]:
-    """All living descendants of ``pid``, parents before children; empty where there is no /proc."""
+def descendants(pid: int, without: Collection[int] = frozenset()) -> list[int]:
+    """All living descendants of ``pid``, parents before children; empty where there is no /proc.
+
+    Args:
+        pid: not itself among them.
+        without: processes that are left out, with what they started.
+    """
     found: list[int] = []
     queue = [pid]
     while queue:
@@ -150,21 +159,54 @@ def descendants(pid: int) -> list[int]:
         with contextlib.suppress(OSError):
             for listing in Path(f"/proc/{current}/task").glob("*/children"):
                 children = [int(word) for word in listing.read_text().split()]
+                children = [child for child in children if child not in without]
                 found += children
                 queue += children
     return found
 
 
-def reap_orphans(known: set[int]) -> None:
-    """Collect ended children that nobody waits for: orphans that we adopted as subreaper.
+class Exits:
+    """How processes ended that a generation had started and that became ours when it left."""
 
-    Args:
-        known: pids whose end somebody else collects.
-    """
-    for pid in descendants_direct(os.getpid()):
-        if pid not in known:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
+    def __init__(self) -> None:
+        self._known: dict[int, int] = {}
+
+    def reap(self, known: Collection[int]) -> None:
+        """Collect ended children that nobody waits for: orphans that we adopted as subreaper.
+
+        Args:
+            known: pids whose end somebody else collects.
+        """
+        for pid in descendants_direct(os.getpid()):
+            if pid not in known:
+                self._collect(pid)
+
+    def status_of(self, pid: int) -> int | None:
+        """Return the status of a process that has ended, as of ``os.waitpid``; None when it is not known.
+
+        A generation that drains is still the parent of what it started; the status is read from outside then.
+        """
+        self._collect(pid)
+        status = self._known.get(pid)
+        return _status_of_zombie(pid) if status is None else status
+
+    def _collect(self, pid: int) -> None:
+        with contextlib.suppress(ChildProcessError):
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                self._known.pop(pid, None)
+                self._known[pid] = status
+                while len(self._known) > _REMEMBERED:
+                    del self._known[next(iter(self._known))]
+
+
+def _status_of_zombie(pid: int) -> int | None:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        # the name, in parentheses, may hold blanks and parentheses
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        if fields[0] in "ZX":
+            return int(fields[49])
+    return None
 
 
 def descendants_direct(pid: int) -> list[int]:

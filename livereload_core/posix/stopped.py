@@ -15,21 +15,37 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import itertools
+import operator
 import os
 import socket
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-__all__ = ["memfd_write", "peek", "send", "standstill", "wait_readable"]
+__all__ = [
+    "DeadEnds",
+    "flags",
+    "hear",
+    "is_listener",
+    "memfd_write",
+    "move",
+    "position",
+    "replace",
+    "replacing",
+    "send",
+    "set_flags",
+    "standstill",
+]
 
 _LIBC = ctypes.PyDLL(None, use_errno=True)
-_POLLIN = 0x001  # poll.h
-_POLLOUT = 0x004
+_POLLOUT = 0x004  # poll.h
 _SOL_SOCKET = 1  # sys/socket.h, Linux
 _SCM_RIGHTS = 1
 _MSG_NOSIGNAL = 0x4000
+_STREAM_CLOEXEC = socket.SOCK_STREAM | getattr(socket, "SOCK_CLOEXEC", 0)
 _MFD_CLOEXEC_ALLOW_SEALING = 0x3
 _MOST_FDS = 250  # the kernel takes 253 per message (SCM_MAX_FD)
 _SEALS = 0x2 | 0x4 | 0x8  # shrink, grow, write
@@ -69,6 +85,8 @@ def _typed() -> None:
     _LIBC.recv.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     _LIBC.recv.restype = ctypes.c_ssize_t
     _LIBC.poll.argtypes = (ctypes.POINTER(_PollFd), ctypes.c_ulong, ctypes.c_int)
+    _LIBC.lseek.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int)
+    _LIBC.lseek.restype = ctypes.c_int64
     _LIBC.usleep.argtypes = (ctypes.c_uint,)
 
 
@@ -146,16 +164,115 @@ def send(fd: int, payload: bytes, fds: Sequence[int] = ()) -> None:
         offset += sent
 
 
-def wait_readable(fd: int) -> None:
-    """Return once ``fd`` has bytes to read, has been hung up, or is broken: the read tells which."""
-    _wait(fd, _POLLIN)
+def position(fd: int) -> int | None:
+    """Return the position of an open file; None for what has none."""
+    found = int(_LIBC.lseek(fd, 0, os.SEEK_CUR))
+    return found if found >= 0 else None
 
 
-def peek(fd: int, size: int = 4096) -> bytes:
-    """Return up to ``size`` bytes that wait on a socket, and leave them there; empty when none do."""
-    buffer = ctypes.create_string_buffer(size)
-    got = _LIBC.recv(fd, buffer, size, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    return buffer.raw[: max(got, 0)]
+def move(fd: int, offset: int) -> None:
+    """Set the position of an open file, for all who hold it."""
+    _LIBC.lseek(fd, offset, os.SEEK_SET)
+
+
+def flags(fd: int) -> int:
+    """Return the status flags of an open file (O_NONBLOCK, O_APPEND ...)."""
+    return int(_LIBC.fcntl(fd, fcntl.F_GETFL))
+
+
+def set_flags(fd: int, number: int) -> None:
+    """Set them, for all who hold it."""
+    _LIBC.fcntl(fd, fcntl.F_SETFL, number)
+
+
+def is_listener(fd: int) -> bool:
+    """Whether ``fd`` is a listening socket."""
+    return _option(fd, socket.SO_ACCEPTCONN) > 0
+
+
+def replacing(fd: int, by: int) -> tuple[Any, ...]:
+    """Return :func:`replace` as one of the calls of :func:`hear`."""
+    return _LIBC.dup2, by, fd
+
+
+def replace(fd: int, by: int) -> None:
+    """Let ``fd`` lead to the open file of ``by``. What it led to stays open for others.
+
+    Raises:
+        OSError: no such fd.
+    """
+    _checked("dup2", _LIBC.dup2(by, fd))
+
+
+class DeadEnds:
+    """Open files on which nothing happens: a socket whose peer is gone, and the null device."""
+
+    def __init__(self) -> None:
+        self._socket = self._null = -1
+
+    def open(self) -> None:
+        """Open them.
+
+        Raises:
+            OSError: no fd left; nothing stays open.
+        """
+        pair = (ctypes.c_int * 2)()
+        _checked("socketpair", _LIBC.socketpair(socket.AF_UNIX, _STREAM_CLOEXEC, 0, pair))
+        self._socket = pair[0]
+        _LIBC.close(pair[1])
+        try:
+            null = _LIBC.open(os.devnull.encode(), os.O_RDWR | os.O_CLOEXEC)
+            self._null = _checked("open", null)
+        except BaseException:
+            self.close()
+            raise
+
+    def like(self, fd: int) -> int:
+        """Return the one that fits in the place of ``fd``; it stays ours."""
+        return self._socket if _option(fd, socket.SO_TYPE) >= 0 else self._null
+
+    def close(self) -> None:
+        """Close them. Idempotent."""
+        for fd in (self._socket, self._null):
+            if fd >= 0:
+                os.close(fd)
+        self._socket = self._null = -1
+
+
+def _option(fd: int, name: int) -> int:
+    value, size = ctypes.c_int(), ctypes.c_uint32(4)
+    found = _LIBC.getsockopt(fd, socket.SOL_SOCKET, name, ctypes.byref(value), ctypes.byref(size))
+    return value.value if found == 0 else -1
+
+
+def hear(fd: int, word: bytes, calls: Sequence[tuple[Any, ...]], size: int = 4096) -> bytes:
+    """Wait for bytes on a blocking socket, and leave them there. With ``word`` among them, make ``calls``.
+
+    All of it is one call of C code. Between two bytecodes the interpreter would hand the GIL over to a thread
+    that has waited for longer than the switch interval, and verdicts take their time; here it cannot, so that
+    no other thread runs between the arrival of the word and the calls.
+
+    Args:
+        fd: of the socket.
+        word: what to look for in the first ``size`` bytes.
+        calls: functions, each with its arguments. All have to be C code that keeps the GIL; what they return
+            is not looked at.
+        size: how many bytes are looked at.
+
+    Returns:
+        the bytes; empty when the other side is gone.
+    """
+    area = bytearray(size)
+    buffer = (ctypes.c_char * size).from_buffer(area)
+    wait = (_LIBC.recv, fd, buffer, size, socket.MSG_PEEK)
+    heard = map(operator.contains, itertools.repeat(area), itertools.repeat(word))
+    while True:
+        # Iterators are lazy: nothing is looked for before recv() has returned.
+        steps = itertools.chain([wait], itertools.compress(calls, heard))
+        got, *_ = itertools.starmap(operator.call, steps)
+        if got >= 0:
+            return bytes(area[:got])
+        _retry("recv")
 
 
 def _wait(fd: int, events: int) -> None:

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from livereload_core.state.code import is_executing
+from livereload_core.state.descriptors import Outgoing, writing
 from livereload_core.state.reducers import Reducer, classify
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, class_key
@@ -139,13 +140,17 @@ class Dumper:
     Args:
         roots: the objects that any stream may refer to, in the order of their table.
         is_user_module: tells whose classes are the user's, by module name.
+        quiet: see ``descriptors.Outgoing``.
     """
 
     _kinds: dict[type, Reducer] = {}  # noqa: RUF012 - one per process: types are classified once
 
-    def __init__(self, roots: Sequence[object], is_user_module: Callable[[str], bool]) -> None:
+    def __init__(
+        self, roots: Sequence[object], is_user_module: Callable[[str], bool], *, quiet: bool = True
+    ) -> None:
         self._roots = {id(root): (number, root) for number, root in enumerate(roots)}
         self._is_user_module = is_user_module
+        self.outgoing = Outgoing(quiet=quiet)
         preset = pickle.Pickler(io.BytesIO(), PROTOCOL)
         preset.memo = self._roots
         # A memo proxy is copied in C; a dict would be read entry by entry for each stream.
@@ -161,27 +166,30 @@ class Dumper:
         """Write one object.
 
         Returns:
-            the stream, and the fields of the user's classes in it.
+            the stream, and the fields of the user's classes in it; its fds are what ``outgoing.end()`` says.
 
         Raises:
             RefusedError: a value of a kind that cannot be carried.
             Exception: whatever the object's own methods raise.
         """
         classes: set[type] = set()
-        try:
-            stream = self._attempt(_Pickler, self._memo, obj, classes)
-        except RecursionError:
-            with _deep():
-                stream = self._attempt(_DeepPickler, dict(self._roots), obj, classes)
+        with writing(self.outgoing):
+            try:
+                stream = self._attempt(_Pickler, self._memo, obj, classes)
+            except RecursionError:
+                with _deep():
+                    stream = self._attempt(_DeepPickler, dict(self._roots), obj, classes)
         return stream, self._fields(classes)
 
     def reduction_of(self, obj: object) -> Any:
         """Return what would be written for ``obj`` alone; for the walker."""
         pickler = _Pickler(io.BytesIO(), self._kinds, set())
-        return pickler.reducer_override(obj)
+        with contextlib.closing(Outgoing()) as unused, writing(unused):
+            return pickler.reducer_override(obj)
 
     def _attempt(self, make: Any, memo: Any, obj: object, classes: set[type]) -> bytes:
         file = io.BytesIO()
+        self.outgoing.begin()
         pickler = make(file, self._kinds, classes)
         pickler.memo = memo
         pickler.dump(obj)

@@ -12,15 +12,17 @@ Invariants:
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
 from livereload_core.facts import RootFate, RootReport
 from livereload_core.state import exporting, runtime
 from livereload_core.state.classforms import ClassForms
+from livereload_core.state.descriptors import GONE
 from livereload_core.state.exporting import Export
 from livereload_core.state.inplace import attributes, is_immutable, set_attributes
 from livereload_core.state.mainwatch import MainWatch, main_waits
@@ -52,6 +54,10 @@ class Engine:
         self._reports: dict[str, RootReport] = {}
         self._restorer = self._new_restorer(self._held)
         self._settled = False
+        self._committed = False
+        self._at_commit: list[Callable[[], None]] = []
+        self._vault: dict[int, int] = {}  # fds that parked entries need -> their place in the snapshot
+        self._carried: dict[int, list[int]] = {}
         self._watch = MainWatch(self._retry)
 
     def activate(self) -> None:
@@ -131,8 +137,12 @@ class Engine:
         with self._lock:
             return exporting.export(self._all_roots(), self._held, self.generation, self._is_user_module)
 
-    def trial(self, data: bytes | memoryview) -> tuple[RootReport, ...]:
+    def trial(self, data: bytes | memoryview, fds: Sequence[int] = ()) -> tuple[RootReport, ...]:
         """Decode, migrate and validate a snapshot into scratch objects; live ones are not touched.
+
+        Args:
+            data: the snapshot.
+            fds: what came beside it, -1 for what is gone; they stay the caller's.
 
         Returns:
             the fates that :meth:`adopt` would bring about; roots that nobody declared yet are left out.
@@ -142,9 +152,13 @@ class Engine:
             SnapshotError: the snapshot cannot be read.
         """
         with self._lock:
-            entries = unpack(data).entries
+            entries = unpack(data, fds).entries
             restorer = self._new_restorer(entries, scratch=True)
-            outcomes = restorer.restore(self._pairs(entries))
+            try:
+                outcomes = restorer.restore(self._pairs(entries))
+            finally:
+                for received in restorer.received:
+                    received.close()
             if not main_waits():
                 outcomes = [outcome for outcome in outcomes if not outcome.later]
             for outcome in outcomes:
@@ -152,8 +166,12 @@ class Engine:
                     raise outcome.error()
             return tuple(outcome.report() for outcome in outcomes)
 
-    def adopt(self, data: bytes | memoryview) -> None:
+    def adopt(self, data: bytes | memoryview, fds: Sequence[int] = ()) -> None:
         """Fill every declared root in place; roots that are declared later are filled then.
+
+        Args:
+            data: the snapshot.
+            fds: what came beside it, -1 for what is gone; they stay the caller's.
 
         Raises:
             CannotCarryError: the new code cannot take a root.
@@ -161,11 +179,31 @@ class Engine:
         """
         with self._lock:
             # A copy: the caller may unmap the snapshot, and parked roots outlive it.
-            self._held.update(unpack(bytes(data)).entries)
+            self._carried = {place: [] for place in range(len(fds))}
+            own = [fd if fd == GONE else os.dup(fd) for fd in fds]
+            self._vault = {fd: place for place, fd in enumerate(own) if fd != GONE}
+            self._held.update(unpack(bytes(data), own).entries)
             final = main_waits()
             self._restore_found(final=final)
             if not final and any(key.startswith("__main__:") for key in self._held):
                 self._watch.start()
+
+    def carrying(self) -> list[list[int]]:
+        """Return which fds of this process belong to each fd of the snapshot that was adopted."""
+        with self._lock:
+            parked = {place: fd for fd, place in self._vault.items()}
+            return [
+                [*fds, *((parked[place],) if place in parked else ())]
+                for place, fds in sorted(self._carried.items())
+            ]
+
+    def commit(self) -> None:
+        """This generation serves: what was carried is its own from now on."""
+        with self._lock:
+            self._committed = True
+            waiting, self._at_commit = self._at_commit, []
+        for act in waiting:
+            act()
 
     def settle(self) -> tuple[RootReport, ...]:
         """Start-up has run: fill what was missing, park what nobody declared.
@@ -186,6 +224,7 @@ class Engine:
                 self._reports[key] = RootReport(key, fate, detail, entry.remedy)
             for key in [key for key, entry in self._held.items() if entry.lost]:
                 del self._held[key]
+            self._let_go()
             for root in self._all_roots():
                 root.follow_rebinding()
                 self._reports.setdefault(root.key, RootReport(root.key, RootFate.NEW))
@@ -251,13 +290,34 @@ class Engine:
             self._restore_found()
 
     def _restore_found(self, *, final: bool = False) -> None:
-        for outcome in self._restorer.restore(self._pairs(self._held)):
+        outcomes = self._restorer.restore(self._pairs(self._held))
+        self._note_received()
+        for outcome in outcomes:
             if outcome.later and not final and not self._settled:
                 continue
             if outcome.refused is not None and not outcome.root.options.resets:
                 raise outcome.error()
             self._reports[outcome.root.key] = outcome.report()
             del self._held[outcome.entry.key]
+        self._let_go()
+
+    def _note_received(self) -> None:
+        while self._restorer.received:
+            received = self._restorer.received.pop()
+            for source, fd in received.taken:
+                self._carried[self._vault[source]].append(fd)
+            if self._committed:
+                for act in received.at_commit:
+                    act()
+            else:
+                self._at_commit += received.at_commit
+
+    def _let_go(self) -> None:
+        """Close what no parked entry needs any more: the objects have duplicates of their own."""
+        needed = {fd for entry in self._held.values() for fd in entry.fds}
+        for fd in self._vault.keys() - needed:
+            os.close(fd)
+            del self._vault[fd]
 
 
 def _remembered(is_user_module: Callable[[str], bool]) -> Callable[[str], bool]:

@@ -16,12 +16,16 @@ from collections.abc import Callable, Iterable, Mapping
 from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
 from livereload_core.state.codec import Dumper, undisturbed
+from livereload_core.state.descriptors import Handed, NotQuietError, become_quiet
 from livereload_core.state.inplace import family_of, is_immutable
 from livereload_core.state.roots import UNSET, Form, Root, class_key, global_of
 from livereload_core.state.snapshot import Entry, Kind, pack
 from livereload_core.state.walker import find_culprit
 
 __all__ = ["Export", "export"]
+
+_needs_quiet = False
+"""Whether the state of this program holds what must not be interrupted while it is looked at."""
 
 _ATTEMPTS = 5
 """How often a stream is begun again when another thread changed a container under it."""
@@ -34,10 +38,16 @@ class Export:
     Attributes:
         data: the bytes.
         roots: the fate of each root so far: kept, parked, or lost where ``on_error="reset"`` gave it up.
+        handed: the fds that go with them; whoever exports closes it.
     """
 
     data: bytes
     roots: tuple[RootReport, ...]
+    handed: Handed = dataclasses.field(default_factory=Handed)
+
+    def close(self) -> None:
+        """Close the duplicates. Idempotent."""
+        self.handed.close()
 
 
 def export(
@@ -56,15 +66,40 @@ def export(
 
     Raises:
         CannotCarryError: a root cannot be carried, and its user did not say ``on_error="reset"``.
+        OSError: no fd left for a duplicate.
     """
     alive = [root for root in roots if root.value is not UNSET and root.key not in held]
-    with undisturbed():
-        work = _Work(alive, is_user_module)
-        entries = [work.entry(root) for root in alive]
+    work, entries, handed = _write(alive, held, is_user_module)
     work.raise_failures()
-    reports = [_report(entry) for entry in entries]
+    reports = [_report(entry) for entry in entries[: len(alive)]]
     reports += [RootReport(key, RootFate.PARKED, "its declaration is gone") for key in held]
-    return Export(pack([*entries, *held.values()], generation), tuple(reports))
+    try:
+        return Export(pack(entries, generation), tuple(reports), handed)
+    except BaseException:
+        handed.close()
+        raise
+
+
+def _write(
+    alive: list[Root], held: Mapping[str, Entry], is_user_module: Callable[[str], bool]
+) -> tuple[_Work, list[Entry], Handed]:
+    """Write the streams, and duplicate their fds in the same stretch.
+
+    Else the program could close one, and its number be used for another file.
+    """
+    global _needs_quiet
+    while True:
+        quiet = _needs_quiet
+        if quiet:
+            become_quiet()
+        with undisturbed():
+            work = _Work(alive, is_user_module, quiet=quiet)
+            try:
+                entries = [*(work.entry(root) for root in alive), *held.values()]
+                return work, entries, work.hand_over(entries)
+            except NotQuietError:
+                work.hand_over(())
+                _needs_quiet = True
 
 
 def _report(entry: Entry) -> RootReport:
@@ -86,7 +121,7 @@ def _shell_args(value: object) -> tuple[object, ...] | None:
 class _Work:
     """One export: the table of roots, and the failures so far."""
 
-    def __init__(self, roots: list[Root], is_user_module: Callable[[str], bool]) -> None:
+    def __init__(self, roots: list[Root], is_user_module: Callable[[str], bool], *, quiet: bool) -> None:
         self._failures: list[CannotCarryError] = []
         self._rebound = {root.key: root.follow_rebinding() for root in roots}
         named: dict[int, tuple[str, object]] = {}
@@ -94,7 +129,7 @@ class _Work:
             if not root.slot and _shell_args(root.value) is not None:
                 named.setdefault(id(root.value), (root.key, root.value))
         self._table = tuple(key for key, _ in named.values())
-        self._dumper = Dumper([obj for _, obj in named.values()], is_user_module)
+        self._dumper = Dumper([obj for _, obj in named.values()], is_user_module, quiet=quiet)
 
     def entry(self, root: Root) -> Entry:
         """Write one root; a failure is noted, and leaves an entry without a stream."""
@@ -111,6 +146,10 @@ class _Work:
                 lost=_without_remedy(error),
                 remedy=error.remedy,
             )
+
+    def hand_over(self, entries: Iterable[Entry]) -> Handed:
+        """Duplicate the fds of all entries; with failures there is nothing to hand over."""
+        return self._dumper.outgoing.hand_over(() if self._failures else (entry.fds for entry in entries))
 
     def raise_failures(self) -> None:
         """Raise the first failure, and say how many more there are."""
@@ -170,7 +209,16 @@ class _Work:
     ) -> Entry:
         version = root.options.version
         return Entry(
-            root.key, root.form.value, kind, version, type_key, args, self._table, classes, stream=stream
+            root.key,
+            root.form.value,
+            kind,
+            version,
+            type_key,
+            args,
+            self._table,
+            classes,
+            fds=self._dumper.outgoing.end(),
+            stream=stream,
         )
 
     def _dump(self, root: Root, contents: Callable[[], object]) -> tuple[bytes, dict[str, list[str]]]:

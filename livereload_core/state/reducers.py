@@ -1,7 +1,8 @@
 """What plain pickle cannot do, or does wrong: one reduction per kind of object.
 
-A reduction is what ``__reduce_ex__`` would return. Three sources, in this order:
+A reduction is what ``__reduce_ex__`` would return. Four sources, in this order:
 
+    by fd       sockets, files, child processes: ``state.descriptors`` and the modules that build on it
     refused     kinds that have no meaning in another process, with advice (threads, generators ...)
     ours        kinds that pickle or dill carry with the wrong meaning (locks held, enums by value ...)
     dill        kinds that plain pickle refuses and dill knows; imported at that moment, not before
@@ -15,8 +16,8 @@ from __future__ import annotations
 
 import copyreg
 import enum
+import importlib
 import io
-import os
 import sys
 import threading
 import types
@@ -28,7 +29,7 @@ from typing import Any
 from livereload_core.state import code
 from livereload_core.state.dillbridge import dill_reduction, has_saver
 from livereload_core.state.inplace import attributes
-from livereload_core.state.refusals import RefusedError, refusal_of
+from livereload_core.state.refusals import RefusedError, is_refused, refusal_of
 from livereload_core.state.shapes import set_fields
 
 __all__ = ["Reducer", "classify"]
@@ -44,6 +45,9 @@ def classify(obj: object) -> Reducer:
         return _reduce_class
     if cls in _OURS:
         return _OURS[cls]
+    carried = _carried(cls)
+    if carried is not None:
+        return carried
     refused = refusal_of(cls)
     if refused is not None:
         message, remedy = refused
@@ -52,8 +56,6 @@ def classify(obj: object) -> Reducer:
         named = _BY_NAME.get(f"{base.__module__}:{base.__qualname__}")
         if named is not None:
             return named
-    if issubclass(cls, _FILES):
-        return _file
     if issubclass(cls, enum.Enum):
         return _reduce_enum
     if issubclass(cls, (defaultdict, Counter)) and cls not in (defaultdict, Counter):
@@ -61,6 +63,19 @@ def classify(obj: object) -> Reducer:
     if _is_positional_dataclass(cls):
         return _reduce_fields
     return _by_probe(obj)
+
+
+def _carried(cls: type) -> Reducer:
+    """Return the reducer of a kind that crosses by fd; imported at that moment, not before."""
+    for base in cls.__mro__:
+        name = f"{base.__module__}:{base.__qualname__}"
+        if name in _CARRIED:
+            module, _, function = _CARRIED[name].partition(":")
+            reducer: Reducer = getattr(importlib.import_module(f"livereload_core.state.{module}"), function)
+            return reducer
+        if is_refused(name):
+            return None
+    return None
 
 
 def _refuse(message: str, remedy: str) -> Any:
@@ -202,36 +217,6 @@ def _make_weak(cls: Any, items: dict[Any, Any]) -> Any:
     return cls(items)
 
 
-def _file(file: Any) -> Any:
-    """Reopen by name at the same position; 'w' must not truncate what it has written."""
-    for name in ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"):
-        if file is getattr(sys, name):
-            return getattr, (sys, name)
-    if type(file) not in _FILES:
-        return NotImplemented
-    path, mode = getattr(file, "name", None), getattr(file, "mode", "")
-    if file.closed or not isinstance(path, (str, bytes)) or not isinstance(mode, str):
-        raise RefusedError("a file without a name cannot be opened again", "keep its content or its path")
-    position = file.tell()
-    if file.writable():
-        file.flush()
-    encoding = (file.encoding, file.errors) if isinstance(file, io.TextIOBase) else (None, None)
-    buffering = 0 if isinstance(file, io.RawIOBase) else -1
-    return _open, (os.path.abspath(path), mode, buffering, *encoding, position)
-
-
-def _open(
-    path: str | bytes, mode: str, buffering: int, encoding: str | None, errors: str | None, position: int
-) -> Any:
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags & ~(os.O_TRUNC | os.O_CREAT | os.O_EXCL), 0o666)
-
-    file = open(path, mode, buffering, encoding, errors, opener=opener)  # noqa: SIM115 - it is the value
-    if position <= os.fstat(file.fileno()).st_size:
-        file.seek(position)
-    return file
-
-
 _OURS: dict[type, Reducer] = {
     **dict.fromkeys((type(None), bool, int, float, str, bytes, bytearray, complex, range, slice)),
     **dict.fromkeys((dict, list, tuple, set, frozenset, types.BuiltinFunctionType, types.MethodType)),
@@ -249,7 +234,26 @@ _OURS: dict[type, Reducer] = {
     weakref.WeakKeyDictionary: _weak_values,
 }
 
-_FILES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
+_CARRIED = {
+    **dict.fromkeys(
+        (
+            f"{cls.__module__}:{cls.__qualname__}"
+            for cls in (
+                io.TextIOWrapper,
+                io.BufferedReader,
+                io.BufferedWriter,
+                io.BufferedRandom,
+                io.FileIO,
+            )
+        ),
+        "files:reduce_file",
+    ),
+    "tempfile:_TemporaryFileWrapper": "files:reduce_temporary",
+    "socket:socket": "sockets:reduce_socket",
+    "multiprocessing.connection:Connection": "sockets:reduce_connection",
+    "subprocess:Popen": "processes:reduce_popen",
+    "sqlite3:Connection": "databases:reduce_sqlite",
+}
 
 _BY_NAME: dict[str, Reducer] = {
     "asyncio.locks:Lock": _free,

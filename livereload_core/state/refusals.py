@@ -5,7 +5,7 @@ Kinds are named, not imported: a program that never loaded ssl must not load it 
 
 from __future__ import annotations
 
-__all__ = ["RefusedError", "refusal_of"]
+__all__ = ["RefusedError", "is_refused", "refusal_of"]
 
 
 class RefusedError(Exception):
@@ -27,6 +27,7 @@ class RefusedError(Exception):
 _ITERATE = "keep the data it works on and how far it came, and make a new one"
 _TASK = "keep what it works on, and start it again in an on_ready hook"
 _SOCKET = "keep the address, and connect in an on_ready hook"
+_POPEN = "use subprocess.Popen, which runs on and can be waited for, or start it in an on_ready hook"
 _OWNER = "name it in transient=, or make it in an on_ready hook"
 
 _REFUSED = {
@@ -46,25 +47,20 @@ _REFUSED = {
     "asyncio.events:AbstractEventLoop": ("an event loop belongs to this process", _OWNER),
     "asyncio.events:Handle": ("a scheduled call belongs to this process", _TASK),
     "asyncio.transports:BaseTransport": ("a connection belongs to this process", _SOCKET),
+    "asyncio.trsock:TransportSocket": ("a connection of an event loop belongs to this process", _SOCKET),
+    "asyncio.subprocess:Process": ("a process of asyncio belongs to its event loop", _POPEN),
     "asyncio.streams:StreamReader": ("a connection belongs to this process", _SOCKET),
     "asyncio.streams:StreamWriter": ("a connection belongs to this process", _SOCKET),
     "asyncio.base_events:Server": ("a server belongs to this process", _OWNER),
     "concurrent.futures._base:Future": ("a future is awaited by code of this process", _TASK),
     "concurrent.futures._base:Executor": ("an executor owns threads or processes", _OWNER),
-    "_socket:socket": ("a socket cannot be carried inside of preserved state", _SOCKET),
+    "_socket:socket": ("a socket of the C module alone cannot be carried", "use socket.socket"),
+    "ssl:SSLSocket": ("a TLS session cannot cross into another process", _SOCKET),
     "_ssl:_SSLSocket": ("a TLS session cannot cross into another process", _SOCKET),
     "_ssl:MemoryBIO": ("a TLS session cannot cross into another process", _SOCKET),
     "_ssl:_SSLContext": ("a TLS context holds keys of this process", _OWNER),
     "ssl:SSLObject": ("a TLS session cannot cross into another process", _SOCKET),
-    "subprocess:Popen": (
-        "a child process belongs to this process",
-        "keep its pid, or start it in an on_ready hook",
-    ),
     "multiprocessing.process:BaseProcess": ("a child process belongs to this process", _OWNER),
-    "sqlite3:Connection": (
-        "a database connection belongs to this process",
-        "keep the path, and connect anew",
-    ),
     "_queue:SimpleQueue": ("a SimpleQueue cannot be read without emptying it", "use queue.Queue"),
     "_contextvars:Token": ("a context token belongs to this process", _OWNER),
     "_contextvars:Context": ("a context belongs to this process", _OWNER),
@@ -80,6 +76,11 @@ _REFUSED = {
     "builtins:Token": ("a context token belongs to this process", _OWNER),
     "builtins:PyCapsule": ("a capsule is an address in this process", _OWNER),
 }
+
+
+def is_refused(name: str) -> bool:
+    """Whether the class ``module:qualname`` is refused, and with it what derives from it."""
+    return name in _REFUSED
 
 
 def refusal_of(cls: type) -> tuple[str, str] | None:

@@ -21,6 +21,7 @@ from typing import Any
 from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
 from livereload_core.state.codec import load, lookup, uncollected
+from livereload_core.state.descriptors import Incoming, receiving
 from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Form, Root, class_key, space_of
@@ -89,6 +90,9 @@ class Restorer:
         aliases: (module, qualname) of then -> class of today.
         renamed: class -> {old field: new field}.
         scratch: a trial: leave live objects alone.
+
+    Attributes:
+        received: the fds of the streams that were read; whoever restores decides when they are closed.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class Restorer:
         self._filled: set[str] = set()
         self._referenced: set[str] = set()
         self._wanted: dict[str, Outcome] = {}
+        self.received: list[Incoming] = []
 
     def restore(self, pairs: Iterable[tuple[Root, Entry]]) -> list[Outcome]:
         """Restore some roots; nothing is raised, each outcome says how it went."""
@@ -166,13 +171,19 @@ class Restorer:
         options = outcome.root.options
         if options.renamed and entry is outcome.entry and entry.type:
             renamed[self._class(entry.type)] = options.renamed
-        with converting(entry.classes, renamed, self._class_or_none) as conversion:
+        received = Incoming(entry.fds, scratch=self._scratch)
+        with (
+            receiving(received),
+            converting(entry.classes, renamed, self._class_or_none) as conversion,
+        ):
             new = load(
                 entry.stream,
                 len(entry.table),
                 lambda number: self._object(entry.table[number]),
                 self._aliases,
             )
+        if entry.fds:
+            self.received.append(received)
         self._note_references(entry, outcome)
         return new, list(conversion.notes)
 

@@ -1,6 +1,6 @@
 """The one place that knows whether this process runs under ``livecore``.
 
-Both names are ``None`` in a plain Python process. The child's start-up installs them before the
+All names are ``None`` in a plain Python process. The child's start-up installs them before the
 user's code is imported, and nothing else writes to them.
 """
 
@@ -8,17 +8,25 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from livereload_core.state.engine import Engine
 
-__all__ = ["current", "generation", "reload", "request_reload"]
+__all__ = ["current", "exit_status", "generation", "on_listener", "reload", "request_reload"]
 
 current: Engine | None = None
 """The engine of this generation, from :meth:`Engine.activate` on."""
 
 request_reload: Callable[[], bool] | None = None
 """Asks the parent for a reload; returns whether the request was sent."""
+
+exit_status: Callable[[int], int | None] | None = None
+"""Tells how a process ended that this one is not the parent of: a status as of ``os.waitpid``, or None when
+nobody knows. Called once it has ended."""
+
+on_listener: Callable[[socket.socket], None] | None = None
+"""Told of each listening socket that came back with the state."""
 
 
 def generation() -> int:

@@ -11,10 +11,10 @@
     │   28 │   4 │ CRC-32 of the bytes 0..27 and of everything from 32 on       │
     ├──────┼─────┼──────────────────────────────────────────────────────────────┤
     │   32 │   n │ index: JSON, UTF-8                                           │
-    │      │     │   {"tables": [[key, ...], ...],                              │
+    │      │     │   {"tables": [[key, ...], ...], "fds": count,                │
     │      │     │    "roots": [{"key", "form", "kind", "version", "type",      │
     │      │     │               "args", "table", "classes", "lost", "remedy",  │
-    │      │     │               "offset", "length"}, ...]}                     │
+    │      │     │               "fds", "offset", "length"}, ...]}              │
     ├──────┼─────┼──────────────────────────────────────────────────────────────┤
     │ 32+n │   m │ streams, one after another; offsets count from here          │
     └──────┴─────┴──────────────────────────────────────────────────────────────┘
@@ -23,6 +23,8 @@ Invariants:
     * Everything but the inside of a stream can be read without unpickling.
     * The checksum is verified before anything else is believed. It finds damage, not malice: only
       snapshots that our own parent handed over are ever unpickled.
+    * File descriptors travel beside the snapshot, as many as "fds" says. Those of a root are places among
+      them; -1 stands for one that is gone.
     * A table names the roots that the memo of a stream begins with. It travels with the stream, so a
       stream that is parked and written again keeps its meaning.
 """
@@ -34,18 +36,20 @@ import json
 import struct
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from livereload_core.errors import SnapshotError
+from livereload_core.state.descriptors import GONE, table_of
 
 __all__ = ["FORMAT", "MAGIC", "Entry", "Kind", "Snapshot", "pack", "unpack"]
 
 MAGIC = b"LIVECORE"
-FORMAT = 1
+FORMAT = 2
 
 _HEADER = struct.Struct("<8sHBBIIQ")
 _CHECKSUM = struct.Struct("<I")
+_HELD_PART = 5 * 1024
 _START = _HEADER.size + _CHECKSUM.size
 
 
@@ -72,6 +76,7 @@ class Entry:
         classes: ``module:qualname`` -> field names, for classes whose fields are declared.
         lost: why the value could not be carried (``on_error="reset"``); the stream is empty then.
         remedy: what to write so that it can, or ``""``.
+        fds: those that the stream mentions, of this process; not owned. -1: gone.
         stream: the pickle.
     """
 
@@ -85,6 +90,7 @@ class Entry:
     classes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     lost: str = ""
     remedy: str = ""
+    fds: tuple[int, ...] = ()
     stream: bytes | memoryview = b""
 
 
@@ -101,8 +107,17 @@ class Snapshot:
     entries: dict[str, Entry]
 
 
-def pack(entries: Iterable[Entry], generation: int) -> bytes:
-    """Write a snapshot."""
+def pack(entries: Sequence[Entry], generation: int) -> bytes:
+    """Write a snapshot.
+
+    Args:
+        entries: the roots.
+        generation: the number of the generation that writes.
+
+    What travels beside it are the fds of all entries, in the order of ``table_of``.
+    """
+    places = {fd: place for place, fd in enumerate(table_of(entry.fds for entry in entries))}
+    places[GONE] = GONE
     tables: dict[tuple[str, ...], int] = {}
     roots: list[dict[str, Any]] = []
     streams: list[bytes | memoryview] = []
@@ -114,24 +129,40 @@ def pack(entries: Iterable[Entry], generation: int) -> bytes:
             if field.name not in ("table", "stream")
         }
         fields["table"] = tables.setdefault(entry.table, len(tables))
+        fields["fds"] = [places[fd] for fd in entry.fds]
         fields["offset"], fields["length"] = offset, len(entry.stream)
         roots.append(fields)
         streams.append(entry.stream)
         offset += len(entry.stream)
-    index = json.dumps({"tables": list(tables), "roots": roots}, separators=(",", ":")).encode()
+    described = {"tables": list(tables), "fds": len(places) - 1, "roots": roots}
+    index = json.dumps(described, separators=(",", ":")).encode()
     major, minor = sys.version_info[:2]
     header = _HEADER.pack(MAGIC, FORMAT, major, minor, generation, len(index), offset)
-    checksum = zlib.crc32(index, zlib.crc32(header))
+    checksum = _checksum(index, zlib.crc32(header))
     for stream in streams:
-        checksum = zlib.crc32(stream, checksum)
-    return b"".join([header, _CHECKSUM.pack(checksum), index, *streams])
+        checksum = _checksum(stream, checksum)
+    # The decisive snapshot is taken while every thread stands still: join() of bytes alone would let go of
+    # the GIL from 1 MiB on, and with a view among them it does not.
+    return b"".join([header, _CHECKSUM.pack(checksum), memoryview(index), *streams])
 
 
-def unpack(data: bytes | memoryview) -> Snapshot:
+def _checksum(data: bytes | memoryview, value: int) -> int:
+    """Go on with a CRC-32, in parts for which zlib does not let go of the GIL."""
+    view = memoryview(data)
+    for start in range(0, len(view), _HELD_PART):
+        value = zlib.crc32(view[start : start + _HELD_PART], value)
+    return value
+
+
+def unpack(data: bytes | memoryview, fds: Sequence[int] = ()) -> Snapshot:
     """Read a snapshot; streams are views into ``data``, nothing is copied or unpickled.
 
+    Args:
+        data: the snapshot.
+        fds: what came beside it, -1 in the place of what is gone; they stay the caller's.
+
     Raises:
-        SnapshotError: it is damaged, foreign, from another Python or from a newer format.
+        SnapshotError: it is damaged, foreign, from another Python or from a newer format, or fds are missing.
     """
     view = memoryview(data).toreadonly().cast("B")
     if len(view) < _START:
@@ -160,13 +191,16 @@ def unpack(data: bytes | memoryview) -> Snapshot:
         raise SnapshotError(f"snapshot is damaged: checksum {found:08x} instead of {expected:08x}")
     body = _START + index_size
     try:
-        entries = _entries(json.loads(bytes(view[_START:body])), view[body:])
+        index = json.loads(bytes(view[_START:body]))
+        if index["fds"] != len(fds):
+            raise SnapshotError(f"snapshot comes with {index['fds']} fds, {len(fds)} have arrived")
+        entries = _entries(index, view[body:], fds)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise SnapshotError(f"snapshot has an index that cannot be read: {error!r}") from error
     return Snapshot(generation, entries)
 
 
-def _entries(index: dict[str, Any], streams: memoryview) -> dict[str, Entry]:
+def _entries(index: dict[str, Any], streams: memoryview, fds: Sequence[int]) -> dict[str, Entry]:
     tables = [tuple(table) for table in index["tables"]]
     entries = {}
     for fields in index["roots"]:
@@ -175,5 +209,6 @@ def _entries(index: dict[str, Any], streams: memoryview) -> dict[str, Entry]:
             raise ValueError(f"stream of {fields['key']!r} lies outside")
         fields["table"] = tables[fields["table"]]
         fields["args"] = tuple(fields["args"])
+        fields["fds"] = tuple(GONE if place == GONE else fds[place] for place in fields["fds"])
         entries[fields["key"]] = Entry(**fields, stream=streams[offset : offset + length])
     return entries

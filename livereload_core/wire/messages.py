@@ -22,7 +22,10 @@ Direction and answers (``+fd``: one file descriptor travels along)::
 
     at any time from the child: FindListener → ListenerFound, OpenListeners → ListenersOpened,
     NewListener +fd, Checkpoint +fd, Finished (+fd), LateImport, Modules, ReloadRequest, Terminal, Warn,
-    Opened +fd, Closed, HandedOver +fd, Settled
+    Opened +fd, Ended, HandedOver +fd, Settled, FindExit → ExitFound, Closed
+
+Beside a snapshot travel the fds of sockets and files in it. What one frame cannot take goes ahead, with
+``MoreFds``, which the channels put in and take out.
 
 ``attempt`` numbers the attempt to reload that a message belongs to, so that an answer that comes after
 its attempt was given up is recognised and dropped.
@@ -43,9 +46,12 @@ __all__ = [
     "Closed",
     "Commit",
     "Connections",
+    "Ended",
+    "ExitFound",
     "Export",
     "Exported",
     "Failed",
+    "FindExit",
     "FindListener",
     "Finished",
     "Freeze",
@@ -57,6 +63,7 @@ __all__ = [
     "ListenersOpened",
     "Message",
     "Modules",
+    "MoreFds",
     "NewListener",
     "OpenListeners",
     "Opened",
@@ -176,7 +183,7 @@ class Export(Message):
 
 
 class Precopy(Message):
-    """Decode this snapshot (one fd) on trial; answer ``Precopied`` or ``Failed``."""
+    """Decode on trial a snapshot (fds: it, those of its contents); answer ``Precopied`` or ``Failed``."""
 
     attempt: int
 
@@ -208,14 +215,16 @@ class Resume(Message):
 
 
 class Rehydrate(Message):
-    """Fill the state from this snapshot (one fd, or none for a fresh start), then run the start-up.
+    """Fill the state from this snapshot (fds: it, and those of its contents; none: a fresh start), start up.
 
     Attributes:
         required: addresses that the old generation listened on; listening on all of them means ready.
+        gone: places of fds of the contents that are not there any more: the program had closed them.
     """
 
     attempt: int
     required: tuple[Json, ...]
+    gone: tuple[int, ...] = ()
 
 
 class Commit(Message):
@@ -260,6 +269,17 @@ class ListenersOpened(Message):
     request: int
     addresses: tuple[Json, ...]
     error: str = ""
+
+
+class ExitFound(Message):
+    """Answer to ``FindExit`` number ``request``: a status as of ``os.waitpid``, or None when nobody knows."""
+
+    request: int
+    status: int | None = None
+
+
+class MoreFds(Message):
+    """Fds of the message that follows, in either direction."""
 
 
 class TerminalGranted(Message):
@@ -337,6 +357,8 @@ class Frozen(Message):
         listening: addresses that it listens on.
         moved: numbers of the connections that go over; the last fd is their table (``wire.links``), if any.
         kept_back: reason -> how many connections stay for it.
+        serial: number of the snapshot in this generation.
+        processes: child processes that go on with the state.
     """
 
     attempt: int
@@ -344,6 +366,8 @@ class Frozen(Message):
     listening: tuple[Json, ...]
     moved: tuple[int, ...] = ()
     kept_back: dict[str, int] = {}  # noqa: RUF012 - frozen like every field, and never written to
+    serial: int = 0
+    processes: tuple[int, ...] = ()
 
 
 class Adopted(Message):
@@ -393,7 +417,28 @@ class Spoiled(Message):
 
 
 class Checkpoint(Message):
-    """One fd: a snapshot taken in the background, for the case that this generation dies."""
+    """A snapshot taken in the background, for the case that this generation dies.
+
+    Attributes:
+        serial, processes: as of ``Frozen``.
+    """
+
+    serial: int = 0
+    processes: tuple[int, ...] = ()
+
+
+class Closed(Message):
+    """The program has closed what the snapshot with this number took along, at these places."""
+
+    serial: int
+    places: tuple[int, ...]
+
+
+class FindExit(Message):
+    """How did this process end, whose parent the child is not? The answer is ``ExitFound``."""
+
+    request: int
+    pid: int
 
 
 class Finished(Message):
@@ -402,10 +447,13 @@ class Finished(Message):
     Attributes:
         code: what ``sys.exit`` was given, 0 for a plain return.
         failure: the exception that ended it.
+        serial, processes: as of ``Frozen``.
     """
 
     code: int
     failure: Failure | None = None
+    serial: int = 0
+    processes: tuple[int, ...] = ()
 
 
 class LateImport(Message):
@@ -444,7 +492,7 @@ class Opened(Message):
     link: Json
 
 
-class Closed(Message):
+class Ended(Message):
     """These connections have come to their end: the parent lets go of them."""
 
     numbers: tuple[int, ...]

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from livereload_core.errors import ProtocolViolationError
-from livereload_core.posix import memfd
-from livereload_core.posix.channel import BlockingChannel, ChannelClosedError, StreamChannel
+from livereload_core.posix import memfd, stopped
+from livereload_core.posix.channel import BlockingChannel, ChannelClosedError, StreamChannel, framed
 from livereload_core.wire.messages import Checkpoint, Message, Warm, Warn
 
 Pair = tuple[StreamChannel, BlockingChannel, list[bool]]
@@ -112,3 +112,47 @@ def test_a_sealed_snapshot_cannot_be_changed() -> None:
     with memfd.mapped(fd) as view:
         assert bytes(view) == b"state"
     os.close(fd)
+
+
+@pytest.mark.parametrize("count", [249, 250, 251, 620])
+def test_more_fds_than_a_frame_takes_arrive_with_one_message_in_order(pair: Pair, count: int) -> None:
+    parent, child, _ = pair
+    fd = memfd.create(b"x")
+    many = [fd, *(os.dup(fd) for _ in range(count - 2)), memfd.create(b"last")]
+    before = len(os.listdir("/proc/self/fd"))
+    child.send(Warn("before"))
+    child.send(Checkpoint(), many)
+    for frame, some in framed(Checkpoint(2), many):
+        stopped.send(child.fileno(), frame, some)
+    got = read_all(parent, 3)
+    assert [len(fds) for _, fds in got] == [0, count, count]
+    for _, fds in got[1:]:
+        assert memfd.read(fds[-1]) == b"last"
+    parent.send(Warn("before"))
+    parent.send(Warn("with"), got[1][1])
+    assert child.receive() == (Warn("before"), [])
+    message, fds = child.receive()
+    assert message == Warn("with")
+    assert (len(fds), memfd.read(fds[-1])) == (count, b"last")
+    for one in (*got[1][1], *got[2][1], *fds):
+        os.close(one)
+    assert len(os.listdir("/proc/self/fd")) == before
+    for one in many:
+        os.close(one)
+
+
+def test_fds_that_came_ahead_of_a_message_that_never_came_are_closed(pair: Pair) -> None:
+    parent, child, _ = pair
+    fds = [memfd.create(b"x") for _ in range(300)]
+    frame, some = framed(Checkpoint(), fds)[0]
+    stopped.send(child.fileno(), frame, some)
+    poll = select.poll()
+    poll.register(parent.fileno(), select.POLLIN)
+    assert poll.poll(5000)
+    before = len(os.listdir("/proc/self/fd"))
+    assert parent.read() == []
+    assert len(os.listdir("/proc/self/fd")) == before + 250
+    parent.close()
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+    for fd in fds:
+        os.close(fd)

@@ -207,12 +207,54 @@ subprocess.run(["sh", "-c", "exec 3<&0; cat <&3 &"], stdin=reading)
 os.close(writing)
 orphan, = set(process.descendants_direct(os.getpid())) - {mine.pid}
 os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOWAIT)
-process.reap_orphans({mine.pid})
+process.Exits().reap({mine.pid})
 assert process.descendants_direct(os.getpid()) == [mine.pid]
 print(mine.wait())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_how_an_orphan_ended_is_known_before_and_after_it_is_collected() -> None:
+    middle = (
+        "import os, subprocess\n"
+        "ended = [subprocess.Popen(['sh', '-c', 'exit 7']), subprocess.Popen(['sh', '-c', 'kill -9 $$'])]\n"
+        "for one in ended:\n"
+        "    os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT)\n"
+        "print(*(one.pid for one in ended), flush=True)\n"
+        "input()\n"
+        "os._exit(0)\n"
+    )
+    code = f"""
+import os, subprocess, sys
+from livereload_core.posix import process
+assert process.become_subreaper()
+exits = process.Exits()
+# The middle one does not wait: until it goes, it is the parent of what it started.
+middle = subprocess.Popen(
+    [sys.executable, "-c", {middle!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+)
+pids = [int(word) for word in middle.stdout.readline().split()]
+def told():
+    return [os.waitstatus_to_exitcode(exits.status_of(pid)) for pid in pids]
+print(told())
+middle.communicate("go")
+exits.reap({{middle.pid}})
+assert process.descendants_direct(os.getpid()) == []
+print(told(), exits.status_of(os.getpid()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert (done.stdout, done.stderr) == ("[7, -9]\n[7, -9] None\n", "")
+
+
+def test_what_is_spared_is_left_out_with_what_it_started() -> None:
+    with _chain("str(os.getpid())") as parent:
+        assert parent.stdout is not None
+        grandchild = int(parent.stdout.readline())
+        assert process.descendants(os.getpid(), {parent.pid}) == []
+        assert process.descendants(parent.pid, {grandchild}) == []
+        assert grandchild in process.descendants(os.getpid())
+        parent.kill()
 
 
 def _rank(pid: int) -> set[tuple[int, int]]:

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 
 import pytest
@@ -108,7 +109,7 @@ def test_no_python_thread_moves_from_the_first_byte_to_the_verdict() -> None:
             before = count
             fd = stopped.memfd_write(b"state" * 100_000)
             stopped.send(left.fileno(), b"x", [])
-            stopped.wait_readable(left.fileno())
+            assert stopped.hear(left.fileno(), b"y", []) == b"y"
             after = count
         assert left.recv(1) == b"y"
         child.wait(20)
@@ -129,3 +130,88 @@ def test_the_switch_interval_is_what_it_was_after_a_standstill() -> None:
     with pytest.raises(ZeroDivisionError), stopped.standstill():
         before / 0
     assert sys.getswitchinterval() == before
+
+
+def test_no_thread_runs_between_a_late_verdict_and_what_is_done_for_it() -> None:
+    # In a process of its own: a thread that computes and waits for the GIL would disturb other tests.
+    source = """
+import os, socket, subprocess, sys, threading
+from livereload_core.posix import stopped
+count, go, counted = 0, True, []
+def spin():
+    global count
+    while go:
+        count += 1
+thread = threading.Thread(target=spin)
+thread.start()
+left, right = socket.socketpair()
+code = "import sys, time; sys.stdin.read(1); time.sleep(0.3); sys.stdout.write('retire')"
+child = subprocess.Popen([sys.executable, "-c", code], stdin=right.fileno(), stdout=right.fileno())
+with stopped.standstill(0.02):
+    before = count
+    stopped.send(left.fileno(), b"x")
+    # the thread has waited for much longer than the switch interval when the word comes
+    heard = stopped.hear(left.fileno(), b"ret", [(counted.extend, map(globals().get, ["count"]))])
+print(heard, counted[0] - before, count > before)
+go = False
+child.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["b'retire'", "0", "True"], done.stdout + done.stderr
+
+
+def test_without_the_word_nothing_is_done_and_the_bytes_stay() -> None:
+    left, right = socket.socketpair()
+    done: list[int] = []
+    with left, right:
+        right.send(b"resume")
+        assert stopped.hear(left.fileno(), b"retire", [(done.append, 1)]) == b"resume"
+        assert not done
+        right.send(b" retire")
+        assert stopped.hear(left.fileno(), b"retire", [(done.append, 1), (done.append, 2)]).endswith(
+            b"retire"
+        )
+        assert done == [1, 2]
+        assert left.recv(100) == b"resume retire"
+        right.close()
+        assert stopped.hear(left.fileno(), b"", [(done.append, 3)]) == b""
+
+
+def test_dead_ends_take_the_place_of_sockets_and_files() -> None:
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    listener = socket.create_server(("127.0.0.1", 0))
+    ends = stopped.DeadEnds()
+    with ours, theirs, listener:
+        assert [stopped.is_listener(sock.fileno()) for sock in (ours, listener)] == [False, True]
+        ends.open()
+        copies = [os.dup(ours.fileno()), os.dup(writing)]
+        for fd in (ours.fileno(), writing):
+            stopped.replace(fd, ends.like(fd))
+        ends.close()
+        with pytest.raises(BrokenPipeError):
+            ours.send(b"lost")
+        assert ours.recv(1) == b""
+        os.write(writing, b"lost")
+        os.write(copies[0], b"kept")
+        os.write(copies[1], b"kept")
+        assert theirs.recv(10) == os.read(reading, 10) == b"kept"
+        for fd in (*copies, reading, writing):
+            os.close(fd)
+
+
+def test_position_and_flags_of_an_open_file_are_those_of_all_who_hold_it() -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(b"abcdef")
+        file.flush()
+        copy = os.dup(file.fileno())
+        assert stopped.position(copy) == 6
+        stopped.move(copy, 2)
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 2
+        stopped.set_flags(copy, stopped.flags(copy) | os.O_APPEND)
+        assert stopped.flags(file.fileno()) & os.O_APPEND
+        os.close(copy)
+    reading, writing = os.pipe()
+    assert stopped.position(reading) is None
+    os.close(reading)
+    os.close(writing)

@@ -48,11 +48,13 @@ class Program:
 
     def reload(self, **sources: str) -> Any:
         """Go through a whole reload into edited sources; returns the new ``app``."""
-        data = self.engine.export().data
+        export = self.engine.export()
         app = self.start(**sources)
-        self.engine.trial(data)
-        self.engine.adopt(data)
+        self.engine.trial(export.data, export.handed.fds)
+        self.engine.adopt(export.data, export.handed.fds)
+        export.handed.close()
         self.settle()
+        self.engine.commit()
         return app
 
     def settle(self) -> None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from livereload_core.testing import until
+
 GENERATION = """
-import importlib, json, os, runpy, sys
+import importlib, json, os, runpy, socket, sys
 from livereload_core.core.records import RootReport
 from livereload_core.state.engine import Engine
 
-folder, kind, snapshot_in, snapshot_out = sys.argv[1:5]
+folder, kind, snapshot_in, snapshot_out, channel, *fds = sys.argv[1:]
+fds = [int(fd) for fd in fds]
 sys.path.insert(0, folder)
 sys.dont_write_bytecode = True
 
@@ -26,13 +32,16 @@ def is_user_module(name):
 
 engine = Engine(is_user_module=is_user_module)
 engine.activate()
-data = open(snapshot_in, "rb").read() if os.path.exists(snapshot_in) else b""
+data = b""
+if os.path.exists(snapshot_in):
+    with open(snapshot_in, "rb") as file:
+        data = file.read()
 if kind == "module":
     import app
     space = vars(app)
     if data:
-        engine.trial(data)
-        engine.adopt(data)
+        engine.trial(data, fds)
+        engine.adopt(data, fds)
 else:
     main = type(sys)("__main__")
     main.__file__ = os.path.join(folder, "app.py")
@@ -42,16 +51,20 @@ else:
 
     def gate():
         if data:
-            engine.trial(data)
-            engine.adopt(data)
+            engine.trial(data, fds)
+            engine.adopt(data, fds)
 
     space["gate"] = gate
     if kind == "script" and data:
-        engine.adopt(data)
+        engine.adopt(data, fds)
     exec(code, space)
 fates = {report.key: report.fate.value for report in engine.settle()}
 result = space["result"]()
-open(snapshot_out, "wb").write(engine.export().data)
+engine.commit()
+export = engine.export()
+open(snapshot_out, "wb").write(export.data)
+with socket.socket(fileno=int(channel)) as sock:
+    socket.send_fds(sock, [b"x"], export.handed.fds)
 print(json.dumps({"result": result, "fates": fates}))
 """
 
@@ -62,20 +75,34 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._count = 0
+        self.fds: list[int] = []
 
     def run(self, source: str, kind: str = "module") -> Any:
         (self.folder / "app.py").write_text(textwrap.dedent(source), encoding="utf-8")
         snapshots = [str(self.folder / f"{self._count + step}.snapshot") for step in (0, 1)]
         self._count += 1
-        command = [sys.executable, "-W", "error", "-c", GENERATION, str(self.folder), kind, *snapshots]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            passed = [theirs.fileno(), *self.fds]
+            command = [sys.executable, "-W", "error", "-c", GENERATION, str(self.folder), kind, *snapshots]
+            command += map(str, passed)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, pass_fds=passed)
+            assert done.returncode == 0, done.stderr
+            self.close()
+            self.fds = socket.recv_fds(ours, 1, 250)[1]
         return json.loads(done.stdout.splitlines()[-1])
+
+    def close(self) -> None:
+        """Close the fds of the newest snapshot."""
+        while self.fds:
+            os.close(self.fds.pop())
 
 
 @pytest.fixture
-def processes(tmp_path: Path) -> Processes:
-    return Processes(tmp_path)
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    processes = Processes(tmp_path)
+    yield processes
+    processes.close()
 
 
 OBJECTS = """
@@ -185,3 +212,59 @@ def test_declaration_deleted_from_a_script_is_parked_and_comes_back(processes: P
     ran = processes.run("def result():\n    return 1\n", "script")
     assert set(ran["fates"].values()) == {"parked"}
     assert processes.run(SCRIPT, "script")["result"] == [[1, 1, 10, 100]]
+
+
+OPEN = """
+import os, socket, sqlite3, subprocess, sys
+from livereload_core import preserve
+
+@preserve
+def kept():
+    ours, theirs = socket.socketpair()
+    return {
+        "ours": ours, "theirs": theirs, "log": open(os.path.join(os.path.dirname(__file__), "log"), "w"),
+        "source": open(__file__), "db": sqlite3.connect(":memory:"), "count": 0,
+        "worker": subprocess.Popen(
+            ["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ),
+    }
+
+def result():
+    state = kept()
+    state["count"] += 1
+    state["ours"].send(b"%d" % state["count"])
+    state["log"].write(f"{state['count']}\\n")
+    state["db"].execute("CREATE TABLE IF NOT EXISTS t (n)")
+    state["db"].execute("INSERT INTO t VALUES (?)", (state["count"],))
+    state["db"].commit()
+    state["worker"].stdin.write(f"{state['count']}\\n")
+    state["worker"].stdin.flush()
+    echo = state["worker"].stdout.readline().strip() if state["count"] > 1 else ""
+    return [
+        state["theirs"].recv(100).decode() if state["count"] % 2 == 0 else "", next(state["source"]).strip(),
+        [row[0] for row in state["db"].execute("SELECT n FROM t")], echo, state["worker"].pid,
+    ]
+"""
+
+
+def test_what_is_open_stays_open_in_another_process(processes: Processes) -> None:
+    ran = [processes.run(OPEN)["result"] for _ in range(4)]
+    pid = ran[0][-1]
+    lines = OPEN.splitlines()
+    assert ran == [
+        ["", lines[0], [1], "", pid],
+        ["12", lines[1], [1, 2], "1", pid],
+        ["", lines[2], [1, 2, 3], "2", pid],
+        ["34", lines[3], [1, 2, 3, 4], "3", pid],
+    ]
+    assert (processes.folder / "log").read_text() == "1\n2\n3\n4\n"
+    processes.close()
+    # Nobody holds its input any more, so it ends: it is nobody's child here, hence no wait.
+    until(lambda: not _runs(pid), what="the end of the process")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -216,20 +216,6 @@ def test_plain_state_never_imports_dill() -> None:
     assert done.stdout == "False False False\n", done.stderr
 
 
-def test_files_are_reopened_at_their_position_and_never_truncated(tmp_path: Path) -> None:
-    text = tmp_path / "a.txt"
-    text.write_text("one\ntwo\n", encoding="utf-8")
-    with text.open(encoding="utf-8") as reading, (tmp_path / "b").open("wb") as writing:
-        reading.readline()
-        writing.write(b"abc")
-        back, back_writing, out = carry([reading, writing, sys.stdout])
-        with back, back_writing:
-            assert back.readline() == "two\n"
-            back_writing.write(b"def")
-        assert out is sys.stdout
-    assert (tmp_path / "b").read_bytes() == b"abcdef"
-
-
 def deep_list(depth: int) -> list[Any]:
     inner: list[Any] = []
     for _ in range(depth):

@@ -20,6 +20,7 @@ SAMPLES: dict[Any, Any] = {
     tuple[str, ...]: ("a", "b"),
     tuple[int, ...]: (1, 2**40),
     dict[str, int]: {"a request in flight": 2},
+    typing.Optional[int]: 9,  # noqa: UP045
     tuple[dict[str, Any], ...]: ({"port": 1},),
     dict[str, str]: {"/a.py": "00"},
     dict[str, Any]: {"target": {"args": [1]}},

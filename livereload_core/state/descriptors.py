@@ -1,0 +1,312 @@
+"""The file descriptors that cross beside the bytes of a snapshot.
+
+A stream never holds the number of an fd. It holds a place in the list of its root (``Entry.fds``), and the
+snapshot says which of the fds that came with it that is::
+
+    object ──reducer──▶ outgoing().number(fd) = 0, 1 ...      in the stream: a small number
+    root   ──────────▶ Entry.fds = (7, 12)                    fds of the process that writes
+    snapshot ────────▶ index: root.fds = [0, 1]; beside it:   duplicates, in the order of the table
+    root   ◀────────── Entry.fds = (31, 32)                   fds of the process that reads
+    object ◀─maker──── incoming().take(0)                     a duplicate that the object owns
+
+Invariants:
+    * Duplicates for a snapshot are made while no other thread can close an fd and let its number be used
+      again: in one stretch, with calls that do not let go of the GIL.
+    * Whoever exports owns the duplicates and closes them once they are sent. The objects keep their own.
+    * In a trial each object gets duplicates of its own that are closed when the trial is over, and nothing
+      that duplicates share (the position of an open file, its flags) is changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+__all__ = [
+    "GoneError",
+    "Handed",
+    "Incoming",
+    "NotQuietError",
+    "Outgoing",
+    "become_quiet",
+    "incoming",
+    "libc",
+    "outgoing",
+    "receiving",
+    "table_of",
+    "writing",
+]
+
+GONE = -1
+"""Stands for an fd that whoever held it has let go: the object that had it comes back closed."""
+_F_DUPFD_CLOEXEC = 1030  # linux/fcntl.h
+_F_GETFD = 1
+_QUIET = 0.25
+"""Seconds for which no thread asks for the GIL, once it is quiet."""
+
+
+class NotQuietError(BaseException):
+    """An export has to begin again; no concern of the user's ``except Exception``."""
+
+
+class GoneError(Exception):
+    """The program closed this fd after the snapshot was taken, and the snapshot's duplicate went with it."""
+
+
+@functools.cache
+def libc() -> Any:
+    """System calls that do not let go of the GIL, so that no other thread runs between two of them."""
+    library = ctypes.PyDLL(None, use_errno=True)
+    library.lseek.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int)
+    library.lseek.restype = ctypes.c_int64
+    library.write.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+    library.write.restype = ctypes.c_ssize_t
+    library.poll.argtypes = (ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int)
+    return library
+
+
+def become_quiet() -> None:
+    """Let the threads past that wait for the GIL, so that in a quarter of a second none interrupts this one.
+
+    One that began to wait before the switch interval was raised still asks by the old interval. So they are
+    given the time to ask, and then the GIL; what waits again after that waits by the new one.
+    """
+    before = sys.getswitchinterval()
+    if before >= _QUIET or len(sys._current_frames()) < 2:
+        return  # whoever stands still has done so already
+    sys.setswitchinterval(_QUIET)
+    try:
+        libc().usleep(int(before * 1.2e6))
+        time.sleep(0)
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _dup(fd: int) -> int:
+    command = _F_DUPFD_CLOEXEC
+    copy: int = libc().fcntl(fd, command, 3)
+    if copy < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return copy
+
+
+def table_of(lists: Iterable[Sequence[int]]) -> list[int]:
+    """Return each fd that the roots mention once, in the order of its first mention."""
+    return list(dict.fromkeys(fd for fds in lists for fd in fds if fd != GONE))
+
+
+@dataclasses.dataclass(eq=False)
+class Handed:
+    """What travels beside the bytes of one snapshot.
+
+    Attributes:
+        fds: duplicates in the order of the snapshot's table, owned by this object.
+        sources: the fds of this process that they are duplicates of, by the same order.
+        processes: ids of child processes that go on with the state.
+        cuts: (object, attribute, value): what makes objects of this process leave alone what is handed over.
+    """
+
+    fds: list[int] = dataclasses.field(default_factory=list)
+    sources: list[int] = dataclasses.field(default_factory=list)
+    processes: list[int] = dataclasses.field(default_factory=list)
+    cuts: list[tuple[Any, str, Any]] = dataclasses.field(default_factory=list)
+
+    def close(self) -> None:
+        """Close the duplicates. Idempotent."""
+        while self.fds:
+            os.close(self.fds.pop())
+
+
+class Outgoing:
+    """Collects the fds of one export, stream by stream.
+
+    Args:
+        quiet: whether other threads have been let past, so that none asks for the GIL meanwhile.
+    """
+
+    def __init__(self, *, quiet: bool = True) -> None:
+        self._quiet = quiet
+        self._stream: list[int] = []
+        self._stream_cuts: list[tuple[Any, str, Any]] = []
+        self._stream_processes: list[int] = []
+        self._opened: list[int] = []
+        self._kept: list[int] = []
+        self._cuts: list[tuple[Any, str, Any]] = []
+        self._processes: list[int] = []
+
+    def number(self, fd: int) -> int:
+        """Let ``fd``, which stays the object's, cross with the current stream; return its place there.
+
+        Raises:
+            OSError: it was closed beneath its object.
+        """
+        if fd not in self._stream:
+            # A duplicate of another one could take its number else, and be duplicated in its place.
+            if libc().fcntl(fd, _F_GETFD) < 0:
+                raise OSError(ctypes.get_errno(), "was closed by its number, beneath the object")
+            self._stream.append(fd)
+        return self._stream.index(fd)
+
+    def own(self, fd: int) -> int:
+        """The same for an fd that was opened for the snapshot alone; it is closed from here."""
+        self._opened.append(fd)
+        return self.number(fd)
+
+    def need_quiet(self) -> None:
+        """Say that what follows must not be interrupted by a thread that uses the same object.
+
+        Raises:
+            NotQuietError: it could be; the export has to begin again, in quiet.
+        """
+        if not self._quiet:
+            raise NotQuietError
+
+    def process(self, pid: int) -> None:
+        """A child process goes on with the state."""
+        self._stream_processes.append(pid)
+
+    def at_cut(self, obj: Any, attribute: str, value: Any) -> None:
+        """Set an attribute once the next generation serves, and before any line of this one runs again.
+
+        It has to be a plain attribute: no code of Python runs when it is set.
+        """
+        self._stream_cuts.append((obj, attribute, value))
+
+    def begin(self) -> None:
+        """A stream begins; what one that failed has left is forgotten."""
+        self._stream, self._stream_cuts, self._stream_processes = [], [], []
+        while self._opened:
+            os.close(self._opened.pop())
+
+    def end(self) -> tuple[int, ...]:
+        """The stream is written; return its fds."""
+        fds = tuple(self._stream)
+        self._cuts += self._stream_cuts
+        self._processes += self._stream_processes
+        self._kept += self._opened
+        self._opened = []
+        self.begin()
+        return fds
+
+    def hand_over(self, lists: Iterable[Sequence[int]]) -> Handed:
+        """Duplicate what the roots mention.
+
+        Raises:
+            OSError: no fd left, or one of them was closed beneath its object; nothing stays open.
+        """
+        handed = Handed(processes=self._processes, cuts=self._cuts)
+        try:
+            for fd in table_of(lists):
+                handed.fds.append(_dup(fd))
+                handed.sources.append(GONE if fd in self._kept else fd)
+        except BaseException:
+            handed.close()
+            raise
+        finally:
+            self.close()
+        return handed
+
+    def close(self) -> None:
+        """Close what was opened for the snapshot. Idempotent."""
+        self.begin()
+        while self._kept:
+            os.close(self._kept.pop())
+
+
+class Incoming:
+    """The fds of one root while its stream is read.
+
+    Args:
+        fds: of this process, by their place in the stream; they stay the caller's.
+        scratch: a trial.
+
+    Attributes:
+        taken: (the caller's fd, the object's duplicate), in the order in which they were taken.
+    """
+
+    def __init__(self, fds: Sequence[int], *, scratch: bool) -> None:
+        self._fds = fds
+        self.scratch = scratch
+        self.taken: list[tuple[int, int]] = []
+        self._closers: list[Callable[[], object]] = []
+        self.at_commit: list[Callable[[], None]] = []
+
+    def source(self, number: int) -> int:
+        """Return the caller's fd at this place.
+
+        Raises:
+            GoneError: it was let go.
+        """
+        fd = self._fds[number]
+        if fd == GONE:
+            raise GoneError
+        return fd
+
+    def take(self, number: int) -> int:
+        """Return a duplicate for the object that had this fd; the object has to be given to :meth:`made`.
+
+        Raises:
+            GoneError: it was let go.
+        """
+        fd = os.dup(self.source(number))
+        self.taken.append((self._fds[number], fd))
+        return fd
+
+    def made(self, close: Callable[[], object]) -> None:
+        """Note how an object is closed, in case that its root cannot be read, and after a trial."""
+        self._closers.append(close)
+
+    def close(self) -> None:
+        """Close every object that was made."""
+        while self._closers:
+            with contextlib.suppress(OSError, ValueError):  # closed by the user's own code meanwhile
+                self._closers.pop()()
+
+
+_outgoing: Outgoing | None = None
+_incoming: Incoming | None = None
+
+
+def outgoing() -> Outgoing:
+    """Return where the export that runs now collects its fds."""
+    assert _outgoing is not None, "a reducer of fds was called outside of an export"
+    return _outgoing
+
+
+def incoming() -> Incoming:
+    """Return the fds of the stream that is read now."""
+    assert _incoming is not None, "a stream with fds was read without them"
+    return _incoming
+
+
+@contextlib.contextmanager
+def writing(target: Outgoing) -> Iterator[Outgoing]:
+    """Let reducers put their fds into ``target`` while the block runs. One thread at a time: the engine's."""
+    global _outgoing
+    before, _outgoing = _outgoing, target
+    try:
+        yield target
+    finally:
+        _outgoing = before
+
+
+@contextlib.contextmanager
+def receiving(source: Incoming) -> Iterator[Incoming]:
+    """Let makers take their fds from ``source``; what they made is closed if the block fails."""
+    global _incoming
+    before, _incoming = _incoming, source
+    try:
+        yield source
+    except BaseException:
+        source.close()
+        raise
+    finally:
+        _incoming = before
