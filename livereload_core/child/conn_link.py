@@ -18,8 +18,8 @@ import os
 import time
 from typing import Any, NamedTuple
 
-from livereload_core.child.conn_stream import OPAQUE, Stream
-from livereload_core.framing.http1 import ResponseHead
+from livereload_core.child.conn_stream import EXTENSIONS, OPAQUE, Stream
+from livereload_core.framing.http1 import ResponseHead, without_header
 from livereload_core.framing.websocket import close_frame
 from livereload_core.wire.links import Kind
 from livereload_core.wire.links import Link as Record
@@ -229,6 +229,7 @@ class Link(Stream):
             self._responses.expect(request.method)
             if request.wants_websocket:
                 self._early = bytearray()
+                head = without_header(head, EXTENSIONS)  # as the first time
         self._requests.heads.clear()
         self._received(head)
 

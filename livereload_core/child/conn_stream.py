@@ -31,9 +31,11 @@ from livereload_core.wire.links import Kind
 if TYPE_CHECKING:
     from livereload_core.child.conn_adopt import Reentry, Replay
 
-__all__ = ["OPAQUE", "Stream"]
+__all__ = ["EXTENSIONS", "OPAQUE", "Stream"]
 
 OPAQUE = "opaque"  # HTTP/2, TLS inside of the stream, extensions, garbage: served, never handed over
+EXTENSIONS = b"sec-websocket-extensions"
+"""The header that is left out: no compression context could be handed over."""
 _STEP = 64 * 1024
 
 
@@ -379,7 +381,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             self._head = head
             self._responses.expect(head.method)
             if head.wants_websocket:
-                stripped = without_header(head.raw, b"sec-websocket-extensions")
+                stripped = without_header(head.raw, EXTENSIONS)
                 before, _, rest = split.partition(head.raw)
                 split = before + stripped + rest
                 self._early = bytearray(rest)
@@ -402,12 +404,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
 
     def _upgraded(self, rest: bytes) -> None:
         head = self._responses.head
-        if (
-            self._early is None
-            or head is None
-            or head.status != 101
-            or head.header(b"sec-websocket-extensions")
-        ):
+        if self._early is None or head is None or head.status != 101 or head.header(EXTENSIONS):
             self._kind = OPAQUE
             return
         self._kind = Kind.WEBSOCKET
