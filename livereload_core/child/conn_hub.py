@@ -196,9 +196,17 @@ class Connections:
 
     def looked_at(self, link: Link) -> None:
         """Something about it has changed while somebody watches: judge it once its handler rests."""
+        loop = asyncio.get_running_loop()
+        if link.kind == Kind.HTTP and (self.holding or self._leaving):
+            loop.call_soon(self._keep_next, link)
         if link in self._busy and link not in self._judged:
             self._judged.add(link)
-            asyncio.get_running_loop().call_soon(self._judge, link, ROUNDS)
+            loop.call_soon(self._judge, link, ROUNDS)
+
+    def _keep_next(self, link: Link) -> None:
+        """Once it is answered: its next request is for the next generation, also before the drain begins."""
+        if self.holding or self._leaving:
+            link.hold()
 
     def _judge(self, link: Link, rounds: int) -> None:
         if rounds:
