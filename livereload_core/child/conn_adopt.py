@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from livereload_core.child import conn_state
 from livereload_core.child.conn_link import Link
 from livereload_core.framing.http1 import ResponseHead, with_header
 from livereload_core.posix import memfd
@@ -246,6 +247,8 @@ class Adopter:
         link = Link(self._hub, server.factory(), record.number)
         link.vaulted = link.resumed = True
         link.generation = record.generation
+        if record.state:
+            conn_state.apply(record.state, self._hub.states.setdefault(record.number, {}))
         replayed = record.kind in (Kind.WEBSOCKET, Kind.EVENTS)
         link.replay = (Replay if replayed else Reentry)(link, record, self._settle)
         link.await_replay()

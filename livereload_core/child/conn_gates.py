@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import weakref
 from collections.abc import AsyncIterator, Callable
 from types import ModuleType
@@ -27,6 +28,7 @@ from livereload_core.child.conn_link import Link
 from livereload_core.child.net_afterimport import AfterImport
 from livereload_core.child.net_patches import Patches
 from livereload_core.state.connection import current
+from livereload_core.wire.links import Kind
 
 __all__ = ["Gates", "gated_app"]
 
@@ -233,6 +235,8 @@ def _counted_read(read: Any) -> Any:
         if link is None or link.reading:  # one read is made of others
             data: bytes = await read(reader, *args, **kwargs)
             return data
+        if link.kind == Kind.HTTP and not link.users:
+            link.users = link.is_users(sys._getframe(1).f_code.co_filename)
         if link.holds_bytes:
             await link.park()
         link.reading += 1

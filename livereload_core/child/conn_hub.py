@@ -19,10 +19,11 @@ import collections
 import contextlib
 import itertools
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from livereload_core.child import conn_quiet
+from livereload_core.child import conn_quiet, conn_state
 from livereload_core.child.conn_link import MOVES, Link, Verdict
 from livereload_core.child.net_patches import Patches
 from livereload_core.posix import memfd
@@ -83,6 +84,7 @@ class Connections:
             waits for quiet, or the generation leaves.
         holding: whether a reload is under way.
         links: the open connections by number.
+        is_user_path: whether a file is the program's own.
     """
 
     def __init__(self) -> None:
@@ -105,7 +107,8 @@ class Connections:
         self._judged: set[Link] = set()
         self._moved: list[Link] = []
         self._quiet_about_moved = False
-        self._is_user_path: Callable[[str], bool] = _nobodys
+        self._foreign: set[int] = set()
+        self.is_user_path: Callable[[str], bool] = _nobodys
 
     @property
     def on_answer(self) -> Callable[[], None] | None:
@@ -131,7 +134,7 @@ class Connections:
         """Begin to tell the parent of connections."""
         self._send = send
         self.generation = generation
-        self._is_user_path = is_user_path
+        self.is_user_path = is_user_path
 
     def after_fork(self) -> None:
         """In a forked process: its connections are its own business."""
@@ -151,7 +154,10 @@ class Connections:
 
     def new_link(self, protocol: asyncio.BaseProtocol) -> Link:
         """Make the link of a new connection."""
-        return Link(self, protocol, self.generation << 32 | next(self._numbers))
+        link = Link(self, protocol, self.generation << 32 | next(self._numbers))
+        module = sys.modules.get(type(protocol).__module__)
+        link.users = self.is_user_path(getattr(module, "__file__", None) or "")
+        return link
 
     # -- what links tell -----------------------------------------------------------------------------------
 
@@ -245,6 +251,7 @@ class Connections:
         """Hold every connection, and wait until what is in flight is done, at most ``grace`` seconds."""
         self.holding = True
         self._look()
+        self._forget_states()
         for link in tuple(self.links.values()):
             link.hold()
         for _ in range(ROUNDS):
@@ -253,6 +260,13 @@ class Connections:
         for link in self.links.values():
             if not link.vaulted and link.verdict() is MOVES:
                 self.register(link)
+
+    def _forget_states(self) -> None:
+        """Forget what was kept with connections that stayed with an earlier generation and ended there."""
+        foreign = self.states.keys() - self.links.keys()
+        for number in foreign & self._foreign:
+            del self.states[number]
+        self._foreign = foreign - self._foreign
 
     def resume(self) -> None:
         """The reload was given up: go on as if nothing had happened."""
@@ -291,7 +305,7 @@ class Connections:
     def _be_quiet(self) -> None:
         if not self._quiet_about_moved:
             self._quiet_about_moved = True
-            conn_quiet.install(Patches(), self._is_user_path)
+            conn_quiet.install(Patches(), self.is_user_path)
 
     # -- leaving -------------------------------------------------------------------------------------------
 
@@ -360,7 +374,8 @@ class Connections:
         if self._send is None or not link.vaulted:
             link.close_with_reason()
             return
-        fd = memfd.create(wire_links.pack([link.export()]), "livecore-links")
+        state = conn_state.changes(self.states.get(link.number, {}))
+        fd = memfd.create(wire_links.pack([link.export(state)]), "livecore-links")
         try:
             self._send(wire.HandedOver((link.number,)), [fd])
         finally:

@@ -284,9 +284,11 @@ class Link(Stream):
 
     # -- handing over --------------------------------------------------------------------------------------
 
-    def export(self) -> Record:
+    def export(self, state: bytes = b"") -> Record:
         """Tell all that the next generation has to know; changes nothing."""
-        kind = Kind.EVENTS if self._kind is Kind.HTTP and self._streams_events() else self._kind
+        kind = self._kind
+        if kind is Kind.HTTP:
+            kind = Kind.EVENTS if self._streams_events() else Kind.RAW if self._has_its_bytes() else kind
         head, answer = self._head, self._responses.head
         opened = kind in (Kind.WEBSOCKET, Kind.EVENTS)
         return Record(
@@ -299,11 +301,22 @@ class Link(Stream):
             outbound=self._tail() or b"",
             event_id=self._responses.last_event_id or b"" if kind is Kind.EVENTS else b"",
             generation=self.generation,
+            state=state,
         )
+
+    def _has_its_bytes(self) -> bool:
+        """Whether the program's own code reads it, and too little has come to tell that it is HTTP.
+
+        A library's parser starts afresh, and is given all of a half head again. The program's own keeps what
+        it has read in ``connection().state``.
+        """
+        return self.users and self._requests.undecided and not self._requests.finished
 
     def _carried(self) -> bytes:
         if self._client is not None:
             return self._client.carried()
+        if self._kind is Kind.HTTP and self._has_its_bytes():
+            return (self._requests.partial or b"")[self._read_early :] if self.streams else b""
         if self._kind is Kind.RAW:
             return bytes(self._unread)
         return self._requests.partial or b""

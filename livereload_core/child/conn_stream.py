@@ -82,6 +82,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "replay",
         "resumed",
         "streams",
+        "users",
         "vaulted",
     )
 
@@ -95,6 +96,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self.moved = False
         self.gate = ""
         self.streams = False
+        self.users = False
         self.reading = 0
         self.receiving = 0
         self._hub = hub  # child.conn_hub.Connections
@@ -358,6 +360,10 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             while count > 0:  # only their number matters to the framer
                 self._responses.feed(step[:count])
                 count -= len(step)
+
+    def is_users(self, path: str) -> bool:
+        """Whether a file is the program's own, and no library's."""
+        return bool(self._hub.is_user_path(path))
 
     def becomes_opaque(self) -> None:
         """Its bytes cannot be followed any more (TLS inside of the stream)."""

@@ -6,7 +6,7 @@ The sockets themselves travel as fds; this is the table beside them::
     | 'lclk' | version, u32 | length of index, u32 | index: UTF-8 JSON           | blobs |   big endian
     +--------+--------------+----------------------+-----------------------------+-------+
     index = [[number, kind, policy, generation, local, [length of request, response, inbound, outbound, event
-    id]], ...]
+    id, state]], ...]
 
 The blobs stand in the order of the index. The parent passes a table on, or makes one of what it was told when
 the connections were opened; it never reads what clients and servers say to each other.
@@ -27,7 +27,7 @@ __all__ = ["Kind", "Link", "from_json", "pack", "to_json", "unpack"]
 _HEADER = struct.Struct("!4sII")
 _MAGIC = b"lclk"
 _VERSION = 1
-_BLOBS = ("request", "response", "inbound", "outbound", "event_id")
+_BLOBS = ("request", "response", "inbound", "outbound", "event_id", "state")
 
 
 class Kind:
@@ -52,6 +52,8 @@ class Link:
         inbound: bytes that the client sent and no handler has taken; they come before those in the socket.
         outbound: bytes that the server wrote and the kernel has not taken.
         event_id: the last ``id:`` of a stream of events.
+        state: what its handler has changed in ``connection().state`` since the snapshot, for one that is
+            handed over late; how is the children's business.
         policy: ``resume``, ``drain`` or ``close``, as the handler chose.
         generation: the one that accepted it.
     """
@@ -64,6 +66,7 @@ class Link:
     inbound: bytes = b""
     outbound: bytes = b""
     event_id: bytes = b""
+    state: bytes = b""
     policy: str = "resume"
     generation: int = 0
 
