@@ -6,7 +6,7 @@ The sockets themselves travel as fds; this is the table beside them::
     | 'lclk' | version, u32 | length of index, u32 | index: UTF-8 JSON           | blobs |   big endian
     +--------+--------------+----------------------+-----------------------------+-------+
     index = [[number, kind, policy, generation, local, [length of request, response, inbound, outbound, event
-    id]], ...]
+    id, prologue, answers]], ...]
 
 The blobs stand in the order of the index. The parent passes a table on, or makes one of what it was told when
 the connections were opened; it never reads what clients and servers say to each other.
@@ -26,8 +26,8 @@ __all__ = ["Kind", "Link", "from_json", "pack", "to_json", "unpack"]
 
 _HEADER = struct.Struct("!4sII")
 _MAGIC = b"lclk"
-_VERSION = 1
-_BLOBS = ("request", "response", "inbound", "outbound", "event_id")
+_VERSION = 2
+_BLOBS = ("request", "response", "inbound", "outbound", "event_id", "prologue", "answers")
 
 
 class Kind:
@@ -52,6 +52,8 @@ class Link:
         inbound: bytes that the client sent and no handler has taken; they come before those in the socket.
         outbound: bytes that the server wrote and the kernel has not taken.
         event_id: the last ``id:`` of a stream of events.
+        prologue: a WebSocket's messages by which the client began a session inside of it (whole frames).
+        answers: what the server answered to them.
         policy: ``resume``, ``drain`` or ``close``, as the handler chose.
         generation: the one that accepted it.
     """
@@ -64,6 +66,8 @@ class Link:
     inbound: bytes = b""
     outbound: bytes = b""
     event_id: bytes = b""
+    prologue: bytes = b""
+    answers: bytes = b""
     policy: str = "resume"
     generation: int = 0
 
@@ -75,6 +79,8 @@ def to_json(link: Link) -> dict[str, Any]:
         "local": link.local,
         "request": link.request.decode("latin-1"),
         "response": link.response.decode("latin-1"),
+        "prologue": link.prologue.decode("latin-1"),
+        "answers": link.answers.decode("latin-1"),
         "policy": link.policy,
         "generation": link.generation,
     }
@@ -89,7 +95,7 @@ def from_json(number: int, data: dict[str, Any]) -> Link:
     try:
         fields = dict(data)
         local = fields.pop("local")
-        for name in ("request", "response"):
+        for name in ("request", "response", "prologue", "answers"):
             fields[name] = fields[name].encode("latin-1")
         return Link(number, local=tuple(local) if isinstance(local, list) else local, **fields)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
