@@ -24,8 +24,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from livereload_core.child.conn_link import Link
+from livereload_core.child.conn_link import FAREWELL, SERVICE_RESTART, Link
 from livereload_core.framing.http1 import ResponseHead, with_header
+from livereload_core.framing.websocket import close_frame
 from livereload_core.posix import memfd
 from livereload_core.wire import links as wire_links
 from livereload_core.wire import messages as wire
@@ -231,6 +232,9 @@ class Adopter:
             self._settle(_NO_SERVER)
 
     def _take(self, record: Record, sock: socket.socket, server: Server) -> None:
+        if record.policy == "close":
+            self._say_goodbye(record, sock)
+            return
         if _has_left(sock):
             self._end(record, sock)
             self._settle("the client had left")
@@ -246,12 +250,26 @@ class Adopter:
         self._tasks.add(connecting)
         connecting.add_done_callback(lambda task: self._connected(task, record, sock))
 
+    def _say_goodbye(self, record: Record, sock: socket.socket) -> None:
+        """Half of a frame is gone with the process that had read it: nobody can go on behind it."""
+        try:
+            if record.kind == Kind.WEBSOCKET:
+                sock.setblocking(False)
+                sock.send(close_frame(SERVICE_RESTART, "service restart"))
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the client was faster
+        asyncio.get_running_loop().call_later(FAREWELL, self._end, record, sock)
+        self._settle("half of a message was lost with the process that died")
+
     def _link(self, record: Record, server: Server) -> Link:
         link = Link(self._hub, server.factory(), record.number)
         link.vaulted = link.resumed = True
         link.generation = record.generation
         replayed = record.kind in (Kind.WEBSOCKET, Kind.EVENTS)
         link.replay = (Replay if replayed else Reentry)(link, record, self._settle)
+        if self._hub.marks is not None and record.mark >= 0:
+            link.give_mark(record.mark, self._hub.marks)
         link.await_replay()
         return link
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from livereload_core.child import conn_quiet
 from livereload_core.child.conn_link import MOVES, Link, Verdict
+from livereload_core.child.conn_marks import Marks
 from livereload_core.child.net_patches import Patches
 from livereload_core.posix import memfd
 from livereload_core.wire import links as wire_links
@@ -83,6 +84,7 @@ class Connections:
             waits for quiet, or the generation leaves.
         holding: whether a reload is under way.
         links: the open connections by number.
+        marks: what is under way on them, in memory that outlives this process.
     """
 
     def __init__(self) -> None:
@@ -94,6 +96,7 @@ class Connections:
         self.servers: list[Server] = []
         self.on_server: Callable[[Server], None] | None = None
         self._on_answer: Callable[[], None] | None = None
+        self.marks: Marks | None = None
         self._send: Send | None = None
         self._numbers = itertools.count(1)
         self._young: list[Link] = []
@@ -171,6 +174,8 @@ class Connections:
         if not link.moved:
             self.states.pop(link.number, None)
             self._tell_end(link)
+            if self.marks is not None:
+                self.marks.free(link.mark)
         if self.watching:
             self._settled(link)
 
@@ -181,6 +186,8 @@ class Connections:
         fds = [] if link.vaulted else [link.fileno()]
         if fds == [-1]:
             return
+        if link.mark < 0 and self.marks is not None and not link.vaulted:
+            link.give_mark(self.marks.allot(), self.marks)
         message = wire.Opened(link.number, wire_links.to_json(link.export()))
         with contextlib.suppress(OSError):  # the parent is gone: the control thread ends the process
             self._send(message, fds)

@@ -269,6 +269,7 @@ class Link(Stream):
         """Give the protocol what the old code had not taken, then what came meanwhile."""
         if inbound:
             self._held.insert(0, inbound)
+        self.note()
         self.release()
 
     def decline(self, outbound: bytes) -> None:
@@ -302,6 +303,7 @@ class Link(Stream):
             outbound=self._tail() or b"",
             event_id=self._responses.last_event_id or b"" if kind is Kind.EVENTS else b"",
             generation=self.generation,
+            mark=self.mark,
         )
 
     def _carried(self) -> bytes:

@@ -27,10 +27,11 @@ from livereload_core.child.conn_lane import ANSWERS, REQUESTS, learn_answer, lea
 from livereload_core.framing.http1 import RequestFramer, RequestHead, ResponseFramer, without_header
 from livereload_core.framing.websocket import ClientFrames, ServerFrames
 from livereload_core.state.connection import Connection, current
-from livereload_core.wire.links import Kind
+from livereload_core.wire.links import BROKEN, CLEAN, ENDS, LOSES, Kind
 
 if TYPE_CHECKING:
     from livereload_core.child.conn_adopt import Reentry, Replay
+    from livereload_core.child.conn_marks import Marks
 
 __all__ = ["OPAQUE", "WISH", "Stream"]
 
@@ -39,6 +40,9 @@ WISH = b"sec-websocket-extensions"
 """The header that is left out of requests for a WebSocket."""
 _ZEROS = memoryview(bytes(64 * 1024))
 _HTTP = Kind.HTTP
+_NOWHERE = memoryview(bytearray(1))
+_DRAINED = 0.05
+"""Seconds between two looks at whether a slow client has caught up."""
 _AN_ANSWER, _UNKNOWN = -1, -2
 
 
@@ -65,6 +69,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_kind",
         "_last",
         "_lost",
+        "_mark",
         "_opened",
         "_owed",
         "_paused",
@@ -81,6 +86,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_unsent",
         "gate",
         "generation",
+        "mark",
         "moved",
         "number",
         "reading",
@@ -129,6 +135,8 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._read_early = 0
         # Bytes that the answer in progress lacks: 0 between two exchanges, or _AN_ANSWER when none of it has
         # come, or _UNKNOWN outside of the fast lane, where the framers know.
+        self.mark = -1
+        self._mark = _NOWHERE
         self._owed = 0
         self._plain = b""
         self._answer_head = b""
@@ -162,11 +170,13 @@ class Stream(asyncio.Protocol, asyncio.Transport):
                 if data in REQUESTS:
                     self._plain = data
                     self._owed = _AN_ANSWER
+                    self._mark[0] = ENDS
                     self._received(data)
                     return
                 self._owed = _UNKNOWN
             elif self._owed != _UNKNOWN:
                 self.unfold()
+            self._mark[0] = ENDS
             requests = self._requests
             requests.feed(data)
             heads = requests.heads
@@ -184,8 +194,10 @@ class Stream(asyncio.Protocol, asyncio.Transport):
                 return
         elif self._client is not None:
             self._client.feed(data)
+            self.note()
         elif self._kind is Kind.RAW and self.streams:
             self._unread += data
+            self._mark[0] = LOSES
         self._received(data)
 
     def eof_received(self) -> bool | None:
@@ -228,7 +240,9 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         if self._kind is _HTTP:
             owed = self._owed
             if owed > 0 and owed >= len(data):
-                self._owed = owed - len(data)
+                self._owed = owed = owed - len(data)
+                if not owed:
+                    self._mark[0] = CLEAN
             elif owed != _AN_ANSWER or not self._is_plain_answer(data):
                 self._written(data)
             self._send(data)
@@ -256,6 +270,8 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         length = ANSWERS.get(data)
         if length is not None:
             self._answer_head, self._answer_length, self._owed = data, length, length
+            if not length:
+                self._mark[0] = CLEAN
             return True
         end = data.find(b"\r\n\r\n") + 4
         head = data[:end]
@@ -263,7 +279,9 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         if length is None or len(data) - end > length:
             return False
         self._answer_head, self._answer_length = head, length
-        self._owed = length - (len(data) - end)
+        self._owed = owed = length - (len(data) - end)
+        if not owed:
+            self._mark[0] = CLEAN
         return True
 
     def _written(self, data: Any) -> None:
@@ -284,7 +302,12 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         if head is None:
             return
         if responses.mid:
-            self._events = head.is_event_stream
+            if head.is_event_stream and not self._events:
+                self._events = True
+                if self.vaulted:
+                    self._hub.register(self)  # more is known of it
+            if self._events:
+                self.note()
         elif not (responses.closes or self._held_head or self._requests.partial):
             self._events = False
             asked = self._head
@@ -292,6 +315,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
                 if asked.method not in (b"HEAD", b"CONNECT"):
                     learn_answer(head)
                 self._owed = 0  # between two exchanges: back to the fast lane
+                self._mark[0] = CLEAN
 
     @property
     def owes(self) -> bool | None:
@@ -429,12 +453,14 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         """A handler has taken whole messages of a WebSocket."""
         if self._client is not None:
             self._client.take(messages)
+            self.note()
 
     def taken_bytes(self, count: int) -> None:
         """A handler has read bytes of a protocol of its own."""
         self._has_read = True
         if self._kind is Kind.RAW:
             del self._unread[:count]
+            self.note()
         else:
             self._read_early += count
 
@@ -447,6 +473,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
     def becomes_opaque(self) -> None:
         """Its bytes cannot be followed any more (TLS inside of the stream)."""
         self._kind = OPAQUE
+        self.note()
 
     # -- following what passes -----------------------------------------------------------------------------
 
@@ -489,6 +516,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
 
     def _became_raw(self) -> None:
         self._kind = Kind.RAW
+        self._mark[0] = CLEAN
         if self.streams:
             self._unread += (self._requests.partial or b"")[self._read_early :]
 
@@ -509,6 +537,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._early = None
         self._last = self._before_last = b""
         self._opened = time.monotonic()
+        self.note()
         self._hub.register(self)
 
     def _remember(self, data: Any) -> None:
@@ -517,12 +546,51 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         if not size:
             if self._unsent:
                 self._unsent = []
+                self.note()
             return
+        if not self._unsent:
+            self._mark[0] = ENDS
+            asyncio.get_running_loop().call_later(_DRAINED, self._look_whether_sent)
         unsent = self._unsent
         unsent.append(bytes(data))
         total = sum(map(len, unsent))
         while total - len(unsent[0]) >= size:
             total -= len(unsent.pop(0))
+
+    def _look_whether_sent(self) -> None:
+        """No loop tells when the last byte is out."""
+        if self._unsent and not self._lost and not self.moved:
+            if self._transport.get_write_buffer_size():
+                asyncio.get_running_loop().call_later(_DRAINED, self._look_whether_sent)
+            else:
+                self._unsent = []
+                self.note()
+
+    def note(self) -> None:
+        """Mark what would be lost if this process were killed now."""
+        if self._unsent or self._kind is OPAQUE:
+            mark = ENDS
+        elif self._client is not None:
+            mark = BROKEN if self._client.unfinished else LOSES if self._client.pending else CLEAN
+        elif self._kind is Kind.RAW:
+            mark = LOSES if self._unread else CLEAN
+        elif self._events:
+            responses = self._responses
+            # with an id, its client asks again for what came behind it; without one, it takes what comes
+            whole = responses.at_boundary and responses.at_event_boundary and not responses.last_event_id
+            mark = CLEAN if whole else ENDS
+        elif self._owed == _UNKNOWN:
+            owed = self._requests.begun > self._responses.finished or self._early is not None
+            mark = ENDS if owed else CLEAN
+        else:
+            mark = ENDS if self._owed else CLEAN
+        self._mark[0] = mark
+
+    def give_mark(self, offset: int, marks: Marks) -> None:
+        """Write what is under way to this place from now on."""
+        self.mark = offset
+        self._mark = marks.at(offset)
+        self.note()
 
     def _fill_buffers(self, data: bytes) -> None:
         """Feed a BufferedProtocol."""

@@ -168,8 +168,8 @@ class Warm(Message):
 class Activate(Message):
     """Become the candidate of ``generation``: import the user's code and answer ``Prepared``.
 
-    The first fd, if any, is a bundle of compiled code by digest; the second one a bundle of sources
-    (``wire.bundle``) that take precedence over the files on disk.
+    The first fd is the file of marks (``child.conn_marks``); the second, if any, a bundle of compiled code by
+    digest; the third a bundle of sources (``wire.bundle``) that take precedence over the files on disk.
     """
 
     attempt: int
