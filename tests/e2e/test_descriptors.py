@@ -345,10 +345,15 @@ if __name__ == "__main__":
 """
 
 
-def test_program_without_a_loop_reads_writes_and_sends_each_line_once(livecore: Launcher, peer: Peer) -> None:
+@pytest.mark.parametrize("checkpoint", ["0.01", "0.25"])
+def test_program_without_a_loop_reads_writes_and_sends_each_line_once(
+    livecore: Launcher, peer: Peer, checkpoint: str
+) -> None:
     lines = b"".join(b"line %d\n" % number for number in range(10_000))
     run = livecore.program(
         "sim.py",
+        "--checkpoint",
+        checkpoint,
         files={"sim.py": SIMULATION, "source.txt": lines},
         serves=False,
         env={"PEER": str(peer.port)},
