@@ -96,7 +96,11 @@ class Replay:
         head = self._record.request
         if self._record.kind == Kind.EVENTS and self._record.event_id:
             head = with_header(head, b"Last-Event-ID", self._record.event_id)
-        self._link.replay_request(head)
+        try:
+            self._link.replay_request(head)
+        except Exception as error:
+            self._decline(f"the new code failed: {type(error).__name__}: {error}")
+            raise  # the loop logs it
 
     def written(self, data: bytes) -> None:
         """The new protocol answers: compare, and swallow the head."""

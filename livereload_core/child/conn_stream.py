@@ -23,6 +23,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from livereload_core.child.conn_lane import ANSWERS, REQUESTS, learn_answer, learn_request
 from livereload_core.framing.http1 import RequestFramer, RequestHead, ResponseFramer, without_header
 from livereload_core.framing.websocket import ClientFrames, ServerFrames
 from livereload_core.state.connection import Connection, current
@@ -31,10 +32,14 @@ from livereload_core.wire.links import Kind
 if TYPE_CHECKING:
     from livereload_core.child.conn_adopt import Reentry, Replay
 
-__all__ = ["OPAQUE", "Stream"]
+__all__ = ["OPAQUE", "WISH", "Stream"]
 
 OPAQUE = "opaque"  # HTTP/2, TLS inside of the stream, extensions, garbage: served, never handed over
-_STEP = 64 * 1024
+WISH = b"sec-websocket-extensions"
+"""The header that is left out of requests for a WebSocket."""
+_ZEROS = memoryview(bytes(64 * 1024))
+_HTTP = Kind.HTTP
+_AN_ANSWER, _UNKNOWN = -1, -2
 
 
 class Stream(asyncio.Protocol, asyncio.Transport):
@@ -42,11 +47,14 @@ class Stream(asyncio.Protocol, asyncio.Transport):
 
     __slots__ = (
         "__weakref__",
+        "_answer_head",
+        "_answer_length",
         "_before_last",
         "_client",
         "_connection",
         "_early",
         "_eof",
+        "_events",
         "_farewell",
         "_has_read",
         "_head",
@@ -58,7 +66,9 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_last",
         "_lost",
         "_opened",
+        "_owed",
         "_paused",
+        "_plain",
         "_protocol",
         "_read_early",
         "_received",
@@ -69,7 +79,6 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_transport",
         "_unread",
         "_unsent",
-        "_wrote",
         "gate",
         "generation",
         "moved",
@@ -118,7 +127,13 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._unread = bytearray()
         self._has_read = False
         self._read_early = 0
-        self._wrote = False
+        # Bytes that the answer in progress lacks: 0 between two exchanges, or _AN_ANSWER when none of it has
+        # come, or _UNKNOWN outside of the fast lane, where the framers know.
+        self._owed = 0
+        self._plain = b""
+        self._answer_head = b""
+        self._answer_length = 0
+        self._events = False
         self._opened = 0.0
         self.set_protocol(protocol)
 
@@ -142,13 +157,28 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             return
         if current.get(None) is not self:
             current.set(self)
-        if self._kind is Kind.HTTP:
+        if self._kind is _HTTP:
+            if self._owed == 0:
+                if data in REQUESTS:
+                    self._plain = data
+                    self._owed = _AN_ANSWER
+                    self._received(data)
+                    return
+                self._owed = _UNKNOWN
+            elif self._owed != _UNKNOWN:
+                self.unfold()
             requests = self._requests
             requests.feed(data)
             heads = requests.heads
-            if self._early is None and len(heads) == 1 and not heads[0].wants_websocket:
+            if (
+                len(heads) == 1
+                and self._early is None
+                and not self._held_head
+                and not heads[0].wants_websocket
+            ):
                 self._head = head = heads.popleft()
                 self._responses.expect(head.method)
+                learn_request(data, head)
             elif heads or self._early is not None or not requests.head_complete:
                 self._received_slowly(data)
                 return
@@ -195,20 +225,17 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         if self.replay is not None:
             self.replay.written(bytes(data))
             return
-        if self._kind is Kind.HTTP:
-            self._wrote = True
-            responses = self._responses
-            belongs = responses.feed(data)
-            if responses.upgraded:
-                self._upgraded(bytes(data[belongs:]))
-            elif not responses.is_http:
-                self._became_raw()
+        if self._kind is _HTTP:
+            owed = self._owed
+            if owed > 0 and owed >= len(data):
+                self._owed = owed - len(data)
+            elif owed != _AN_ANSWER or not self._is_plain_answer(data):
+                self._written(data)
             self._send(data)
-            head = responses.head
-            if head is not None and head.is_event_stream:
-                self._remember(data)
-            else:
+            if self._kind is _HTTP and not self._events:
                 self._before_last, self._last = self._last, data
+            else:
+                self._remember(data)
             if self._hub.watching:
                 self._hub.answered(self)
             return
@@ -221,6 +248,73 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._remember(data)
         if self._hub.watching:
             self._hub.answered(self)
+
+    def _is_plain_answer(self, data: Any) -> bool:
+        """Take the beginning of an answer whose head is known."""
+        if type(data) is not bytes:
+            return False
+        length = ANSWERS.get(data)
+        if length is not None:
+            self._answer_head, self._answer_length, self._owed = data, length, length
+            return True
+        end = data.find(b"\r\n\r\n") + 4
+        head = data[:end]
+        length = ANSWERS.get(head)
+        if length is None or len(data) - end > length:
+            return False
+        self._answer_head, self._answer_length = head, length
+        self._owed = length - (len(data) - end)
+        return True
+
+    def _written(self, data: Any) -> None:
+        """Follow an answer byte by byte."""
+        if not data:
+            return
+        if self._owed != _UNKNOWN:
+            self.unfold()
+        responses = self._responses
+        belongs = responses.feed(data)
+        if responses.upgraded:
+            self._upgraded(bytes(data[belongs:]))
+            return
+        if not responses.is_http:
+            self._became_raw()
+            return
+        head = responses.head
+        if head is None:
+            return
+        if responses.mid:
+            self._events = head.is_event_stream
+        elif not (responses.closes or self._held_head or self._requests.partial):
+            self._events = False
+            asked = self._head
+            if self._requests.finished == responses.finished and asked is not None:
+                if asked.method not in (b"HEAD", b"CONNECT"):
+                    learn_answer(head)
+                self._owed = 0  # between two exchanges: back to the fast lane
+
+    @property
+    def owes(self) -> bool | None:
+        """Whether an answer is owed, as the fast lane knows it; None outside of it."""
+        return None if self._owed == _UNKNOWN else self._owed != 0
+
+    def unfold(self) -> None:
+        """Leave the fast lane: let the framers see what passed by."""
+        owed, self._owed = self._owed, _UNKNOWN
+        if owed in (0, _UNKNOWN):
+            return
+        self._requests.feed(self._plain)
+        self._head = head = self._requests.heads.popleft()
+        self._responses.expect(head.method)
+        if owed != _AN_ANSWER:
+            self._responses.feed(self._answer_head)
+            self._count_sent(self._answer_length - owed)
+
+    def _count_sent(self, count: int) -> None:
+        """Let the framer see so many bytes of a body, of which only the number matters."""
+        while count > 0:
+            self._responses.feed(_ZEROS[:count])
+            count -= len(_ZEROS)
 
     def writelines(self, list_of_data: Any) -> None:
         """Send several pieces."""
@@ -346,11 +440,9 @@ class Stream(asyncio.Protocol, asyncio.Transport):
 
     def sent_by_kernel(self, count: int) -> None:
         """Count bytes of a body that left by sendfile()."""
-        if self._kind is Kind.HTTP:
-            step = memoryview(bytes(min(count, _STEP)))
-            while count > 0:  # only their number matters to the framer
-                self._responses.feed(step[:count])
-                count -= len(step)
+        if self._kind is _HTTP:
+            self.unfold()
+            self._count_sent(count)
 
     def becomes_opaque(self) -> None:
         """Its bytes cannot be followed any more (TLS inside of the stream)."""
@@ -379,7 +471,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             self._head = head
             self._responses.expect(head.method)
             if head.wants_websocket:
-                stripped = without_header(head.raw, b"sec-websocket-extensions")
+                stripped = without_header(head.raw, WISH)
                 before, _, rest = split.partition(head.raw)
                 split = before + stripped + rest
                 self._early = bytearray(rest)
