@@ -265,6 +265,7 @@ class Adopter:
     def _link(self, record: Record, server: Server) -> Link:
         link = Link(self._hub, server.factory(), record.number)
         link.vaulted = link.resumed = True
+        self._hub.adopted()
         link.generation = record.generation
         replayed = record.kind in (Kind.WEBSOCKET, Kind.EVENTS)
         link.replay = (Replay if replayed else Reentry)(link, record, self._settle)
