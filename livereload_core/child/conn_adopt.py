@@ -24,9 +24,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from livereload_core.child.conn_link import Link
+from livereload_core.child.conn_link import FAREWELL, SERVICE_RESTART, Link
 from livereload_core.framing.http1 import RequestHead, ResponseHead, with_header
 from livereload_core.framing.sessions import Rehearsal, Session, recognise
+from livereload_core.framing.websocket import close_frame
 from livereload_core.posix import memfd
 from livereload_core.wire import links as wire_links
 from livereload_core.wire import messages as wire
@@ -105,7 +106,11 @@ class Replay:
         head = self._record.request
         if self._record.kind == Kind.EVENTS and self._record.event_id:
             head = with_header(head, b"Last-Event-ID", self._record.event_id)
-        self._link.replay_request(head)
+        try:
+            self._link.replay_request(head)
+        except Exception as error:
+            self._decline(f"the new code failed: {type(error).__name__}: {error}")
+            raise  # the loop logs it
 
     def written(self, data: bytes) -> None:
         """The new protocol answers: compare, and swallow the head."""
@@ -273,6 +278,9 @@ class Adopter:
             self._settle(_NO_SERVER)
 
     def _take(self, record: Record, sock: socket.socket, server: Server) -> None:
+        if record.policy == "close":
+            self._say_goodbye(record, sock)
+            return
         if _has_left(sock):
             self._end(record, sock)
             self._settle("the client had left")
@@ -288,12 +296,27 @@ class Adopter:
         self._tasks.add(connecting)
         connecting.add_done_callback(lambda task: self._connected(task, record, sock))
 
+    def _say_goodbye(self, record: Record, sock: socket.socket) -> None:
+        """Half of a frame is gone with the process that had read it: nobody can go on behind it."""
+        try:
+            if record.kind == Kind.WEBSOCKET:
+                sock.setblocking(False)
+                sock.send(close_frame(SERVICE_RESTART, "service restart"))
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the client was faster
+        asyncio.get_running_loop().call_later(FAREWELL, self._end, record, sock)
+        self._settle("half of a message was lost with the process that died")
+
     def _link(self, record: Record, server: Server) -> Link:
         link = Link(self._hub, server.factory(), record.number)
         link.vaulted = link.resumed = True
+        self._hub.adopted()
         link.generation = record.generation
         replayed = record.kind in (Kind.WEBSOCKET, Kind.EVENTS)
         link.replay = (Replay if replayed else Reentry)(link, record, self._settle)
+        if self._hub.marks is not None and record.mark >= 0:
+            link.give_mark(record.mark, self._hub.marks)
         link.await_replay()
         return link
 

@@ -19,11 +19,13 @@ import collections
 import contextlib
 import itertools
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from livereload_core.child import conn_quiet
 from livereload_core.child.conn_link import MOVES, Link, Verdict
+from livereload_core.child.conn_marks import Marks
 from livereload_core.child.net_patches import Patches
 from livereload_core.posix import memfd
 from livereload_core.wire import links as wire_links
@@ -83,6 +85,8 @@ class Connections:
             waits for quiet, or the generation leaves.
         holding: whether a reload is under way.
         links: the open connections by number.
+        marks: what is under way on them, in memory that outlives this process.
+        most: how many of them the parent can hold.
     """
 
     def __init__(self) -> None:
@@ -94,6 +98,9 @@ class Connections:
         self.servers: list[Server] = []
         self.on_server: Callable[[Server], None] | None = None
         self._on_answer: Callable[[], None] | None = None
+        self.marks: Marks | None = None
+        self.most = sys.maxsize
+        self._vaulted = 0
         self._send: Send | None = None
         self._numbers = itertools.count(1)
         self._young: list[Link] = []
@@ -171,6 +178,9 @@ class Connections:
         if not link.moved:
             self.states.pop(link.number, None)
             self._tell_end(link)
+            self._vaulted -= link.vaulted
+            if self.marks is not None:
+                self.marks.free(link.mark)
         if self.watching:
             self._settled(link)
 
@@ -179,12 +189,19 @@ class Connections:
         if self._send is None or link.moved:
             return
         fds = [] if link.vaulted else [link.fileno()]
-        if fds == [-1]:
+        if fds == [-1] or (fds and self._vaulted >= self.most):
             return
+        if link.mark < 0 and self.marks is not None and not link.vaulted:
+            link.give_mark(self.marks.allot(), self.marks)
         message = wire.Opened(link.number, wire_links.to_json(link.export()))
         with contextlib.suppress(OSError):  # the parent is gone: the control thread ends the process
             self._send(message, fds)
+            self._vaulted += len(fds)
             link.vaulted = True
+
+    def adopted(self) -> None:
+        """One more is here that the parent holds already."""
+        self._vaulted += 1
 
     def answered(self, link: Link) -> None:
         """It has sent something, while somebody watches."""
@@ -196,6 +213,9 @@ class Connections:
 
     def looked_at(self, link: Link) -> None:
         """Something about it has changed while somebody watches: judge it once its handler rests."""
+        if (self.holding or self._leaving) and link.policy != "drain":
+            # at once: a client that asks again and again would otherwise be ahead of us for ever
+            link.hold()
         if link in self._busy and link not in self._judged:
             self._judged.add(link)
             asyncio.get_running_loop().call_soon(self._judge, link, ROUNDS)

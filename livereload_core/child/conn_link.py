@@ -20,8 +20,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from livereload_core.child.conn_stream import OPAQUE, Stream
-from livereload_core.framing.http1 import ResponseHead
+from livereload_core.child.conn_stream import OPAQUE, WISH, Stream
+from livereload_core.framing.http1 import ResponseHead, without_header
 from livereload_core.framing.sessions import Session
 from livereload_core.framing.websocket import close_frame
 from livereload_core.wire.links import Kind
@@ -73,6 +73,7 @@ class Link(Stream):
 
     def verdict(self) -> Verdict:
         """Judge whether another generation could go on here and now."""
+        self.unfold()
         if self._lost or self.moved or self._transport.is_closing():
             return _GONE
         if self.replay is not None:
@@ -100,6 +101,8 @@ class Link(Stream):
         """Whether an HTTP request has begun and its answer is not whole."""
         if self._kind is not Kind.HTTP or self._lost:
             return False
+        if self.owes is not None:
+            return self.owes
         requests, responses = self._requests, self._responses
         return self._early is not None or requests.finished + requests.head_complete > responses.finished
 
@@ -305,6 +308,7 @@ class Link(Stream):
         """Give the protocol what the old code had not taken, then what came meanwhile."""
         if inbound:
             self._held.insert(0, inbound)
+        self.note()
         self.release()
 
     def decline(self, outbound: bytes) -> None:
@@ -324,6 +328,7 @@ class Link(Stream):
 
     def export(self) -> Record:
         """Tell all that the next generation has to know; changes nothing."""
+        self.unfold()
         kind = Kind.EVENTS if self._kind is Kind.HTTP and self._streams_events() else self._kind
         head, answer = self._head, self._responses.head
         opened = kind in (Kind.WEBSOCKET, Kind.EVENTS)
@@ -331,7 +336,7 @@ class Link(Stream):
             self.number,
             kind,
             _name(self.get_extra_info("sockname")),
-            request=head.raw if opened and head is not None else b"",
+            request=without_header(head.raw, WISH) if opened and head is not None else b"",
             response=answer.raw if opened and answer is not None else b"",
             inbound=self._carried() + b"".join(self._held),
             outbound=self._tail() or b"",
@@ -339,6 +344,7 @@ class Link(Stream):
             answers=self._session.answers if self._session is not None else b"",
             event_id=self._responses.last_event_id or b"" if kind is Kind.EVENTS else b"",
             generation=self.generation,
+            mark=self.mark,
         )
 
     def _carried(self) -> bytes:

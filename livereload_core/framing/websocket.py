@@ -103,6 +103,11 @@ class ClientFrames:
         return bytes(self._fragments + self._buffer)
 
     @property
+    def unfinished(self) -> bool:
+        """Whether the client is in the midst of a frame or a message, as far as this side knows."""
+        return bool(self._buffer or self._fragments)
+
+    @property
     def held(self) -> int:
         """Bytes that are kept."""
         return sum(len(item.raw) for item in self.pending) + len(self._fragments) + len(self._buffer)

@@ -40,10 +40,11 @@ FILES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRand
 
 _STANDARD = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
 _NEWLINES = frozenset({"", "\n", "\r", "\r\n"})
+_FAR = 1 << 40
 _PIPE_BUF = 4096
 """Bytes that a pipe takes at once when it takes any (POSIX; Linux: one page)."""
 _POLLOUT = 0x004  # poll.h
-_OVERLAY = ("tell", "seek", "write", "readall", "read", "readinto")
+_OVERLAY = ("tell", "seek", "write", "read", "readinto")
 
 
 def reduce_file(file: Any) -> Any:
@@ -145,9 +146,22 @@ def _reduce_buffered(file: Any) -> Any:
             if raw.seekable():
                 position = file.tell()
             else:
-                with _at_end(raw):
-                    ahead = file.peek(1)
+                # Not without need: a thread that waits in a read holds the lock that peek() wants.
+                ahead = file.peek(1) if _read_ahead(file, raw) else b""
     return _make_buffered, (type(file), raw, position, ahead, _attributes(file))
+
+
+def _read_ahead(buffer: Any, raw: io.FileIO) -> int:
+    """Return how many bytes a buffer holds that were not read from it; takes no lock."""
+    held = vars(raw)["tell"]
+    vars(raw)["tell"] = lambda: _FAR
+    try:
+        ahead: int = _FAR - buffer.tell()
+    finally:
+        vars(raw)["tell"] = held
+    if raw.seekable():
+        buffer.tell()  # its idea of where the raw file stands was led astray
+    return ahead
 
 
 def _make_buffered(cls: Any, raw: Any, position: int | None, ahead: bytes, attributes: dict[str, Any]) -> Any:
@@ -252,13 +266,22 @@ def _newline_of(file: io.TextIOWrapper) -> str | None:
     none that looks for line ends.
     """
     referents = gc.get_referents(file)
-    words = [word for word in referents if isinstance(word, str)][1:-1]
+    words = _words(file)
     if not words or words[0] not in _NEWLINES:
         return None
     decoder = next((found for found in referents if isinstance(found, io.IncrementalNewlineDecoder)), None)
     if len(words) > 1 or decoder is None:
         return words[0]
     return None if words[0] or _translates(decoder) else ""
+
+
+def _words(file: io.TextIOWrapper) -> list[str]:
+    return [word for word in gc.get_referents(file) if isinstance(word, str)][1:-1]
+
+
+def _has_decoded(file: io.TextIOWrapper) -> bool:
+    """Whether the file holds decoded text, given out or not."""
+    return len(_words(file)) > (_newline_of(file) is not None)
 
 
 def _translates(decoder: io.IncrementalNewlineDecoder) -> bool:
@@ -282,39 +305,49 @@ def _place_of(file: io.TextIOWrapper, buffer: Any, raw: io.FileIO) -> int | None
             raise
     # In the midst of "for line in file": Python keeps no position then. The text that it has read ahead and
     # not given out is the end of what was read, so its length tells.
-    before = _drain(file, buffer, raw)
-    file.seek(before)
-    return before
+    return _drain(file, buffer, raw)
 
 
 def _drain(file: io.TextIOWrapper, buffer: Any, raw: io.FileIO) -> int:
-    """Take back what the layers above ``raw`` have read ahead.
+    """Find out what the layers above ``raw`` have read ahead, where Python itself does not say so.
 
     Returns:
-        where in the file it begins; in a pipe it is put back into the buffer, and the answer is 0.
+        where in the file it begins. In a pipe it is put back into the buffer, and the answer is 0.
     """
+    decoder: Any = next((found for found in gc.get_referents(file) if hasattr(found, "getstate")), None)
+    kept = b""
+    if decoder is not None:
+        kept, flags = decoder.getstate()
+        kept += b"\r" if isinstance(decoder, io.IncrementalNewlineDecoder) and flags & 1 else b""
+    ahead = _read_ahead(buffer, raw)
+    end = _offset(raw.fileno()) or 0
+    if not _has_decoded(file) and (raw.seekable() or not kept):
+        # Also while a thread waits in a read of this very file: it has nothing left, or it would not wait.
+        return end - ahead - len(kept)
     name = codecs.lookup(file.encoding).name
     if name not in ("utf-8", "ascii", "latin-1", "iso8859-1") and not name.startswith(("iso8859", "cp125")):
         raise RefusedError(
             f"its position cannot be told while it is read in the encoding {file.encoding}",
             "read it in binary mode, or line by line with readline() from a file on disk",
         )
-    decoder = next((found for found in gc.get_referents(file) if hasattr(found, "getstate")), None)
-    with _at_end(raw):
-        rest = buffer.read() or b""
+    outgoing().need_quiet()
+    vars(buffer)["read"] = lambda size=-1: b""  # the text layer finds the end, and gives out what it holds
+    try:
         if decoder is not None:
-            kept, flags = decoder.getstate()
-            held_back = b"\r" if isinstance(decoder, io.IncrementalNewlineDecoder) and flags & 1 else b""
-            rest = kept + held_back + rest
             decoder.reset()
         text = file.read()
+    finally:
+        del vars(buffer)["read"]
     data = text.encode(file.encoding, file.errors or "strict")
-    if not raw.seekable():
-        if data or rest:
-            _refill(buffer, raw, data + rest)
-        return 0
-    end = (_offset(raw.fileno()) or 0) - len(rest)
-    return end - _length_before(raw.fileno(), end, text, data, file)
+    if raw.seekable():
+        end -= ahead + len(kept)
+        before = end - _length_before(raw.fileno(), end, text, data, file)
+        file.seek(before)
+        return before
+    rest = kept + (buffer.read(ahead) if ahead else b"")
+    if data or rest:
+        _refill(buffer, raw, data + rest)
+    return 0
 
 
 def _length_before(fd: int, end: int, text: str, data: bytes, file: io.TextIOWrapper) -> int:
@@ -416,23 +449,6 @@ def _held(raw: io.FileIO) -> Iterator[None]:
         return int(_checked(libc().write(fd, bytes(view), len(view))))
 
     overlay = {"tell": tell, "seek": seek, "write": write}
-    vars(raw).update(overlay)
-    try:
-        yield
-    finally:
-        for name in overlay:
-            vars(raw).pop(name, None)
-
-
-@contextlib.contextmanager
-def _at_end(raw: io.FileIO) -> Iterator[None]:
-    """Let the layers above ``raw`` find the end of the file, so that they give out only what they hold."""
-    outgoing().need_quiet()
-    overlay: dict[str, Any] = {
-        "readall": lambda: b"",
-        "read": lambda size=-1: b"",
-        "readinto": lambda area: 0,
-    }
     vars(raw).update(overlay)
     try:
         yield

@@ -5,8 +5,8 @@ The sockets themselves travel as fds; this is the table beside them::
     +--------+--------------+----------------------+-----------------------------+-------+
     | 'lclk' | version, u32 | length of index, u32 | index: UTF-8 JSON           | blobs |   big endian
     +--------+--------------+----------------------+-----------------------------+-------+
-    index = [[number, kind, policy, generation, local, [length of request, response, inbound, outbound, event
-    id, prologue, answers]], ...]
+    index = [[number, kind, policy, generation, mark, local, lengths of the blobs], ...]
+    blobs = request, response, inbound, outbound, event id, prologue, answers
 
 The blobs stand in the order of the index. The parent passes a table on, or makes one of what it was told when
 the connections were opened; it never reads what clients and servers say to each other.
@@ -22,12 +22,38 @@ from typing import Any
 
 from livereload_core.errors import ProtocolViolationError
 
-__all__ = ["Kind", "Link", "from_json", "pack", "to_json", "unpack"]
+__all__ = [
+    "BROKEN",
+    "CLEAN",
+    "ENDS",
+    "LOSES",
+    "PAGE",
+    "Kind",
+    "Link",
+    "from_json",
+    "pack",
+    "to_json",
+    "unpack",
+]
 
 _HEADER = struct.Struct("!4sII")
 _MAGIC = b"lclk"
 _VERSION = 2
+_FACTS = ("number", "kind", "policy", "generation", "mark")
 _BLOBS = ("request", "response", "inbound", "outbound", "event_id", "prologue", "answers")
+
+
+PAGE = 4096
+"""Marks of one generation: a byte each, in a page of their own, so that it can be mapped alone."""
+
+CLEAN = 0
+"""Mark: nothing is under way, the next generation can go on."""
+LOSES = 1
+"""Mark: it can go on, but something that the client sent is gone with the process."""
+BROKEN = 2
+"""Mark: it cannot, but can say so in the words of the protocol; the client is in the midst of a frame."""
+ENDS = 3
+"""Mark: it can only be ended, because an answer is owed or half out."""
 
 
 class Kind:
@@ -56,6 +82,7 @@ class Link:
         answers: what the server answered to them.
         policy: ``resume``, ``drain`` or ``close``, as the handler chose.
         generation: the one that accepted it.
+        mark: where in the shared marks its byte is (``child.conn_marks``), -1 for none.
     """
 
     number: int
@@ -70,6 +97,7 @@ class Link:
     answers: bytes = b""
     policy: str = "resume"
     generation: int = 0
+    mark: int = -1
 
 
 def to_json(link: Link) -> dict[str, Any]:
@@ -83,6 +111,7 @@ def to_json(link: Link) -> dict[str, Any]:
         "answers": link.answers.decode("latin-1"),
         "policy": link.policy,
         "generation": link.generation,
+        "mark": link.mark,
     }
 
 
@@ -108,9 +137,8 @@ def pack(links: Iterable[Link]) -> bytes:
     blobs: list[bytes] = []
     for link in links:
         parts = [getattr(link, name) for name in _BLOBS]
-        index.append(
-            [link.number, link.kind, link.policy, link.generation, link.local, [len(part) for part in parts]]
-        )
+        facts = [getattr(link, name) for name in _FACTS]
+        index.append([*facts, link.local, [len(part) for part in parts]])
         blobs += parts
     # surrogateescape'd paths of Unix sockets are legal: ensure_ascii keeps them through UTF-8
     head = json.dumps(index, separators=(",", ":")).encode()
@@ -130,21 +158,14 @@ def unpack(table: bytes | memoryview) -> dict[int, Link]:
             raise ProtocolViolationError(f"not a table of connections: {bytes(view[:12])!r}")
         position = _HEADER.size + length
         links = {}
-        for number, kind, policy, generation, local, lengths in json.loads(
-            bytes(view[_HEADER.size : position])
-        ):
-            parts = {}
+        for *facts, local, lengths in json.loads(bytes(view[_HEADER.size : position])):
+            parts: dict[str, Any] = {}
             for name, size in zip(_BLOBS, lengths, strict=True):
                 parts[name] = bytes(view[position : position + size])
                 position += size
-            links[number] = Link(
-                number,
-                kind,
-                tuple(local) if isinstance(local, list) else local,
-                policy=policy,
-                generation=generation,
-                **parts,
-            )
+            end = tuple(local) if isinstance(local, list) else local
+            link = Link(local=end, **dict(zip(_FACTS, facts, strict=True)), **parts)
+            links[link.number] = link
         if position != len(view):
             raise ProtocolViolationError(
                 f"a table of connections has {len(view)} bytes instead of {position}"
