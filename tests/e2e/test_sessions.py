@@ -283,17 +283,17 @@ def test_session_that_the_new_code_would_not_know_is_closed_so_that_its_client_c
     async def main() -> None:
         subprotocols = None if subprotocol is None else [Subprotocol(subprotocol)]
         url = f"ws://127.0.0.1:{run.port}{path}"
-        async for client in websockets.connect(url, subprotocols=subprotocols):
+        async with websockets.connect(url, subprotocols=subprotocols) as client:
             await client.send(first)
-            answer = str(await client.recv())
-            if answer == f"2 {first}":
-                return
-            assert answer == f"1 {first}"
+            assert await client.recv() == f"1 {first}"
             run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
             with pytest.raises(websockets.ConnectionClosed) as closed:
                 await client.recv()
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1012
+        async with websockets.connect(url, subprotocols=subprotocols) as client:
+            await client.send(first)
+            assert await client.recv() == f"2 {first}"
 
     _run(main())
 
