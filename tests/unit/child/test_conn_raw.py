@@ -223,3 +223,13 @@ async def test_the_end_of_the_clients_side_is_seen_by_the_new_code() -> None:
         assert on.old.link.verdict() is MOVES
         await on.switch(lines("2"))
         assert await reader.read() == b"2two\n"
+
+
+@in_loop
+async def test_connections_of_a_program_that_could_not_be_held_stay() -> None:
+    async with stage(lines("1")) as on:
+        _, writer = await on.connect()
+        writer.write(b"half")
+        await until(lambda: on.old.link._unread)
+        on.old.hub.register(on.old.link)
+        assert on.old.hub.export() == ((), b"", {"the program was busy": 1})
