@@ -202,6 +202,11 @@ class Connections:
             self._vaulted += len(fds)
             link.vaulted = True
 
+    def is_users(self, protocol: object) -> bool:
+        """Whether a protocol is the program's own, not a library's."""
+        module = sys.modules.get(type(protocol).__module__)
+        return self._is_user_path(getattr(module, "__file__", None) or "")
+
     def adopted(self) -> None:
         """One more is here that the parent holds already."""
         self._vaulted += 1
