@@ -1,12 +1,12 @@
 """What the layers of a file of Python hold in user space, and where in the file that puts the program.
 
 Python tells the position of a text file, but not in the midst of ``for line in file``, nor what a pipe has
-read ahead. Both are found here, without a lock that a reading thread may hold, and put back where they have to
-be taken out (then it has to be quiet: ``Outgoing.need_quiet``).
+read ahead. Both are found here, without a lock that a reading thread may hold, and put back where they have
+to be taken out (then it has to be quiet: ``Outgoing.need_quiet``).
 
 This module relies on what CPython's C code does in 3.11 to 3.13: upper layers call ``tell``, ``read`` and
-``readinto`` of the layer below by name, and the collector is shown what a text file refers to, in the order of
-its struct.
+``readinto`` of the layer below by name, and the collector is shown what a text file refers to, in the order
+of its struct.
 """
 
 from __future__ import annotations
