@@ -328,6 +328,7 @@ class Adopter:
 
     def _end(self, record: Record, sock: socket.socket) -> None:
         sock.close()
+        self._hub.states.pop(record.number, None)
         self._send(wire.Ended((record.number,)))
 
     def _settle(self, reason: str) -> None:

@@ -39,6 +39,9 @@ YOUNG = 0.05
 ROUNDS = 6
 """Turns of the loop until a task that was woken by its last message has taken it, through all wrappers."""
 
+_BUSY = Verdict("the program was busy", passes=True)
+"""It did not come to its loop in time to be held: what its handlers have in hand is not known."""
+
 Send = Callable[[wire.Message, Sequence[int]], None]
 
 
@@ -199,6 +202,11 @@ class Connections:
             self._vaulted += len(fds)
             link.vaulted = True
 
+    def is_users(self, protocol: object) -> bool:
+        """Whether a protocol is the program's own, not a library's."""
+        module = sys.modules.get(type(protocol).__module__)
+        return self._is_user_path(getattr(module, "__file__", None) or "")
+
     def adopted(self) -> None:
         """One more is here that the parent holds already."""
         self._vaulted += 1
@@ -283,7 +291,7 @@ class Connections:
         staying: collections.Counter[str] = collections.Counter()
         self._moved = []
         for link in self.links.values():
-            verdict = link.verdict()
+            verdict = link.verdict() if self.holding else _BUSY
             if verdict is MOVES and not link.vaulted:
                 verdict = Verdict("the parent could not take it")
             if verdict is MOVES:

@@ -111,6 +111,8 @@ class Link(Stream):
         if not self.in_flight():
             if responses.closes:
                 return Verdict("it closes after its answer")
+            if self.streams and requests.undecided and self._read_early and not self.reading:
+                return _AT_WORK  # a word of a protocol of its own, perhaps
             return MOVES if requests.partial is not None else _IN_FLIGHT
         if self._streams_events():
             return MOVES if responses.at_boundary and responses.at_event_boundary else _IN_FLIGHT
@@ -352,6 +354,8 @@ class Link(Stream):
             return self._client.carried()
         if self._kind is Kind.RAW:
             return bytes(self._unread)
+        if self._requests.undecided and self._hub.is_users(self._protocol):
+            return b""  # a word of a protocol of the program's own: data_received() has had it
         return self._requests.partial or b""
 
     def cut(self) -> None:
