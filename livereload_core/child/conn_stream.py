@@ -538,7 +538,8 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._last = self._before_last = b""
         self._opened = time.monotonic()
         self.note()
-        self._hub.register(self)
+        if self.replay is None:  # else the parent has known of it since its own first answer
+            self._hub.register(self)
 
     def _remember(self, data: Any) -> None:
         """Keep what the kernel may not have taken: the last bytes that were written."""
