@@ -26,7 +26,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from livereload_core.child.conn_link import FAREWELL, SERVICE_RESTART, Link
-from livereload_core.framing.http1 import ResponseHead, with_header
+from livereload_core.framing.http1 import RequestHead, ResponseHead, with_header
+from livereload_core.framing.sessions import Rehearsal, Session, recognise
 from livereload_core.framing.websocket import close_frame
 from livereload_core.posix import memfd
 from livereload_core.wire import links as wire_links
@@ -74,7 +75,11 @@ class Reentry:
 
 
 class Replay:
-    """A handshake that the client has behind it, played to new code.
+    """A handshake that the client has behind it, played to new code; then that of a session inside of it.
+
+    Attributes:
+        session: the session inside of the stream, as the client knows it; None where nothing can be.
+        ids: the names that the old code had given in its session, of which the new one has taken none yet.
 
     Args:
         link: holds what the client sends meanwhile.
@@ -88,6 +93,10 @@ class Replay:
         self._settled = settled
         self._answer = b""
         self._timer: asyncio.TimerHandle | None = None
+        self.session = _session_of(record)
+        self.ids = self.session.ids() if self.session is not None else []
+        self._rehearsal: Rehearsal | None = None
+        self._seen = b""
 
     def begin(self) -> None:
         """The protocol has its transport: give it the request."""
@@ -106,6 +115,10 @@ class Replay:
 
     def written(self, data: bytes) -> None:
         """The new protocol answers: compare, and swallow the head."""
+        if self._rehearsal is not None:
+            self._link.replay_answers(data)
+            self._rehearsed(self._rehearsal, data)
+            return
         self._answer += data
         head = self._link.replay_answer(data)
         if head is None:
@@ -116,11 +129,35 @@ class Replay:
         if reason:
             self._decline(reason)
             return
+        rest = self._answer[self._answer.index(head.raw) + len(head.raw) :]
+        session, record = self.session, self._record
+        if session is not None and session.loses and not self._link.has_chosen:
+            self._decline(f"its {session.name} session is unknown to the new code")
+        elif session is not None and record.answers:
+            self._rehearsal = Rehearsal(session)
+            self._rehearsed(self._rehearsal, rest)
+            if self._link.replay is self:  # in a turn of its own, as below
+                asyncio.get_running_loop().call_soon(self._link.replay_messages, record.prologue)
+        else:
+            self._go_on(rest)
+
+    def _rehearsed(self, rehearsal: Rehearsal, data: bytes) -> None:
+        """The new code goes through the session's own handshake."""
+        seen, reason = rehearsal.answers(data)
+        self._seen += seen
+        if reason:
+            self._decline(reason)
+        elif rehearsal.is_over:
+            self._go_on(self._seen)
+
+    def _go_on(self, rest: bytes) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        record, link = self._record, self._link
-        link.goes_on(outbound=record.outbound)
-        rest = self._answer[self._answer.index(head.raw) + len(head.raw) :]
+        record, link, session = self._record, self._link, self.session
+        link.goes_on(outbound=record.outbound, session=session)
+        if session is not None and session.greeting:
+            link.replay_answers(session.greeting)
+            link.pass_on(session.greeting)
         if rest:
             link.pass_on(rest)
         # in a turn of its own: the new protocol is in the midst of its answer
@@ -157,6 +194,15 @@ class Replay:
         if self._link.replay is self:
             self._link.decline(self._record.outbound)
             self._settled(reason)
+
+
+def _session_of(record: Record) -> Session | None:
+    request, response = RequestHead.parse(record.request), ResponseHead.parse(record.response)
+    if record.kind != Kind.WEBSOCKET or request is None or response is None:
+        return None
+    session = recognise(request, response)
+    session.restore(record.prologue, record.answers)
+    return session
 
 
 class Adopter:
@@ -291,6 +337,7 @@ class Adopter:
     def _link(self, record: Record, server: Server) -> Link:
         link = Link(self._hub, server.factory(), record.number)
         link.vaulted = link.resumed = True
+        self._hub.adopted()
         link.generation = record.generation
         replayed = record.kind in (Kind.WEBSOCKET, Kind.EVENTS)
         link.replay = (Replay if replayed else Reentry)(link, record, self._settle)
@@ -307,6 +354,7 @@ class Adopter:
 
     def _end(self, record: Record, sock: socket.socket) -> None:
         sock.close()
+        self._hub.states.pop(record.number, None)
         self._send(wire.Ended((record.number,)))
 
     def _settle(self, reason: str) -> None:

@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Callable
 from types import ModuleType
 from typing import Any
 
+from livereload_core.child import conn_socketio
 from livereload_core.child.conn_link import Link
 from livereload_core.child.net_afterimport import AfterImport
 from livereload_core.child.net_patches import Patches
@@ -44,6 +45,7 @@ class Gates:
                 "websockets.legacy.protocol": self._patch_legacy_websockets,
                 "uvicorn.config": self._patch_uvicorn,
                 "hypercorn.app_wrappers": self._patch_hypercorn,
+                **conn_socketio.callbacks(self._patches),
             }
         )
 

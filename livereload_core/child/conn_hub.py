@@ -19,6 +19,7 @@ import collections
 import contextlib
 import itertools
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,6 +38,9 @@ YOUNG = 0.05
 """Seconds after which a connection is given to the parent to hold: most HTTP connections end before that."""
 ROUNDS = 6
 """Turns of the loop until a task that was woken by its last message has taken it, through all wrappers."""
+
+_BUSY = Verdict("the program was busy", passes=True)
+"""It did not come to its loop in time to be held: what its handlers have in hand is not known."""
 
 Send = Callable[[wire.Message, Sequence[int]], None]
 
@@ -85,6 +89,7 @@ class Connections:
         holding: whether a reload is under way.
         links: the open connections by number.
         marks: what is under way on them, in memory that outlives this process.
+        most: how many of them the parent can hold.
     """
 
     def __init__(self) -> None:
@@ -97,6 +102,8 @@ class Connections:
         self.on_server: Callable[[Server], None] | None = None
         self._on_answer: Callable[[], None] | None = None
         self.marks: Marks | None = None
+        self.most = sys.maxsize
+        self._vaulted = 0
         self._send: Send | None = None
         self._numbers = itertools.count(1)
         self._young: list[Link] = []
@@ -178,6 +185,7 @@ class Connections:
         if not link.moved:
             self.states.pop(link.number, None)
             self._tell_end(link)
+            self._vaulted -= link.vaulted
             if self.marks is not None:
                 self.marks.free(link.mark)
         if self.watching:
@@ -188,14 +196,24 @@ class Connections:
         if self._send is None or link.moved:
             return
         fds = [] if link.vaulted else [link.fileno()]
-        if fds == [-1]:
+        if fds == [-1] or (fds and self._vaulted >= self.most):
             return
         if link.mark < 0 and self.marks is not None and not link.vaulted:
             link.give_mark(self.marks.allot(), self.marks)
         message = wire.Opened(link.number, wire_links.to_json(link.export()))
         with contextlib.suppress(OSError):  # the parent is gone: the control thread ends the process
             self._send(message, fds)
+            self._vaulted += len(fds)
             link.vaulted = True
+
+    def is_users(self, protocol: object) -> bool:
+        """Whether a protocol is the program's own, not a library's."""
+        module = sys.modules.get(type(protocol).__module__)
+        return self._is_user_path(getattr(module, "__file__", None) or "")
+
+    def adopted(self) -> None:
+        """One more is here that the parent holds already."""
+        self._vaulted += 1
 
     def answered(self, link: Link) -> None:
         """It has sent something, while somebody watches."""
@@ -207,6 +225,9 @@ class Connections:
 
     def looked_at(self, link: Link) -> None:
         """Something about it has changed while somebody watches: judge it once its handler rests."""
+        if (self.holding or self._leaving) and link.policy != "drain":
+            # at once: a client that asks again and again would otherwise be ahead of us for ever
+            link.hold()
         if link in self._busy and link not in self._judged:
             self._judged.add(link)
             asyncio.get_running_loop().call_soon(self._judge, link, ROUNDS)
@@ -274,7 +295,7 @@ class Connections:
         staying: collections.Counter[str] = collections.Counter()
         self._moved = []
         for link in self.links.values():
-            verdict = link.verdict()
+            verdict = link.verdict() if self.holding else _BUSY
             if verdict is MOVES and not link.vaulted:
                 verdict = Verdict("the parent could not take it")
             if verdict is MOVES:

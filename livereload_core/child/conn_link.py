@@ -14,12 +14,15 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from livereload_core.child.conn_stream import OPAQUE, WISH, Stream
 from livereload_core.framing.http1 import RequestHead, ResponseHead, without_header
+from livereload_core.framing.sessions import Session
 from livereload_core.framing.websocket import close_frame
 from livereload_core.wire.links import Kind
 from livereload_core.wire.links import Link as Record
@@ -92,6 +95,11 @@ class Link(Stream):
         """What its handler chose for the next edit."""
         return self._connection.policy if self._connection is not None else "resume"
 
+    @property
+    def has_chosen(self) -> bool:
+        """Whether its handler has asked to go on by itself, whatever is spoken."""
+        return self._connection is not None and self._connection.has_chosen
+
     def in_flight(self) -> bool:
         """Whether an HTTP request has begun and its answer is not whole."""
         if self._kind is not Kind.HTTP or self._lost:
@@ -106,6 +114,8 @@ class Link(Stream):
         if not self.in_flight():
             if responses.closes:
                 return Verdict("it closes after its answer")
+            if self.streams and requests.undecided and self._read_early and not self.reading:
+                return _AT_WORK  # a word of a protocol of its own, perhaps
             return MOVES if requests.partial is not None else _IN_FLIGHT
         if self._streams_events():
             return MOVES if responses.at_boundary and responses.at_event_boundary else _IN_FLIGHT
@@ -135,8 +145,15 @@ class Link(Stream):
             return _GONE
         if not self.gate:
             return Verdict("it is not known how its program reads it")
+        if self._session is not None:
+            if self._session.loses and not self.has_chosen:
+                return Verdict(f"its {self._session.name} session would be unknown to the new code")
+            if not self._session.is_settled:
+                return _AT_WORK
         if server.mid_message or not server.at_boundary:
             return Verdict("a message half sent", passes=True)
+        if self.working:
+            return _AT_WORK
         if self._waiters:
             return MOVES
         untaken = any(item.kind == "message" for item in client.pending)
@@ -165,7 +182,8 @@ class Link(Stream):
     @property
     def holds_messages(self) -> bool:
         """Whether a handler of a WebSocket may take nothing now."""
-        return self._holding and self._kind is Kind.WEBSOCKET
+        # A session inside of the stream is played to its handler while the client's own messages wait.
+        return self._holding and self._kind is Kind.WEBSOCKET and self.replay is None
 
     @property
     def holds_bytes(self) -> bool:
@@ -252,9 +270,32 @@ class Link(Stream):
         head = self._responses.head
         return head if head is not None and head.status >= 101 else None
 
-    def goes_on(self, *, outbound: bytes, raw: bool = False) -> None:
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Something runs in here for messages that were taken."""
+        self.working += 1
+        try:
+            yield
+        finally:
+            self.working -= 1
+            if self._hub.watching:
+                self._hub.looked_at(self)
+
+    def replay_messages(self, frames: bytes) -> None:
+        """Give the protocol what the client sent to an earlier generation."""
+        assert self._client is not None
+        self._client.feed(frames)
+        self._received(frames)
+
+    def replay_answers(self, data: bytes) -> None:
+        """Follow the protocol's answers, of which the client sees only some."""
+        if self._server_frames is not None:
+            self._server_frames.feed(data)
+
+    def goes_on(self, *, outbound: bytes, raw: bool = False, session: Session | None = None) -> None:
         """The new code has it: let out what the old one had said."""
         self.replay = None
+        self._session = session
         if raw:
             self._became_raw()
         if outbound:
@@ -315,6 +356,8 @@ class Link(Stream):
             response=answer.raw if opened and answer is not None else b"",
             inbound=self._carried() + b"".join(self._held),
             outbound=self._tail() or b"",
+            prologue=self._session.prologue if self._session is not None else b"",
+            answers=self._session.answers if self._session is not None else b"",
             event_id=self._responses.last_event_id or b"" if kind is Kind.EVENTS else b"",
             generation=self.generation,
             mark=self.mark,
@@ -325,6 +368,8 @@ class Link(Stream):
             return self._client.carried()
         if self._kind is Kind.RAW:
             return bytes(self._unread)
+        if self._requests.undecided and self._hub.is_users(self._protocol):
+            return b""  # a word of a protocol of the program's own: data_received() has had it
         return self._requests.partial or b""
 
     def cut(self) -> None:

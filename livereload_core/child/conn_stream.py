@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from livereload_core.child.conn_lane import ANSWERS, REQUESTS, learn_answer, learn_request
 from livereload_core.framing.http1 import RequestFramer, RequestHead, ResponseFramer, without_header
+from livereload_core.framing.sessions import Session, recognise
 from livereload_core.framing.websocket import ClientFrames, ServerFrames
 from livereload_core.state.connection import Connection, current
 from livereload_core.wire.links import BROKEN, CLEAN, ENDS, LOSES, Kind
@@ -81,6 +82,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_responses",
         "_send",
         "_server_frames",
+        "_session",
         "_transport",
         "_unread",
         "_unsent",
@@ -95,6 +97,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "resumed",
         "streams",
         "vaulted",
+        "working",
     )
 
     def __init__(self, hub: Any, protocol: asyncio.BaseProtocol, number: int) -> None:
@@ -109,6 +112,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self.streams = False
         self.reading = 0
         self.receiving = 0
+        self.working = 0
         self._hub = hub  # child.conn_hub.Connections
         self._transport: Any = None
         self._send: Any = None
@@ -119,6 +123,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._early: bytearray | None = None
         self._client: ClientFrames | None = None
         self._server_frames: ServerFrames | None = None
+        self._session: Session | None = None
         self._connection: Connection | None = None
         self._holding = False
         self._held: list[bytes] = []
@@ -258,6 +263,8 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             for payload in frames.feed(data):
                 assert self._client is not None
                 self._client.answered(payload)
+            if self._session is not None and self._session.answered(bytes(data)):
+                self._hub.register(self)
         self._send(data)
         self._remember(data)
         if self._hub.watching:
@@ -452,6 +459,8 @@ class Stream(asyncio.Protocol, asyncio.Transport):
     def taken(self, messages: int = 1) -> None:
         """A handler has taken whole messages of a WebSocket."""
         if self._client is not None:
+            if self._session is not None:
+                self._follow_session(self._session, messages)
             self._client.take(messages)
             self.note()
 
@@ -534,12 +543,24 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._client, self._server_frames = ClientFrames(), ServerFrames()
         self._client.feed(bytes(self._early))
         self._server_frames.feed(rest)
+        self._session = recognise(self._head, head) if self._head is not None else None
+        if self._session is not None:
+            self._session.answered(rest)
         self._early = None
         self._last = self._before_last = b""
         self._opened = time.monotonic()
         self.note()
         if self.replay is None:  # else the parent has known of it since its own first answer
             self._hub.register(self)
+
+    def _follow_session(self, session: Session, messages: int) -> None:
+        """A session inside of the stream goes on by these messages, which a handler takes."""
+        assert self._client is not None
+        taken = [item.raw for item in self._client.pending if item.kind == "message"][:messages]
+        if sum(session.sent(raw) for raw in taken):  # all of them, unlike any()
+            self._hub.register(self)
+        if not session.name:
+            self._session = None  # its first message has told: there is none
 
     def _remember(self, data: Any) -> None:
         """Keep what the kernel may not have taken: the last bytes that were written."""

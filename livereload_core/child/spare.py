@@ -82,6 +82,7 @@ class _Spare:
             runtime.attempt = order.attempt
             runtime.fail(runtime.failure_of(self._broken), self._broken)
         runtime.net.connections.marks = Marks(fds.pop(0), order.generation)
+        runtime.net.connections.most = order.connections
         for fd, take in zip(fds, (runtime.imports.take_code, runtime.imports.take_overlay), strict=False):
             take(bundle.unpack(memfd.read(fd)))
             os.close(fd)

@@ -129,7 +129,8 @@ class ChildMessages:
         if command.last_good and self._sources.fd is not None:
             fds = (self._code.fd or self._sources.fd, self._sources.fd)
         marks = self.vault.marks_for(command.generation)
-        self._send(command.child, wire.Activate(command.attempt, command.generation), (marks, *fds))
+        order = wire.Activate(command.attempt, command.generation, self.vault.most)
+        self._send(command.child, order, (marks, *fds))
 
     def activate_again(self, child: ev.Child) -> None:
         """Another interpreter has taken the place of a candidate that was still getting warm."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
+import resource
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -28,6 +29,8 @@ from livereload_core.wire.messages import Connections
 
 __all__ = ["Vault"]
 
+_OTHER_FDS = 512
+"""Of the parent's limit of open files, what is left for listeners, snapshots, files in state and the rest."""
 _MOST = MAX_FDS - 1
 """Connections in one message: its first fd is the table."""
 
@@ -41,9 +44,14 @@ class _Entry:
 
 
 class Vault:
-    """Established connections by number."""
+    """Established connections by number.
+
+    Attributes:
+        most: how many may be held; further ones end at an edit, as without us.
+    """
 
     def __init__(self) -> None:
+        self.most = max(0, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FDS)
         self._marks = memfd.growing("livecore-marks")
         self._entries: dict[int, _Entry] = {}
         self._promised: tuple[int, ...] = ()

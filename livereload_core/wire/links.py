@@ -6,7 +6,7 @@ The sockets themselves travel as fds; this is the table beside them::
     | 'lclk' | version, u32 | length of index, u32 | index: UTF-8 JSON           | blobs |   big endian
     +--------+--------------+----------------------+-----------------------------+-------+
     index = [[number, kind, policy, generation, mark, local, lengths of the blobs], ...]
-    blobs = request, response, inbound, outbound, event id
+    blobs = request, response, inbound, outbound, event id, prologue, answers
 
 The blobs stand in the order of the index. The parent passes a table on, or makes one of what it was told when
 the connections were opened; it never reads what clients and servers say to each other.
@@ -38,9 +38,9 @@ __all__ = [
 
 _HEADER = struct.Struct("!4sII")
 _MAGIC = b"lclk"
-_VERSION = 1
+_VERSION = 2
 _FACTS = ("number", "kind", "policy", "generation", "mark")
-_BLOBS = ("request", "response", "inbound", "outbound", "event_id")
+_BLOBS = ("request", "response", "inbound", "outbound", "event_id", "prologue", "answers")
 
 
 PAGE = 4096
@@ -78,6 +78,8 @@ class Link:
         inbound: bytes that the client sent and no handler has taken; they come before those in the socket.
         outbound: bytes that the server wrote and the kernel has not taken.
         event_id: the last ``id:`` of a stream of events.
+        prologue: a WebSocket's messages by which the client began a session inside of it (whole frames).
+        answers: what the server answered to them.
         policy: ``resume``, ``drain`` or ``close``, as the handler chose.
         generation: the one that accepted it.
         mark: where in the shared marks its byte is (``child.conn_marks``), -1 for none.
@@ -91,6 +93,8 @@ class Link:
     inbound: bytes = b""
     outbound: bytes = b""
     event_id: bytes = b""
+    prologue: bytes = b""
+    answers: bytes = b""
     policy: str = "resume"
     generation: int = 0
     mark: int = -1
@@ -103,6 +107,8 @@ def to_json(link: Link) -> dict[str, Any]:
         "local": link.local,
         "request": link.request.decode("latin-1"),
         "response": link.response.decode("latin-1"),
+        "prologue": link.prologue.decode("latin-1"),
+        "answers": link.answers.decode("latin-1"),
         "policy": link.policy,
         "generation": link.generation,
         "mark": link.mark,
@@ -118,7 +124,7 @@ def from_json(number: int, data: dict[str, Any]) -> Link:
     try:
         fields = dict(data)
         local = fields.pop("local")
-        for name in ("request", "response"):
+        for name in ("request", "response", "prologue", "answers"):
             fields[name] = fields[name].encode("latin-1")
         return Link(number, local=tuple(local) if isinstance(local, list) else local, **fields)
     except (KeyError, TypeError, AttributeError, ValueError) as error:

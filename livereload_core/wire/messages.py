@@ -170,10 +170,14 @@ class Activate(Message):
 
     The first fd is the file of marks (``child.conn_marks``); the second, if any, a bundle of compiled code by
     digest; the third a bundle of sources (``wire.bundle``) that take precedence over the files on disk.
+
+    Attributes:
+        connections: how many established connections the parent can hold.
     """
 
     attempt: int
     generation: int
+    connections: int = 0
 
 
 class Export(Message):

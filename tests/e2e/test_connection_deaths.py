@@ -15,10 +15,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from livereload_core.testing import LivecoreProcess, until
+from livereload_core.testing import LivecoreProcess, scaled, until
 from tests.e2e.launching import Launcher
 
-KILLS = int(os.environ.get("LIVECORE_TEST_KILLS", "6"))
+KILLS = scaled(25, least=6)  # 100 at the scale of 4
 CLIENTS = 10
 
 SOURCE = """

@@ -223,3 +223,35 @@ async def test_the_end_of_the_clients_side_is_seen_by_the_new_code() -> None:
         assert on.old.link.verdict() is MOVES
         await on.switch(lines("2"))
         assert await reader.read() == b"2two\n"
+
+
+@in_loop
+async def test_connections_of_a_program_that_could_not_be_held_stay() -> None:
+    async with stage(lines("1")) as on:
+        _, writer = await on.connect()
+        writer.write(b"\0half")
+        await until(lambda: on.old.link._unread)
+        on.old.hub.register(on.old.link)
+        assert on.old.hub.export() == ((), b"", {"the program was busy": 1})
+
+
+@pytest.mark.parametrize("own", [True, False])
+@in_loop
+async def test_a_word_that_may_begin_a_request_is_given_to_a_library_again_and_not_to_the_program(
+    own: bool,
+) -> None:
+    class Silent(Upper):
+        heard = b""
+
+        def data_received(self, data: bytes) -> None:
+            type(self).heard += data
+
+    class Silent2(Silent):
+        heard = b""
+
+    async with stage(Silent) as on:
+        on.old.hub.attach(lambda *_: None, 1, lambda path: own)
+        _, writer = await on.connect()
+        writer.write(b"tick")
+        await until(lambda: Silent.heard == b"tick")
+        assert on.old.link.export().inbound == (b"" if own else b"tick")
