@@ -403,7 +403,7 @@ class Link(Stream):
 
     def fileno(self) -> int:
         """The fd of the socket, -1 when it is closed."""
-        if self._lost or self.moved:
+        if self._lost:
             return -1
         if self._fileno < 0:  # asked once: a loop closes it only after connection_lost()
             sock = self.get_extra_info("socket")

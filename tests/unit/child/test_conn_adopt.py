@@ -82,6 +82,22 @@ async def test_what_is_there_already_is_served_between_two_turns_of_taking_over(
 
 
 @in_loop
+async def test_what_was_cut_off_is_known_by_its_fd_as_long_as_that_is_open(made: list[int]) -> None:
+    # else it would be taken for a connection that nobody knows, and shut for the next generation, too
+    async with stage(Echo) as on:
+        await _crowd(on, 1)
+        link = on.old.link
+        fd = link.fileno()
+        await on.old.hub.quiesce(5)
+        on.old.hub.export()
+        on.old.hub.cut()
+        assert link.moved
+        assert on.old.hub.filenos() == {fd}
+        await until(lambda: not on.old.hub.links)
+        assert link.fileno() == -1
+
+
+@in_loop
 async def test_the_collector_rests_while_connections_are_taken_over(made: list[int]) -> None:
     async with stage(Echo) as on:
         await _crowd(on, 2)
