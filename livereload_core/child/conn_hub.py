@@ -135,6 +135,10 @@ class Connections:
             except RuntimeError:  # one was opened or closed meanwhile
                 continue
 
+    def filenos(self) -> set[int]:
+        """Return the fds of the open connections; from any thread."""
+        return {link.fileno() for link in self.all()}
+
     # -- set-up --------------------------------------------------------------------------------------------
 
     def attach(self, send: Send, generation: int, is_user_path: Callable[[str], bool]) -> None:

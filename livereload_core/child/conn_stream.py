@@ -550,7 +550,8 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._last = self._before_last = b""
         self._opened = time.monotonic()
         self.note()
-        self._hub.register(self)
+        if self.replay is None:  # else the parent has known of it since its own first answer
+            self._hub.register(self)
 
     def _follow_session(self, session: Session, messages: int) -> None:
         """A session inside of the stream goes on by these messages, which a handler takes."""
