@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import machine
+from bench.connections import measure_connections
 from bench.contenders import CONTENDERS, Contender
 from bench.floors import measure_floors
 from bench.goals import goals
@@ -28,7 +29,7 @@ from bench.table import render
 
 __all__ = ["main"]
 
-_PARTS = ("light", "heavy", "outage", "steady", "idle", "floors")
+_PARTS = ("light", "heavy", "outage", "steady", "connections", "idle", "floors")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,6 +106,8 @@ def _measures(
         found += measure_outage(main_ones, folder / "outage", plan, progress)
     if "steady" in parts:
         found.append(measure_steady(contenders, folder / "steady", plan, progress))
+    if "connections" in parts:
+        found += measure_connections(contenders, folder / "connections", plan, progress)
     if "idle" in parts:
         found.append(measure_idle(main_ones, folder / "idle", plan, progress))
     if "floors" in parts:

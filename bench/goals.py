@@ -15,7 +15,13 @@ SAME_PACE = "livecore asgi, light"
 def goals(measures: Sequence[Measure]) -> tuple[Goal, ...]:
     """Return the goals for which there are numbers."""
     by_key = {measure.key: measure for measure in measures}
-    return (*_latency(by_key), *_outage(by_key), *_steady(by_key), *_idle(by_key))
+    return (
+        *_latency(by_key),
+        *_outage(by_key),
+        *_steady(by_key),
+        *_connections(by_key),
+        *_idle(by_key),
+    )
 
 
 def _value(measures: Mapping[str, Measure], measure: str, name: str, key: str) -> float | None:
@@ -66,6 +72,30 @@ def _steady(measures: Mapping[str, Measure]) -> Iterator[Goal]:
                     sign * (row.values[f"{key}_{end}"] - 1) * 100 for end in ("ratio", "low", "high")
                 )
                 yield Goal(f"{row.name}: {words} than bare", 5, got, " %", (min(ends), max(ends)))
+
+
+def _connections(measures: Mapping[str, Measure]) -> Iterator[Goal]:
+    pauses = measures.get("websockets_pause")
+    for row in pauses.rows if pauses else ():
+        # A row that lost connections has left out the work that is measured here.
+        ratio = pauses.ratio(row) if pauses and row.ours else None
+        if ratio is not None:
+            yield Goal(f"{row.name}: pause by {ratio[1]}", 5, ratio[0], "x")
+    for key in ("websockets_pause", "websockets_kept"):
+        found = measures.get(key)
+        for row in found.rows if found else ():
+            if row.ours and "open" in row.values:
+                lost = row.values["open"] - row.values["kept"]
+                yield Goal(f"{row.name}: WebSockets lost over an edit", 0, lost)
+    deaths = measures.get("websockets_killed")
+    for row in deaths.rows if deaths else ():
+        if "max" in row.values:
+            yield Goal(
+                f"{row.name}: kill -9 to the first echo on an old WebSocket, max",
+                150,
+                row.values["max"],
+                " ms",
+            )
 
 
 def _idle(measures: Mapping[str, Measure]) -> Iterator[Goal]:

@@ -38,6 +38,9 @@ class Plan:
         idle_settle: rest before it: scans of the tree and a spare interpreter belong to the start.
         idle_seconds: how long livecore is looked at; peers half as long.
         floor_runs: repetitions of each floor.
+        websockets: how many are open when an edit comes; the first number also where one is enough.
+        websocket_edits: edits for each of these numbers.
+        kills: deaths of the serving process.
     """
 
     edits: int = 10
@@ -57,6 +60,9 @@ class Plan:
     idle_settle: float = 3.0
     idle_seconds: float = 10.0
     floor_runs: int = 15
+    websockets: tuple[int, ...] = (100, 1_000)
+    websocket_edits: int = 5
+    kills: int = 20
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Plan:
@@ -85,6 +91,9 @@ class Plan:
                 idle_settle=1.0,
                 idle_seconds=2.0,
                 floor_runs=3,
+                websockets=(100,),
+                websocket_edits=1,
+                kills=2,
             )
         text = environ.get("BENCH_EDITS", "")
         if not text:

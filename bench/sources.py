@@ -2,7 +2,8 @@
 
 Every app answers ``{"version": "v17"}`` on ``/`` and ``/hit``. The version stands inside the function that
 answers, so that in-process patchers, which replace functions, can do the same work as those that start
-afresh. Light and heavy differ only in what is imported at the top.
+afresh. Light and heavy differ only in what is imported at the top. Those with WebSockets echo on ``/ws``,
+with the pid of the process that answers in front.
 
 Invariants:
     * No two versions of a file have the same size: a peer that trusts a stale ``.pyc`` of the same second and
@@ -19,7 +20,7 @@ from typing import Literal
 __all__ = ["BROKEN", "MODULE", "Family", "SaveStyle", "Weight", "save", "source"]
 
 Family = Literal["asgi", "wsgi", "aiohttp"]
-Weight = Literal["light", "heavy"]
+Weight = Literal["light", "heavy", "websockets"]
 SaveStyle = Literal["rename", "inplace"]
 
 MODULE = "app"
@@ -84,13 +85,52 @@ app.router.add_get("/", show)
 app.router.add_get("/hit", show)
 """
 
+_ASGI_ECHO = """\
+import os
+
+
+async def echo(receive, send):
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": f"{os.getpid()} {message['text']}"})
+
+
+"""
+
+_AIOHTTP_ECHO = """\
+import os
+
+
+async def echo(request):
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    async for message in socket:
+        await socket.send_str(f"{os.getpid()} {message.data}")
+    return socket
+
+
+app.router.add_get("/ws", echo)
+"""
+
 _BODIES: dict[Family, str] = {"asgi": _ASGI, "wsgi": _WSGI, "aiohttp": _AIOHTTP}
+_BODIES_WITH_ECHO: dict[Family, str] = {
+    "asgi": _ASGI_ECHO
+    + _ASGI.replace(
+        '    if scope["type"] == "lifespan":\n',
+        '    if scope["type"] == "websocket":\n        return await echo(receive, send)\n'
+        '    if scope["type"] == "lifespan":\n',
+        1,
+    ),
+    "aiohttp": _AIOHTTP + _AIOHTTP_ECHO,
+}
 
 
 def source(family: Family, weight: Weight, number: int) -> str:
     """Return the app that answers with version ``v<number>``."""
     top = _HEAVY if weight == "heavy" else ""
-    return f"{top}{_BODIES[family].replace('@VERSION@', f'v{number}')}# {'.' * number}\n"
+    bodies = _BODIES_WITH_ECHO if weight == "websockets" else _BODIES
+    return f"{top}{bodies[family].replace('@VERSION@', f'v{number}')}# {'.' * number}\n"
 
 
 def save(path: Path, text: str, style: SaveStyle) -> float:

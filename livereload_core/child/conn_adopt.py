@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import gc
 import os
 import select
 import socket
@@ -25,8 +26,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from livereload_core.child import conn_state
-from livereload_core.child.conn_link import Link
-from livereload_core.framing.http1 import ResponseHead, with_header
+from livereload_core.child.conn_link import FAREWELL, SERVICE_RESTART, Link
+from livereload_core.framing.http1 import RequestHead, ResponseHead, with_header
+from livereload_core.framing.sessions import Rehearsal, Session, recognise
+from livereload_core.framing.websocket import close_frame
 from livereload_core.posix import memfd
 from livereload_core.wire import links as wire_links
 from livereload_core.wire import messages as wire
@@ -42,8 +45,8 @@ PATIENCE = 5.0
 """Seconds that the new code may take to answer a replayed handshake."""
 LATE_SERVER = 2.0
 """Seconds after COMMIT in which the program may still open the server of a connection."""
-BATCH = 50
-"""Connections that are begun in one turn of the loop: new requests are served between two turns."""
+BATCH = 20
+"""Connections that are begun in one turn of the loop: what is there already is served between two turns."""
 
 _NO_SERVER = "the new code has no server there that livecore knows"
 
@@ -73,7 +76,11 @@ class Reentry:
 
 
 class Replay:
-    """A handshake that the client has behind it, played to new code.
+    """A handshake that the client has behind it, played to new code; then that of a session inside of it.
+
+    Attributes:
+        session: the session inside of the stream, as the client knows it; None where nothing can be.
+        ids: the names that the old code had given in its session, of which the new one has taken none yet.
 
     Args:
         link: holds what the client sends meanwhile.
@@ -87,6 +94,10 @@ class Replay:
         self._settled = settled
         self._answer = b""
         self._timer: asyncio.TimerHandle | None = None
+        self.session = _session_of(record)
+        self.ids = self.session.ids() if self.session is not None else []
+        self._rehearsal: Rehearsal | None = None
+        self._seen = b""
 
     def begin(self) -> None:
         """The protocol has its transport: give it the request."""
@@ -97,10 +108,18 @@ class Replay:
         head = self._record.request
         if self._record.kind == Kind.EVENTS and self._record.event_id:
             head = with_header(head, b"Last-Event-ID", self._record.event_id)
-        self._link.replay_request(head)
+        try:
+            self._link.replay_request(head)
+        except Exception as error:
+            self._decline(f"the new code failed: {type(error).__name__}: {error}")
+            raise  # the loop logs it
 
     def written(self, data: bytes) -> None:
         """The new protocol answers: compare, and swallow the head."""
+        if self._rehearsal is not None:
+            self._link.replay_answers(data)
+            self._rehearsed(self._rehearsal, data)
+            return
         self._answer += data
         head = self._link.replay_answer(data)
         if head is None:
@@ -111,11 +130,35 @@ class Replay:
         if reason:
             self._decline(reason)
             return
+        rest = self._answer[self._answer.index(head.raw) + len(head.raw) :]
+        session, record = self.session, self._record
+        if session is not None and session.loses and not self._link.has_chosen:
+            self._decline(f"its {session.name} session is unknown to the new code")
+        elif session is not None and record.answers:
+            self._rehearsal = Rehearsal(session)
+            self._rehearsed(self._rehearsal, rest)
+            if self._link.replay is self:  # in a turn of its own, as below
+                asyncio.get_running_loop().call_soon(self._link.replay_messages, record.prologue)
+        else:
+            self._go_on(rest)
+
+    def _rehearsed(self, rehearsal: Rehearsal, data: bytes) -> None:
+        """The new code goes through the session's own handshake."""
+        seen, reason = rehearsal.answers(data)
+        self._seen += seen
+        if reason:
+            self._decline(reason)
+        elif rehearsal.is_over:
+            self._go_on(self._seen)
+
+    def _go_on(self, rest: bytes) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        record, link = self._record, self._link
-        link.goes_on(outbound=record.outbound)
-        rest = self._answer[self._answer.index(head.raw) + len(head.raw) :]
+        record, link, session = self._record, self._link, self.session
+        link.goes_on(outbound=record.outbound, session=session)
+        if session is not None and session.greeting:
+            link.replay_answers(session.greeting)
+            link.pass_on(session.greeting)
         if rest:
             link.pass_on(rest)
         # in a turn of its own: the new protocol is in the midst of its answer
@@ -154,6 +197,15 @@ class Replay:
             self._settled(reason)
 
 
+def _session_of(record: Record) -> Session | None:
+    request, response = RequestHead.parse(record.request), ResponseHead.parse(record.response)
+    if record.kind != Kind.WEBSOCKET or request is None or response is None:
+        return None
+    session = recognise(request, response)
+    session.restore(record.prologue, record.answers)
+    return session
+
+
 class Adopter:
     """Takes connections over for one generation.
 
@@ -166,6 +218,8 @@ class Adopter:
         self._hub = hub
         self._send = send
         self._expected: list[tuple[Record, socket.socket]] = []
+        self._table: tuple[int, dict[int, Record]] | None = None
+        self._collects = False
         self._homeless: list[tuple[Record, socket.socket]] = []
         self._open = 0
         self._adopted = 0
@@ -176,17 +230,34 @@ class Adopter:
 
     def expect(self, numbers: Sequence[int], fds: Sequence[int]) -> None:
         """Note what the parent announces; from whatever thread. Owns all fds, the first is the table."""
-        try:
-            table = wire_links.unpack(memfd.read(fds[0]))
-        finally:
-            os.close(fds[0])
+        table = self._read(fds[0])
         for number, fd in zip(numbers, fds[1:], strict=True):
             os.set_inheritable(fd, False)
             self._expected.append((table[number], socket.socket(fileno=fd)))
 
+    def _read(self, fd: int) -> dict[int, Record]:
+        """Return the table behind ``fd``: all messages of one hand-over come with the same one."""
+        if self._table is not None and os.path.sameopenfile(self._table[0], fd):
+            os.close(fd)
+            return self._table[1]
+        self._forget_table()
+        try:
+            table = wire_links.unpack(memfd.read(fd))
+        except BaseException:
+            os.close(fd)
+            raise
+        self._table = fd, table  # open, so that no other file can look like it
+        return table
+
+    def _forget_table(self) -> None:
+        if self._table is not None:
+            os.close(self._table[0])
+            self._table = None
+
     def decline_all(self, reason: str) -> None:
         """There is no loop to serve them in."""
         expected, self._expected = self._expected, []
+        self._forget_table()
         for record, sock in expected:
             sock.close()
             self._send(wire.Ended((record.number,)))
@@ -196,15 +267,19 @@ class Adopter:
     def begin(self) -> None:
         """COMMIT, in the thread of the loop: take over what was announced."""
         expected, self._expected = self._expected, []
+        self._forget_table()
         if not expected:
             return
         self._since = self._since or time.monotonic()
+        if not self._open and gc.isenabled():
+            # All that is made here stays; to look through it again and again finds nothing.
+            self._collects = True
+            gc.disable()
         self._open += len(expected)
-        for start in range(0, len(expected), BATCH):
-            asyncio.get_running_loop().call_soon(self._begin_batch, expected[start : start + BATCH])
+        self._begin_batches(_who_waits_first(expected))
 
-    def _begin_batch(self, batch: list[tuple[Record, socket.socket]]) -> None:
-        for record, sock in batch:
+    def _begin_batches(self, expected: list[tuple[Record, socket.socket]]) -> None:
+        for record, sock in expected[:BATCH]:
             server = next((server for server in self._hub.servers if server.serves(record.local)), None)
             if server is not None:
                 self._take(record, sock, server)
@@ -212,6 +287,8 @@ class Adopter:
             if not self._homeless:
                 asyncio.get_running_loop().call_later(LATE_SERVER, self._give_up)
             self._homeless.append((record, sock))
+        if expected[BATCH:]:
+            asyncio.get_running_loop().call_soon(self._begin_batches, expected[BATCH:])
 
     def _server_opened(self, server: Server) -> None:
         homeless, self._homeless = self._homeless, []
@@ -228,6 +305,9 @@ class Adopter:
             self._settle(_NO_SERVER)
 
     def _take(self, record: Record, sock: socket.socket, server: Server) -> None:
+        if record.policy == "close":
+            self._say_goodbye(record, sock)
+            return
         if _has_left(sock):
             self._end(record, sock)
             self._settle("the client had left")
@@ -243,15 +323,30 @@ class Adopter:
         self._tasks.add(connecting)
         connecting.add_done_callback(lambda task: self._connected(task, record, sock))
 
+    def _say_goodbye(self, record: Record, sock: socket.socket) -> None:
+        """Half of a frame is gone with the process that had read it: nobody can go on behind it."""
+        try:
+            if record.kind == Kind.WEBSOCKET:
+                sock.setblocking(False)
+                sock.send(close_frame(SERVICE_RESTART, "service restart"))
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the client was faster
+        asyncio.get_running_loop().call_later(FAREWELL, self._end, record, sock)
+        self._settle("half of a message was lost with the process that died")
+
     def _link(self, record: Record, server: Server) -> Link:
         link = Link(self._hub, server.factory(), record.number)
         link.vaulted = link.resumed = True
+        self._hub.adopted()
         link.generation = record.generation
         if record.state:
             conn_state.apply(record.state, self._hub.states.setdefault(record.number, {}))
         replayed = record.kind in (Kind.WEBSOCKET, Kind.EVENTS)
         link.replay = (Replay if replayed else Reentry)(link, record, self._settle)
-        link.await_replay()
+        if self._hub.marks is not None and record.mark >= 0:
+            link.give_mark(record.mark, self._hub.marks)
+        link.await_replay(record.local)
         return link
 
     def _connected(self, task: asyncio.Task[Any], record: Record, sock: socket.socket) -> None:
@@ -262,6 +357,7 @@ class Adopter:
 
     def _end(self, record: Record, sock: socket.socket) -> None:
         sock.close()
+        self._hub.states.pop(record.number, None)
         self._send(wire.Ended((record.number,)))
 
     def _settle(self, reason: str) -> None:
@@ -271,10 +367,22 @@ class Adopter:
             self._adopted += 1
         self._open -= 1
         if not self._open:
+            if self._collects:
+                self._collects = False
+                gc.enable()
             took = time.monotonic() - self._since
             self._send(wire.Settled(self._adopted, dict(self._declined), took))
             self._adopted, self._since = 0, 0.0
             self._declined.clear()
+
+
+def _who_waits_first(expected: list[tuple[Record, socket.socket]]) -> list[tuple[Record, socket.socket]]:
+    """Order connections so that clients who wait for an answer are served before those who are idle."""
+    poll = select.poll()
+    for _, sock in expected:
+        poll.register(sock.fileno(), select.POLLIN)
+    waiting = {fd for fd, _ in poll.poll(0)}
+    return sorted(expected, key=lambda pair: not pair[0].inbound and pair[1].fileno() not in waiting)
 
 
 def _has_left(sock: socket.socket) -> bool:

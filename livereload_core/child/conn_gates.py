@@ -18,17 +18,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import sys
 import weakref
 from collections.abc import AsyncIterator, Callable
 from types import ModuleType
 from typing import Any
 
+from livereload_core.child import conn_socketio
 from livereload_core.child.conn_link import Link
 from livereload_core.child.net_afterimport import AfterImport
 from livereload_core.child.net_patches import Patches
 from livereload_core.state.connection import current
-from livereload_core.wire.links import Kind
 
 __all__ = ["Gates", "gated_app"]
 
@@ -46,6 +45,7 @@ class Gates:
                 "websockets.legacy.protocol": self._patch_legacy_websockets,
                 "uvicorn.config": self._patch_uvicorn,
                 "hypercorn.app_wrappers": self._patch_hypercorn,
+                **conn_socketio.callbacks(self._patches),
             }
         )
 
@@ -235,8 +235,6 @@ def _counted_read(read: Any) -> Any:
         if link is None or link.reading:  # one read is made of others
             data: bytes = await read(reader, *args, **kwargs)
             return data
-        if link.kind == Kind.HTTP and not link.users:
-            link.users = link.is_users(sys._getframe(1).f_code.co_filename)
         if link.holds_bytes:
             await link.park()
         link.reading += 1

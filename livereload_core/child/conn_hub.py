@@ -25,6 +25,7 @@ from typing import Any
 
 from livereload_core.child import conn_quiet, conn_state
 from livereload_core.child.conn_link import MOVES, Link, Verdict
+from livereload_core.child.conn_marks import Marks
 from livereload_core.child.net_patches import Patches
 from livereload_core.posix import memfd
 from livereload_core.wire import links as wire_links
@@ -37,6 +38,9 @@ YOUNG = 0.05
 """Seconds after which a connection is given to the parent to hold: most HTTP connections end before that."""
 ROUNDS = 6
 """Turns of the loop until a task that was woken by its last message has taken it, through all wrappers."""
+
+_BUSY = Verdict("the program was busy", passes=True)
+"""It did not come to its loop in time to be held: what its handlers have in hand is not known."""
 
 Send = Callable[[wire.Message, Sequence[int]], None]
 
@@ -84,7 +88,8 @@ class Connections:
             waits for quiet, or the generation leaves.
         holding: whether a reload is under way.
         links: the open connections by number.
-        is_user_path: whether a file is the program's own.
+        marks: what is under way on them, in memory that outlives this process.
+        most: how many of them the parent can hold.
     """
 
     def __init__(self) -> None:
@@ -96,6 +101,9 @@ class Connections:
         self.servers: list[Server] = []
         self.on_server: Callable[[Server], None] | None = None
         self._on_answer: Callable[[], None] | None = None
+        self.marks: Marks | None = None
+        self.most = sys.maxsize
+        self._vaulted = 0
         self._send: Send | None = None
         self._numbers = itertools.count(1)
         self._young: list[Link] = []
@@ -108,7 +116,7 @@ class Connections:
         self._moved: list[Link] = []
         self._quiet_about_moved = False
         self._foreign: set[int] = set()
-        self.is_user_path: Callable[[str], bool] = _nobodys
+        self._is_user_path: Callable[[str], bool] = _nobodys
 
     @property
     def on_answer(self) -> Callable[[], None] | None:
@@ -128,13 +136,17 @@ class Connections:
             except RuntimeError:  # one was opened or closed meanwhile
                 continue
 
+    def filenos(self) -> set[int]:
+        """Return the fds of the open connections; from any thread."""
+        return {link.fileno() for link in self.all()}
+
     # -- set-up --------------------------------------------------------------------------------------------
 
     def attach(self, send: Send, generation: int, is_user_path: Callable[[str], bool]) -> None:
         """Begin to tell the parent of connections."""
         self._send = send
         self.generation = generation
-        self.is_user_path = is_user_path
+        self._is_user_path = is_user_path
 
     def after_fork(self) -> None:
         """In a forked process: its connections are its own business."""
@@ -154,10 +166,7 @@ class Connections:
 
     def new_link(self, protocol: asyncio.BaseProtocol) -> Link:
         """Make the link of a new connection."""
-        link = Link(self, protocol, self.generation << 32 | next(self._numbers))
-        module = sys.modules.get(type(protocol).__module__)
-        link.users = self.is_user_path(getattr(module, "__file__", None) or "")
-        return link
+        return Link(self, protocol, self.generation << 32 | next(self._numbers))
 
     # -- what links tell -----------------------------------------------------------------------------------
 
@@ -177,6 +186,9 @@ class Connections:
         if not link.moved:
             self.states.pop(link.number, None)
             self._tell_end(link)
+            self._vaulted -= link.vaulted
+            if self.marks is not None:
+                self.marks.free(link.mark)
         if self.watching:
             self._settled(link)
 
@@ -185,12 +197,24 @@ class Connections:
         if self._send is None or link.moved:
             return
         fds = [] if link.vaulted else [link.fileno()]
-        if fds == [-1]:
+        if fds == [-1] or (fds and self._vaulted >= self.most):
             return
+        if link.mark < 0 and self.marks is not None and not link.vaulted:
+            link.give_mark(self.marks.allot(), self.marks)
         message = wire.Opened(link.number, wire_links.to_json(link.export()))
         with contextlib.suppress(OSError):  # the parent is gone: the control thread ends the process
             self._send(message, fds)
+            self._vaulted += len(fds)
             link.vaulted = True
+
+    def is_users(self, protocol: object) -> bool:
+        """Whether a protocol is the program's own, not a library's."""
+        module = sys.modules.get(type(protocol).__module__)
+        return self._is_user_path(getattr(module, "__file__", None) or "")
+
+    def adopted(self) -> None:
+        """One more is here that the parent holds already."""
+        self._vaulted += 1
 
     def answered(self, link: Link) -> None:
         """It has sent something, while somebody watches."""
@@ -202,17 +226,12 @@ class Connections:
 
     def looked_at(self, link: Link) -> None:
         """Something about it has changed while somebody watches: judge it once its handler rests."""
-        loop = asyncio.get_running_loop()
-        if link.kind == Kind.HTTP and (self.holding or self._leaving):
-            loop.call_soon(self._keep_next, link)
+        if (self.holding or self._leaving) and link.policy != "drain":
+            # at once: a client that asks again and again would otherwise be ahead of us for ever
+            link.hold()
         if link in self._busy and link not in self._judged:
             self._judged.add(link)
-            loop.call_soon(self._judge, link, ROUNDS)
-
-    def _keep_next(self, link: Link) -> None:
-        """Once it is answered: its next request is for the next generation, also before the drain begins."""
-        if self.holding or self._leaving:
-            link.hold()
+            asyncio.get_running_loop().call_soon(self._judge, link, ROUNDS)
 
     def _judge(self, link: Link, rounds: int) -> None:
         if rounds:
@@ -285,7 +304,7 @@ class Connections:
         staying: collections.Counter[str] = collections.Counter()
         self._moved = []
         for link in self.links.values():
-            verdict = link.verdict()
+            verdict = link.verdict() if self.holding else _BUSY
             if verdict is MOVES and not link.vaulted:
                 verdict = Verdict("the parent could not take it")
             if verdict is MOVES:
@@ -305,7 +324,7 @@ class Connections:
     def _be_quiet(self) -> None:
         if not self._quiet_about_moved:
             self._quiet_about_moved = True
-            conn_quiet.install(Patches(), self.is_user_path)
+            conn_quiet.install(Patches(), self._is_user_path)
 
     # -- leaving -------------------------------------------------------------------------------------------
 

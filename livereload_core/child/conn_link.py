@@ -14,12 +14,15 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from livereload_core.child.conn_stream import EXTENSIONS, OPAQUE, Stream
-from livereload_core.framing.http1 import ResponseHead, without_header
+from livereload_core.child.conn_stream import OPAQUE, WISH, Stream
+from livereload_core.framing.http1 import RequestHead, ResponseHead, without_header
+from livereload_core.framing.sessions import Session
 from livereload_core.framing.websocket import close_frame
 from livereload_core.wire.links import Kind
 from livereload_core.wire.links import Link as Record
@@ -58,18 +61,22 @@ _SLOW = Verdict("a client that reads slowly", passes=True)
 class Link(Stream):
     """See the head of the module."""
 
-    __slots__ = ("_released", "_waiters", "has_spoken")
+    __slots__ = ("_asked", "_fileno", "_local", "_released", "_waiters", "has_spoken")
 
     def __init__(self, hub: Any, protocol: asyncio.BaseProtocol, number: int) -> None:
         super().__init__(hub, protocol, number)
         self._waiters: list[asyncio.Future[None]] = []
         self._released = False
+        self._fileno = -1
+        self._local: Any = None
+        self._asked: tuple[RequestHead | None, bytes] = None, b""
         self.has_spoken = False
 
     # -- judgement -----------------------------------------------------------------------------------------
 
     def verdict(self) -> Verdict:
         """Judge whether another generation could go on here and now."""
+        self.unfold()
         if self._lost or self.moved or self._transport.is_closing():
             return _GONE
         if self.replay is not None:
@@ -88,10 +95,17 @@ class Link(Stream):
         """What its handler chose for the next edit."""
         return self._connection.policy if self._connection is not None else "resume"
 
+    @property
+    def has_chosen(self) -> bool:
+        """Whether its handler has asked to go on by itself, whatever is spoken."""
+        return self._connection is not None and self._connection.has_chosen
+
     def in_flight(self) -> bool:
         """Whether an HTTP request has begun and its answer is not whole."""
         if self._kind is not Kind.HTTP or self._lost:
             return False
+        if self.owes is not None:
+            return self.owes
         requests, responses = self._requests, self._responses
         return self._early is not None or requests.finished + requests.head_complete > responses.finished
 
@@ -100,6 +114,8 @@ class Link(Stream):
         if not self.in_flight():
             if responses.closes:
                 return Verdict("it closes after its answer")
+            if self.streams and requests.undecided and self._read_early and not self.reading:
+                return _AT_WORK  # a word of a protocol of its own, perhaps
             return MOVES if requests.partial is not None else _IN_FLIGHT
         if self._streams_events():
             return MOVES if responses.at_boundary and responses.at_event_boundary else _IN_FLIGHT
@@ -129,8 +145,15 @@ class Link(Stream):
             return _GONE
         if not self.gate:
             return Verdict("it is not known how its program reads it")
+        if self._session is not None:
+            if self._session.loses and not self.has_chosen:
+                return Verdict(f"its {self._session.name} session would be unknown to the new code")
+            if not self._session.is_settled:
+                return _AT_WORK
         if server.mid_message or not server.at_boundary:
             return Verdict("a message half sent", passes=True)
+        if self.working:
+            return _AT_WORK
         if self._waiters:
             return MOVES
         untaken = any(item.kind == "message" for item in client.pending)
@@ -159,7 +182,8 @@ class Link(Stream):
     @property
     def holds_messages(self) -> bool:
         """Whether a handler of a WebSocket may take nothing now."""
-        return self._holding and self._kind is Kind.WEBSOCKET
+        # A session inside of the stream is played to its handler while the client's own messages wait.
+        return self._holding and self._kind is Kind.WEBSOCKET and self.replay is None
 
     @property
     def holds_bytes(self) -> bool:
@@ -217,19 +241,24 @@ class Link(Stream):
 
     # -- taking over ---------------------------------------------------------------------------------------
 
-    def await_replay(self) -> None:
-        """Keep what the client sends until the new code is ready for it."""
+    def await_replay(self, local: Any) -> None:
+        """Keep what the client sends until the new code is ready for it.
+
+        Args:
+            local: the address of our end.
+        """
         self._holding = True
+        self._local = local
 
     def replay_request(self, head: bytes) -> None:
         """Give the request, which the client sent to an earlier generation, to the protocol."""
         self._requests.feed(head)
         for request in self._requests.heads:
             self._head = request
+            self._asked = request, request.raw  # the wish for extensions was left out when it was recorded
             self._responses.expect(request.method)
             if request.wants_websocket:
                 self._early = bytearray()
-                head = without_header(head, EXTENSIONS)  # as the first time
         self._requests.heads.clear()
         self._received(head)
 
@@ -241,9 +270,32 @@ class Link(Stream):
         head = self._responses.head
         return head if head is not None and head.status >= 101 else None
 
-    def goes_on(self, *, outbound: bytes, raw: bool = False) -> None:
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Something runs in here for messages that were taken."""
+        self.working += 1
+        try:
+            yield
+        finally:
+            self.working -= 1
+            if self._hub.watching:
+                self._hub.looked_at(self)
+
+    def replay_messages(self, frames: bytes) -> None:
+        """Give the protocol what the client sent to an earlier generation."""
+        assert self._client is not None
+        self._client.feed(frames)
+        self._received(frames)
+
+    def replay_answers(self, data: bytes) -> None:
+        """Follow the protocol's answers, of which the client sees only some."""
+        if self._server_frames is not None:
+            self._server_frames.feed(data)
+
+    def goes_on(self, *, outbound: bytes, raw: bool = False, session: Session | None = None) -> None:
         """The new code has it: let out what the old one had said."""
         self.replay = None
+        self._session = session
         if raw:
             self._became_raw()
         if outbound:
@@ -267,6 +319,7 @@ class Link(Stream):
         """Give the protocol what the old code had not taken, then what came meanwhile."""
         if inbound:
             self._held.insert(0, inbound)
+        self.note()
         self.release()
 
     def decline(self, outbound: bytes) -> None:
@@ -286,39 +339,38 @@ class Link(Stream):
 
     def export(self, state: bytes = b"") -> Record:
         """Tell all that the next generation has to know; changes nothing."""
-        kind = self._kind
-        if kind is Kind.HTTP:
-            kind = Kind.EVENTS if self._streams_events() else Kind.RAW if self._has_its_bytes() else kind
+        self.unfold()
+        kind = Kind.EVENTS if self._kind is Kind.HTTP and self._streams_events() else self._kind
         head, answer = self._head, self._responses.head
         opened = kind in (Kind.WEBSOCKET, Kind.EVENTS)
+        # What never changes is found out once, most often when the parent is told, and not in the pause.
+        if self._local is None:
+            self._local = _name(self.get_extra_info("sockname"))
+        if opened and head is not None and self._asked[0] is not head:
+            self._asked = head, without_header(head.raw, WISH)
         return Record(
             self.number,
             kind,
-            _name(self.get_extra_info("sockname")),
-            request=head.raw if opened and head is not None else b"",
+            self._local,
+            request=self._asked[1] if opened else b"",
             response=answer.raw if opened and answer is not None else b"",
             inbound=self._carried() + b"".join(self._held),
             outbound=self._tail() or b"",
+            prologue=self._session.prologue if self._session is not None else b"",
+            answers=self._session.answers if self._session is not None else b"",
             event_id=self._responses.last_event_id or b"" if kind is Kind.EVENTS else b"",
             generation=self.generation,
             state=state,
+            mark=self.mark,
         )
-
-    def _has_its_bytes(self) -> bool:
-        """Whether the program's own code reads it, and too little has come to tell that it is HTTP.
-
-        A library's parser starts afresh, and is given all of a half head again. The program's own keeps what
-        it has read in ``connection().state``.
-        """
-        return self.users and self._requests.undecided and not self._requests.finished
 
     def _carried(self) -> bytes:
         if self._client is not None:
             return self._client.carried()
-        if self._kind is Kind.HTTP and self._has_its_bytes():
-            return (self._requests.partial or b"")[self._read_early :] if self.streams else b""
         if self._kind is Kind.RAW:
             return bytes(self._unread)
+        if self._requests.undecided and self._hub.is_users(self._protocol):
+            return b""  # a word of a protocol of the program's own: data_received() has had it
         return self._requests.partial or b""
 
     def cut(self) -> None:
@@ -352,8 +404,12 @@ class Link(Stream):
 
     def fileno(self) -> int:
         """The fd of the socket, -1 when it is closed."""
-        sock = self.get_extra_info("socket")
-        return -1 if sock is None else int(sock.fileno())
+        if self._lost:
+            return -1
+        if self._fileno < 0:  # asked once: a loop closes it only after connection_lost()
+            sock = self.get_extra_info("socket")
+            self._fileno = -1 if sock is None else int(sock.fileno())
+        return self._fileno
 
 
 def _name(sockname: Any) -> Any:

@@ -23,20 +23,28 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from livereload_core.child.conn_lane import ANSWERS, REQUESTS, learn_answer, learn_request
 from livereload_core.framing.http1 import RequestFramer, RequestHead, ResponseFramer, without_header
+from livereload_core.framing.sessions import Session, recognise
 from livereload_core.framing.websocket import ClientFrames, ServerFrames
 from livereload_core.state.connection import Connection, current
-from livereload_core.wire.links import Kind
+from livereload_core.wire.links import BROKEN, CLEAN, ENDS, LOSES, Kind
 
 if TYPE_CHECKING:
     from livereload_core.child.conn_adopt import Reentry, Replay
+    from livereload_core.child.conn_marks import Marks
 
-__all__ = ["EXTENSIONS", "OPAQUE", "Stream"]
+__all__ = ["OPAQUE", "WISH", "Stream"]
 
 OPAQUE = "opaque"  # HTTP/2, TLS inside of the stream, extensions, garbage: served, never handed over
-EXTENSIONS = b"sec-websocket-extensions"
-"""The header that is left out: no compression context could be handed over."""
-_STEP = 64 * 1024
+WISH = b"sec-websocket-extensions"
+"""The header that is left out of requests for a WebSocket."""
+_ZEROS = memoryview(bytes(64 * 1024))
+_HTTP = Kind.HTTP
+_NOWHERE = memoryview(bytearray(1))
+_DRAINED = 0.05
+"""Seconds between two looks at whether a slow client has caught up."""
+_AN_ANSWER, _UNKNOWN = -1, -2
 
 
 class Stream(asyncio.Protocol, asyncio.Transport):
@@ -44,12 +52,15 @@ class Stream(asyncio.Protocol, asyncio.Transport):
 
     __slots__ = (
         "__weakref__",
+        "_answer_head",
+        "_answer_length",
         "_before_last",
         "_client",
         "_connection",
         "_early",
         "_early_followed",
         "_eof",
+        "_events",
         "_farewell",
         "_has_read",
         "_head",
@@ -60,8 +71,11 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_kind",
         "_last",
         "_lost",
+        "_mark",
         "_opened",
+        "_owed",
         "_paused",
+        "_plain",
         "_protocol",
         "_read_early",
         "_received",
@@ -69,12 +83,13 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_responses",
         "_send",
         "_server_frames",
+        "_session",
         "_transport",
         "_unread",
         "_unsent",
-        "_wrote",
         "gate",
         "generation",
+        "mark",
         "moved",
         "number",
         "reading",
@@ -82,8 +97,8 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "replay",
         "resumed",
         "streams",
-        "users",
         "vaulted",
+        "working",
     )
 
     def __init__(self, hub: Any, protocol: asyncio.BaseProtocol, number: int) -> None:
@@ -96,9 +111,9 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self.moved = False
         self.gate = ""
         self.streams = False
-        self.users = False
         self.reading = 0
         self.receiving = 0
+        self.working = 0
         self._hub = hub  # child.conn_hub.Connections
         self._transport: Any = None
         self._send: Any = None
@@ -110,6 +125,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._early_followed = 0
         self._client: ClientFrames | None = None
         self._server_frames: ServerFrames | None = None
+        self._session: Session | None = None
         self._connection: Connection | None = None
         self._holding = False
         self._held: list[bytes] = []
@@ -124,7 +140,15 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._unread = bytearray()
         self._has_read = False
         self._read_early = 0
-        self._wrote = False
+        # Bytes that the answer in progress lacks: 0 between two exchanges, or _AN_ANSWER when none of it has
+        # come, or _UNKNOWN outside of the fast lane, where the framers know.
+        self.mark = -1
+        self._mark = _NOWHERE
+        self._owed = 0
+        self._plain = b""
+        self._answer_head = b""
+        self._answer_length = 0
+        self._events = False
         self._opened = 0.0
         self.set_protocol(protocol)
 
@@ -148,21 +172,39 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             return
         if current.get(None) is not self:
             current.set(self)
-        if self._kind is Kind.HTTP:
+        if self._kind is _HTTP:
+            if self._owed == 0:
+                if data in REQUESTS:
+                    self._plain = data
+                    self._owed = _AN_ANSWER
+                    self._mark[0] = ENDS
+                    self._received(data)
+                    return
+                self._owed = _UNKNOWN
+            elif self._owed != _UNKNOWN:
+                self.unfold()
+            self._mark[0] = ENDS
             requests = self._requests
             requests.feed(data)
             heads = requests.heads
-            rare = self._early is not None or self._held_head
-            if len(heads) == 1 and not rare and not heads[0].wants_websocket:
+            if (
+                len(heads) == 1
+                and self._early is None
+                and not self._held_head
+                and not heads[0].wants_websocket
+            ):
                 self._head = head = heads.popleft()
                 self._responses.expect(head.method)
-            elif heads or rare or not requests.head_complete:
+                learn_request(data, head)
+            elif heads or self._early is not None or not requests.head_complete:
                 self._received_slowly(data)
                 return
         elif self._client is not None:
             self._client.feed(data)
+            self.note()
         elif self._kind is Kind.RAW and self.streams:
             self._unread += data
+            self._mark[0] = LOSES
         self._received(data)
 
     def eof_received(self) -> bool | None:
@@ -202,22 +244,19 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         if self.replay is not None:
             self.replay.written(bytes(data))
             return
-        if self._kind is Kind.HTTP:
-            self._wrote = True
-            responses = self._responses
-            belongs = responses.feed(data)
-            if responses.upgraded:
-                self._upgraded(bytes(data[belongs:]))
-            elif not responses.is_http:
-                self._became_raw()
-            elif self._early is not None and responses.begun >= self._requests.finished:
-                self._refused()
+        if self._kind is _HTTP:
+            owed = self._owed
+            if owed > 0 and owed >= len(data):
+                self._owed = owed = owed - len(data)
+                if not owed:
+                    self._mark[0] = CLEAN
+            elif owed != _AN_ANSWER or not self._is_plain_answer(data):
+                self._written(data)
             self._send(data)
-            head = responses.head
-            if head is not None and head.is_event_stream:
-                self._remember(data)
-            else:
+            if self._kind is _HTTP and not self._events:
                 self._before_last, self._last = self._last, data
+            else:
+                self._remember(data)
             if self._hub.watching:
                 self._hub.answered(self)
             return
@@ -226,10 +265,91 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             for payload in frames.feed(data):
                 assert self._client is not None
                 self._client.answered(payload)
+            if self._session is not None and self._session.answered(bytes(data)):
+                self._hub.register(self)
         self._send(data)
         self._remember(data)
         if self._hub.watching:
             self._hub.answered(self)
+
+    def _is_plain_answer(self, data: Any) -> bool:
+        """Take the beginning of an answer whose head is known."""
+        if type(data) is not bytes:
+            return False
+        length = ANSWERS.get(data)
+        if length is not None:
+            self._answer_head, self._answer_length, self._owed = data, length, length
+            if not length:
+                self._mark[0] = CLEAN
+            return True
+        end = data.find(b"\r\n\r\n") + 4
+        head = data[:end]
+        length = ANSWERS.get(head)
+        if length is None or len(data) - end > length:
+            return False
+        self._answer_head, self._answer_length = head, length
+        self._owed = owed = length - (len(data) - end)
+        if not owed:
+            self._mark[0] = CLEAN
+        return True
+
+    def _written(self, data: Any) -> None:
+        """Follow an answer byte by byte."""
+        if not data:
+            return
+        if self._owed != _UNKNOWN:
+            self.unfold()
+        responses = self._responses
+        belongs = responses.feed(data)
+        if responses.upgraded:
+            self._upgraded(bytes(data[belongs:]))
+            return
+        if not responses.is_http:
+            self._became_raw()
+            return
+        head = responses.head
+        if head is None:
+            return
+        if self._early is not None and responses.begun >= self._requests.finished:
+            self._refused()
+        if responses.mid:
+            if head.is_event_stream and not self._events:
+                self._events = True
+                if self.vaulted:
+                    self._hub.register(self)  # more is known of it
+            if self._events:
+                self.note()
+        elif not (responses.closes or self._held_head or self._requests.partial):
+            self._events = False
+            asked = self._head
+            if self._requests.finished == responses.finished and asked is not None:
+                if asked.method not in (b"HEAD", b"CONNECT"):
+                    learn_answer(head)
+                self._owed = 0  # between two exchanges: back to the fast lane
+                self._mark[0] = CLEAN
+
+    @property
+    def owes(self) -> bool | None:
+        """Whether an answer is owed, as the fast lane knows it; None outside of it."""
+        return None if self._owed == _UNKNOWN else self._owed != 0
+
+    def unfold(self) -> None:
+        """Leave the fast lane: let the framers see what passed by."""
+        owed, self._owed = self._owed, _UNKNOWN
+        if owed in (0, _UNKNOWN):
+            return
+        self._requests.feed(self._plain)
+        self._head = head = self._requests.heads.popleft()
+        self._responses.expect(head.method)
+        if owed != _AN_ANSWER:
+            self._responses.feed(self._answer_head)
+            self._count_sent(self._answer_length - owed)
+
+    def _count_sent(self, count: int) -> None:
+        """Let the framer see so many bytes of a body, of which only the number matters."""
+        while count > 0:
+            self._responses.feed(_ZEROS[:count])
+            count -= len(_ZEROS)
 
     def writelines(self, list_of_data: Any) -> None:
         """Send several pieces."""
@@ -343,31 +463,30 @@ class Stream(asyncio.Protocol, asyncio.Transport):
     def taken(self, messages: int = 1) -> None:
         """A handler has taken whole messages of a WebSocket."""
         if self._client is not None:
+            if self._session is not None:
+                self._follow_session(self._session, messages)
             self._client.take(messages)
+            self.note()
 
     def taken_bytes(self, count: int) -> None:
         """A handler has read bytes of a protocol of its own."""
         self._has_read = True
         if self._kind is Kind.RAW:
             del self._unread[:count]
+            self.note()
         else:
             self._read_early += count
 
     def sent_by_kernel(self, count: int) -> None:
         """Count bytes of a body that left by sendfile()."""
-        if self._kind is Kind.HTTP:
-            step = memoryview(bytes(min(count, _STEP)))
-            while count > 0:  # only their number matters to the framer
-                self._responses.feed(step[:count])
-                count -= len(step)
-
-    def is_users(self, path: str) -> bool:
-        """Whether a file is the program's own, and no library's."""
-        return bool(self._hub.is_user_path(path))
+        if self._kind is _HTTP:
+            self.unfold()
+            self._count_sent(count)
 
     def becomes_opaque(self) -> None:
         """Its bytes cannot be followed any more (TLS inside of the stream)."""
         self._kind = OPAQUE
+        self.note()
 
     # -- following what passes -----------------------------------------------------------------------------
 
@@ -420,22 +539,42 @@ class Stream(asyncio.Protocol, asyncio.Transport):
 
     def _became_raw(self) -> None:
         self._kind = Kind.RAW
+        self._mark[0] = CLEAN
         if self.streams:
             self._unread += (self._requests.partial or b"")[self._read_early :]
 
     def _upgraded(self, rest: bytes) -> None:
         head = self._responses.head
-        if self._early is None or head is None or head.status != 101 or head.header(EXTENSIONS):
+        if (
+            self._early is None
+            or head is None
+            or head.status != 101
+            or head.header(b"sec-websocket-extensions")
+        ):
             self._kind = OPAQUE
             return
         self._kind = Kind.WEBSOCKET
         self._client, self._server_frames = ClientFrames(), ServerFrames()
         self._client.feed(bytes(self._early))
         self._server_frames.feed(rest)
+        self._session = recognise(self._head, head) if self._head is not None else None
+        if self._session is not None:
+            self._session.answered(rest)
         self._early = None
         self._last = self._before_last = b""
         self._opened = time.monotonic()
-        self._hub.register(self)
+        self.note()
+        if self.replay is None:  # else the parent has known of it since its own first answer
+            self._hub.register(self)
+
+    def _follow_session(self, session: Session, messages: int) -> None:
+        """A session inside of the stream goes on by these messages, which a handler takes."""
+        assert self._client is not None
+        taken = [item.raw for item in self._client.pending if item.kind == "message"][:messages]
+        if sum(session.sent(raw) for raw in taken):  # all of them, unlike any()
+            self._hub.register(self)
+        if not session.name:
+            self._session = None  # its first message has told: there is none
 
     def _remember(self, data: Any) -> None:
         """Keep what the kernel may not have taken: the last bytes that were written."""
@@ -443,12 +582,51 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         if not size:
             if self._unsent:
                 self._unsent = []
+                self.note()
             return
+        if not self._unsent:
+            self._mark[0] = ENDS
+            asyncio.get_running_loop().call_later(_DRAINED, self._look_whether_sent)
         unsent = self._unsent
         unsent.append(bytes(data))
         total = sum(map(len, unsent))
         while total - len(unsent[0]) >= size:
             total -= len(unsent.pop(0))
+
+    def _look_whether_sent(self) -> None:
+        """No loop tells when the last byte is out."""
+        if self._unsent and not self._lost and not self.moved:
+            if self._transport.get_write_buffer_size():
+                asyncio.get_running_loop().call_later(_DRAINED, self._look_whether_sent)
+            else:
+                self._unsent = []
+                self.note()
+
+    def note(self) -> None:
+        """Mark what would be lost if this process were killed now."""
+        if self._unsent or self._kind is OPAQUE:
+            mark = ENDS
+        elif self._client is not None:
+            mark = BROKEN if self._client.unfinished else LOSES if self._client.pending else CLEAN
+        elif self._kind is Kind.RAW:
+            mark = LOSES if self._unread else CLEAN
+        elif self._events:
+            responses = self._responses
+            # with an id, its client asks again for what came behind it; without one, it takes what comes
+            whole = responses.at_boundary and responses.at_event_boundary and not responses.last_event_id
+            mark = CLEAN if whole else ENDS
+        elif self._owed == _UNKNOWN:
+            owed = self._requests.begun > self._responses.finished or self._early is not None
+            mark = ENDS if owed else CLEAN
+        else:
+            mark = ENDS if self._owed else CLEAN
+        self._mark[0] = mark
+
+    def give_mark(self, offset: int, marks: Marks) -> None:
+        """Write what is under way to this place from now on."""
+        self.mark = offset
+        self._mark = marks.at(offset)
+        self.note()
 
     def _fill_buffers(self, data: bytes) -> None:
         """Feed a BufferedProtocol."""
@@ -472,5 +650,5 @@ def _without_extensions(data: bytes, head: bytes) -> tuple[bytes, bytes]:
         start = data.find(head[passed:])
         if start == 0 or (start > 0 and not passed):
             rest = data[start + len(head) - passed :]
-            return data[:start] + without_header(head, EXTENSIONS)[passed:] + rest, rest
+            return data[:start] + without_header(head, WISH)[passed:] + rest, rest
     return data, b""  # as it came: with extensions it is not handed over

@@ -49,8 +49,8 @@ class Control:
         self._runtime = runtime
         self._thread = threading.Thread(target=self._serve, name="livecore-control", daemon=True)
         self._worker = Worker()
-        self._exports = Exports(runtime)
         self._standstill = Standstill(runtime)
+        self._exports = Exports(runtime, self._standstill.export)
         self._next_checkpoint: float | None = None
         self._next_look: float | None = None
         self._not_before = 0.0

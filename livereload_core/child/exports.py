@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from livereload_core.child.safepoint import at_safe_point
 from livereload_core.errors import StateError
 from livereload_core.posix import memfd
 from livereload_core.posix.channel import ChannelClosedError
@@ -31,10 +30,16 @@ BUSY_CPU = 0.002
 
 
 class Exports:
-    """Exports for one generation."""
+    """Exports for one generation.
 
-    def __init__(self, runtime: Runtime) -> None:
+    Args:
+        runtime: that of the generation.
+        export: exports the state while serving, in so many seconds.
+    """
+
+    def __init__(self, runtime: Runtime, export: Callable[[float], Export]) -> None:
         self._runtime = runtime
+        self._export = export
         self._cpu = 0.0
         self._contents: object = None
         self._modules_known = 0
@@ -45,7 +50,7 @@ class Exports:
         Raises:
             StateError: it cannot be carried.
         """
-        with contextlib.closing(at_safe_point(self._runtime.engine.export)) as export:
+        with contextlib.closing(self._export(self._runtime.settings.timeout_prepare)) as export:
             self._send(wire.Exported(message.attempt, export.roots), export)
 
     def checkpoint(self) -> float:
@@ -56,7 +61,7 @@ class Exports:
         if cpu - self._cpu < BUSY_CPU:
             return began + interval
         try:
-            with contextlib.closing(at_safe_point(self._runtime.engine.export, timeout=interval)) as export:
+            with contextlib.closing(self._export(interval)) as export:
                 contents = zlib.crc32(export.data), self._runtime.handing.identities(export.handed)
                 if contents != self._contents:
                     self._send_newest(wire.Checkpoint, export)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from livereload_core.child import conn_tornado
 from livereload_core.child.conn_gates import Gates
 from livereload_core.child.conn_hub import Server
 from livereload_core.child.conn_servers import patch_loop, patch_unix_loop
@@ -55,6 +56,7 @@ class LoopLayer:
                 "asyncio.selector_events": self._patch_selector,
                 "asyncio.unix_events": self._patch_unix,
                 "uvloop": self._patch_uvloop,
+                **conn_tornado.callbacks(self._patches, net),
             }
         )
 

@@ -18,6 +18,7 @@ import socket
 import sys
 
 from livereload_core.child.adapter import TargetAdapter, load_adapters
+from livereload_core.child.conn_marks import Marks
 from livereload_core.child.runtime import Runtime
 from livereload_core.child.warming import collect_normally
 from livereload_core.core.settings import Settings
@@ -80,6 +81,8 @@ class _Spare:
         if self._broken is not None:
             runtime.attempt = order.attempt
             runtime.fail(runtime.failure_of(self._broken), self._broken)
+        runtime.net.connections.marks = Marks(fds.pop(0), order.generation)
+        runtime.net.connections.most = order.connections
         for fd, take in zip(fds, (runtime.imports.take_code, runtime.imports.take_overlay), strict=False):
             take(bundle.unpack(memfd.read(fd)))
             os.close(fd)

@@ -33,6 +33,7 @@ from livereload_core.child.safepoint import at_safe_point
 from livereload_core.errors import ReloadFailedError
 from livereload_core.posix import stopped
 from livereload_core.posix.channel import framed
+from livereload_core.state.descriptors import NotQuietError
 from livereload_core.state.engine import Export
 from livereload_core.wire import messages as wire
 
@@ -114,15 +115,37 @@ class Standstill:
         if loop is not None or self._runtime.net.listening() or PAUSE_SIGNAL is None:
             at_safe_point(lambda: self._stand_still(message))
             return
+        with self._main_parked(message.timeout):
+            self._leave = self._stand_still(message)
+
+    def export(self, timeout: float) -> Export:
+        """Export while serving, at a moment when the main thread is not in the midst of a line.
+
+        Raises:
+            TimeoutError: it did not come to such a moment in time.
+            StateError: the state cannot be carried.
+        """
+        engine = self._runtime.engine
+        if current_loop() is not None or self._runtime.net.listening() or PAUSE_SIGNAL is None:
+            return at_safe_point(engine.export, timeout=timeout)
+        try:
+            return engine.export(quiet=False)
+        except NotQuietError:
+            with self._main_parked(timeout):
+                return engine.export()
+
+    @contextlib.contextmanager
+    def _main_parked(self, timeout: float) -> Iterator[None]:
         self._parked.clear()
-        self._go_on.clear()
+        self._go_on = go_on = threading.Event()
+        assert PAUSE_SIGNAL is not None
         signal.pthread_kill(threading.main_thread().ident or 0, PAUSE_SIGNAL)
         try:
-            if not self._parked.wait(message.timeout):
+            if not self._parked.wait(timeout):
                 raise ReloadFailedError("the main thread did not come to a bytecode boundary in time")
-            self._leave = self._stand_still(message)
+            yield
         finally:
-            self._go_on.set()
+            go_on.set()
 
     def _park(self, number: int, frame: object) -> None:
         _flush_standard_streams()

@@ -20,7 +20,16 @@ import hashlib
 from collections import deque
 from typing import Literal, NamedTuple
 
-__all__ = ["MESSAGE_LIMIT", "ClientFrames", "Pending", "ServerFrames", "accept_key", "close_frame"]
+__all__ = [
+    "MESSAGE_LIMIT",
+    "ClientFrames",
+    "Pending",
+    "ServerFrames",
+    "accept_key",
+    "close_frame",
+    "frame_lengths",
+    "unmasked",
+]
 
 MESSAGE_LIMIT = 64 * 1024 * 1024
 """Bytes of the longest unfinished message that is kept; servers refuse far shorter ones (1 to 16 MiB)."""
@@ -94,6 +103,11 @@ class ClientFrames:
         return bytes(self._fragments + self._buffer)
 
     @property
+    def unfinished(self) -> bool:
+        """Whether the client is in the midst of a frame or a message, as far as this side knows."""
+        return bool(self._buffer or self._fragments)
+
+    @property
     def held(self) -> int:
         """Bytes that are kept."""
         return sum(len(item.raw) for item in self.pending) + len(self._fragments) + len(self._buffer)
@@ -164,7 +178,7 @@ class ClientFrames:
     def _follow(self, data: bytes) -> None:
         pos, size = 0, len(data)
         while pos < size:
-            header, length = _header(data, pos)
+            header, length = frame_lengths(data, pos)
             if header < 0 or not self._allowed(data, pos, header, length):
                 self._break()
                 return
@@ -200,9 +214,10 @@ class ClientFrames:
             self.pending.append(Pending("message", raw, b""))
         elif opcode == _PING:
             self._pings += 1
-            self.pending.append(Pending("ping", raw, _unmask(data[payload - 4 : payload], data[payload:end])))
+            said = unmasked(data[payload - 4 : payload], data[payload:end])
+            self.pending.append(Pending("ping", raw, said))
         elif opcode == _CLOSE:
-            self._close(raw, _unmask(data[payload - 4 : payload], data[payload:end]))
+            self._close(raw, unmasked(data[payload - 4 : payload], data[payload:end]))
 
     def _close(self, raw: bytes, payload: bytes) -> None:
         if len(payload) == 1:
@@ -295,7 +310,7 @@ class ServerFrames:
                 if not self.remaining:
                     self._end_data()
                 continue
-            header, length = _header(data, pos)
+            header, length = frame_lengths(data, pos)
             masked = size > pos + 1 and data[pos + 1] & _MASKED
             if header < 0 or masked or not _fits(data[pos], self.mid_message):
                 self.broken = True
@@ -333,7 +348,7 @@ class ServerFrames:
             self.close_code = int.from_bytes(payload[:2], "big") if payload and self.closing else None
 
 
-def _header(data: bytes, pos: int) -> tuple[int, int]:
+def frame_lengths(data: bytes, pos: int) -> tuple[int, int]:
     """Return the lengths of a frame's header, masking key included, and of its payload.
 
     ``(0, n)``: the header is not whole, and n bytes of the frame are needed to go on. ``(-1, 0)``: no header.
@@ -370,7 +385,7 @@ def _fits(first: int, mid_message: bool) -> bool:
     return (opcode == _CONTINUATION) == mid_message
 
 
-def _unmask(key: bytes, payload: bytes) -> bytes:
+def unmasked(key: bytes, payload: bytes) -> bytes:
     """Apply a masking key to a short payload; twice gives the payload back."""
     size = len(payload)
     mask = (key * (size // 4 + 1))[:size]
@@ -390,7 +405,7 @@ def close_frame(code: int, reason: str = "", *, mask: bytes | None = None) -> by
         return bytes((_FIN | _CLOSE, len(payload))) + payload
     if len(mask) != 4:
         raise ValueError(f"a masking key has 4 bytes: {mask!r}")
-    return bytes((_FIN | _CLOSE, _MASKED | len(payload))) + mask + _unmask(mask, payload)
+    return bytes((_FIN | _CLOSE, _MASKED | len(payload))) + mask + unmasked(mask, payload)
 
 
 def accept_key(key: bytes) -> bytes:

@@ -128,7 +128,9 @@ class ChildMessages:
         fds = self._code.fds()
         if command.last_good and self._sources.fd is not None:
             fds = (self._code.fd or self._sources.fd, self._sources.fd)
-        self._send(command.child, wire.Activate(command.attempt, command.generation), fds)
+        marks = self.vault.marks_for(command.generation)
+        order = wire.Activate(command.attempt, command.generation, self.vault.most)
+        self._send(command.child, order, (marks, *fds))
 
     def activate_again(self, child: ev.Child) -> None:
         """Another interpreter has taken the place of a candidate that was still getting warm."""
@@ -332,6 +334,10 @@ class ChildMessages:
         moved = self._moved if table is not None else ()
         if alive and table is None:
             return
+        if table is None:
+            for what, count in self.vault.survey().items():
+                noun = "connection" if count == 1 else "connections"
+                self._run.emit(Notice(NoticeKind.INFO, f"{count} {noun} {what}"))
         for message, fds in self.vault.promise(child, moved, table):
             self._send(child, message, tuple(fds))
 

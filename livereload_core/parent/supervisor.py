@@ -129,6 +129,7 @@ class Supervisor:
         self.loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[int] = self.loop.create_future()
         process.become_subreaper()
+        process.raise_file_limit()
         for number in _STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
                 self.loop.add_signal_handler(number, self._on_stop_signal, number)

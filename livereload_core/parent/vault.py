@@ -13,8 +13,10 @@ Invariants:
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
+import resource
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -22,10 +24,13 @@ from livereload_core.core import events as ev
 from livereload_core.posix import memfd
 from livereload_core.wire import links as wire_links
 from livereload_core.wire.frames import MAX_FDS
+from livereload_core.wire.links import BROKEN, CLEAN, ENDS, LOSES, PAGE
 from livereload_core.wire.messages import Connections
 
 __all__ = ["Vault"]
 
+_OTHER_FDS = 512
+"""Of the parent's limit of open files, what is left for listeners, snapshots, files in state and the rest."""
 _MOST = MAX_FDS - 1
 """Connections in one message: its first fd is the table."""
 
@@ -36,20 +41,49 @@ class _Entry:
     link: wire_links.Link
     owner: ev.Child | None
     """None: its owner has died, and it waits for a new one."""
-    table: bytes | None = None
-    """The table that an old generation made of it; None: what was told when it was opened is all."""
 
 
 class Vault:
-    """Established connections by number."""
+    """Established connections by number.
+
+    Attributes:
+        most: how many may be held; further ones end at an edit, as without us.
+    """
 
     def __init__(self) -> None:
+        self.most = max(0, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FDS)
+        self._marks = memfd.growing("livecore-marks")
         self._entries: dict[int, _Entry] = {}
         self._promised: tuple[int, ...] = ()
         self._recipient: ev.Child | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def marks_for(self, generation: int) -> int:
+        """Return the fd of the marks, with a page for ``generation``; it stays ours."""
+        os.truncate(self._marks, (generation + 1) * PAGE)
+        return self._marks
+
+    def survey(self) -> dict[str, int]:
+        """Look at what was under way on the connections of the dead, and end what cannot go on.
+
+        Returns:
+            what has happened to how many of them.
+        """
+        found: collections.Counter[str] = collections.Counter()
+        for number, entry in tuple(self._entries.items()):
+            if entry.owner is not None:
+                continue
+            mark = os.pread(self._marks, 1, entry.link.mark)[0] if entry.link.mark >= 0 else CLEAN
+            if mark == ENDS:
+                self._drop(number)
+                found["closed: an answer was under way when the program died"] += 1
+            elif mark == BROKEN:
+                entry.link = dataclasses.replace(entry.link, policy="close")
+            elif mark == LOSES:
+                found["kept, but what the dead process had read and not answered is lost"] += 1
+        return dict(found)
 
     def opened(self, child: ev.Child, number: int, link: wire_links.Link, fd: int | None) -> None:
         """A child tells of a connection, or of more about one; owns the fd."""
@@ -114,7 +148,7 @@ class Vault:
         for number in numbers:
             entry = self._entries.get(number)
             if entry is not None and entry.owner == child and number in links:
-                entry.owner, entry.link, entry.table = None, links[number], table
+                entry.owner, entry.link = None, links[number]
 
     def waiting(self, child: ev.Child) -> Iterator[tuple[Connections, list[int]]]:
         """Yield what gives every connection without an owner to ``child``, which serves."""
@@ -129,7 +163,9 @@ class Vault:
             finally:
                 os.close(table)
             for number in part:
-                self._entries[number].owner = child
+                entry = self._entries[number]
+                # What was on its way has arrived with this message; should the child die, it is gone with it.
+                entry.owner, entry.link = child, dataclasses.replace(entry.link, inbound=b"", outbound=b"")
 
     def orphan(self, child: ev.Child) -> int:
         """The serving child has died: its connections wait for the next one; returns how many."""
@@ -159,6 +195,9 @@ class Vault:
         """Nobody will serve again: every connection ends."""
         for number in tuple(self._entries):
             self._drop(number)
+        if self._marks >= 0:
+            os.close(self._marks)
+            self._marks = -1
 
     def _drop(self, number: int) -> None:
         """End a connection: while a dup is open, the client does not see that the child has closed it."""

@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-__all__ = ["create", "mapped", "read"]
+__all__ = ["create", "growing", "mapped", "read"]
 
 # From linux/fcntl.h; the fcntl module has the names on Linux only.
 _SEALS = (
@@ -38,6 +38,15 @@ def create(data: bytes | memoryview, name: str = "livecore") -> int:
     except BaseException:
         os.close(fd)
         raise
+    return fd
+
+
+def growing(name: str = "livecore") -> int:
+    """Return a new, empty anonymous file without seals, for memory that processes share (close-on-exec)."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name, os.MFD_CLOEXEC)
+    fd, path = tempfile.mkstemp(prefix=f"{name}-")
+    os.unlink(path)
     return fd
 
 

@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import functools
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -31,6 +32,7 @@ __all__ = [
     "die_with_parent",
     "interpreter_flags",
     "pidfd_open",
+    "raise_file_limit",
     "resident_bytes",
     "set_background",
     "spawn",
@@ -43,6 +45,8 @@ _NICE = os.getpriority(os.PRIO_PROCESS, 0)
 BACKGROUND_NICE = min(19, _NICE + 10)
 """Niceness of a spare: about a tenth of the time of a busy core, all of an idle one."""
 _REMEMBERED = 4096
+_FILE_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
+_MOST_FILES = 1 << 20
 _CAP_SYS_NICE = 23  # linux/capability.h
 
 
@@ -92,9 +96,26 @@ def spawn(
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     command = [sys.executable, *interpreter_flags(), "-P", "-m", module, str(os.getpid()), str(fd), *extra]
     try:
-        return subprocess.Popen(command, pass_fds=(fd,), cwd=cwd, env=dict(env))
+        child = subprocess.Popen(command, pass_fds=(fd,), cwd=cwd, env=dict(env))
+        if hasattr(resource, "prlimit") and resource.getrlimit(resource.RLIMIT_NOFILE) != _FILE_LIMIT:
+            with contextlib.suppress(OSError):  # it has ended already
+                resource.prlimit(child.pid, resource.RLIMIT_NOFILE, _FILE_LIMIT)
+        return child
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def raise_file_limit() -> int:
+    """Let this process have as many fds as it may; returns how many.
+
+    Children get the limit that we came with (:func:`spawn`): a program shall find what it finds without us.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft < most:
+        with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def set_background(pid: int, *, background: bool) -> None:

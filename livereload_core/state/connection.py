@@ -42,9 +42,10 @@ class Connection:
     Attributes:
         resumed: whether an earlier generation served it, and this handler was entered again from the top.
         generation: the number of the generation that accepted it; 0 without ``livecore``.
+        has_chosen: whether :attr:`policy` was set, be it to what it is by default.
     """
 
-    __slots__ = ("__weakref__", "_keep", "_policy", "_state", "generation", "resumed")
+    __slots__ = ("__weakref__", "_keep", "_policy", "_state", "generation", "has_chosen", "resumed")
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Connection:
     ) -> None:
         self.resumed = resumed
         self.generation = generation
+        self.has_chosen = False
         self._policy: Policy = policy
         self._keep = keep
         self._state: dict[str, Any] | None = None
@@ -87,6 +89,7 @@ class Connection:
     def policy(self, value: Policy) -> None:
         if value not in POLICIES:
             raise UsageError(f"policy is {value!r}", advice='pass "resume", "drain" or "close"')
+        self.has_chosen = True
         self._policy = value
 
     def __repr__(self) -> str:

@@ -72,21 +72,25 @@ def libc() -> Any:
     return library
 
 
-def become_quiet() -> None:
+def become_quiet(interval: float) -> None:
     """Let the threads past that wait for the GIL, so that in a quarter of a second none interrupts this one.
 
     One that began to wait before the switch interval was raised still asks by the old interval. So they are
     given the time to ask, and then the GIL; what waits again after that waits by the new one.
+
+    Args:
+        interval: seconds of the switch interval before it was raised to its present value, at which it stays:
+            a thread reads it at some moment after it has handed the GIL over.
     """
-    before = sys.getswitchinterval()
-    if before >= _QUIET or len(sys._current_frames()) < 2:
+    if interval >= _QUIET or len(sys._current_frames()) < 2:
         return  # whoever stands still has done so already
+    raised = sys.getswitchinterval()
     sys.setswitchinterval(_QUIET)
     try:
-        libc().usleep(int(before * 1.2e6))
+        libc().usleep(int(interval * 1.2e6))
         time.sleep(0)
     finally:
-        sys.setswitchinterval(before)
+        sys.setswitchinterval(raised)
 
 
 def _dup(fd: int) -> int:

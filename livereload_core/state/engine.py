@@ -128,14 +128,20 @@ class Engine:
 
     # -- what the child's runtime calls --------------------------------------------------------------
 
-    def export(self) -> Export:
+    def export(self, *, quiet: bool = True) -> Export:
         """Write the state of all roots; the program may go on running.
+
+        Args:
+            quiet: the thread that works with the state is not in the midst of a line.
 
         Raises:
             CannotCarryError: with path and remedy, for a root that is not ``on_error="reset"``.
+            NotQuietError: it has to be quiet, and is not.
         """
         with self._lock:
-            return exporting.export(self._all_roots(), self._held, self.generation, self._is_user_module)
+            return exporting.export(
+                self._all_roots(), self._held, self.generation, self._is_user_module, quiet=quiet
+            )
 
     def trial(self, data: bytes | memoryview, fds: Sequence[int] = ()) -> tuple[RootReport, ...]:
         """Decode, migrate and validate a snapshot into scratch objects; live ones are not touched.

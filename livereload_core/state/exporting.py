@@ -11,6 +11,7 @@ Invariants:
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterable, Mapping
 
 from livereload_core.errors import CannotCarryError
@@ -55,6 +56,8 @@ def export(
     held: Mapping[str, Entry],
     generation: int,
     is_user_module: Callable[[str], bool],
+    *,
+    quiet: bool = True,
 ) -> Export:
     """Write the state of all roots.
 
@@ -63,13 +66,15 @@ def export(
         held: entries that wait for their declaration.
         generation: the number of the generation that writes.
         is_user_module: tells whose classes are the user's, by module name.
+        quiet: the thread that works with the state is not in the midst of a line.
 
     Raises:
         CannotCarryError: a root cannot be carried, and its user did not say ``on_error="reset"``.
+        NotQuietError: something has to be looked at that may not be used meanwhile, and it is not quiet.
         OSError: no fd left for a duplicate.
     """
     alive = [root for root in roots if root.value is not UNSET and root.key not in held]
-    work, entries, handed = _write(alive, held, is_user_module)
+    work, entries, handed = _write(alive, held, is_user_module, quiet=quiet)
     work.raise_failures()
     reports = [_report(entry) for entry in entries[: len(alive)]]
     reports += [RootReport(key, RootFate.PARKED, "its declaration is gone") for key in held]
@@ -81,7 +86,7 @@ def export(
 
 
 def _write(
-    alive: list[Root], held: Mapping[str, Entry], is_user_module: Callable[[str], bool]
+    alive: list[Root], held: Mapping[str, Entry], is_user_module: Callable[[str], bool], *, quiet: bool
 ) -> tuple[_Work, list[Entry], Handed]:
     """Write the streams, and duplicate their fds in the same stretch.
 
@@ -89,17 +94,19 @@ def _write(
     """
     global _needs_quiet
     while True:
-        quiet = _needs_quiet
-        if quiet:
-            become_quiet()
+        still, interval = quiet and _needs_quiet, sys.getswitchinterval()
         with undisturbed():
-            work = _Work(alive, is_user_module, quiet=quiet)
+            if still:
+                become_quiet(interval)
+            work = _Work(alive, is_user_module, quiet=still)
             try:
                 entries = [*(work.entry(root) for root in alive), *held.values()]
                 return work, entries, work.hand_over(entries)
             except NotQuietError:
                 work.hand_over(())
                 _needs_quiet = True
+                if not quiet:
+                    raise
 
 
 def _report(entry: Entry) -> RootReport:

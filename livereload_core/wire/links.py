@@ -5,8 +5,8 @@ The sockets themselves travel as fds; this is the table beside them::
     +--------+--------------+----------------------+-----------------------------+-------+
     | 'lclk' | version, u32 | length of index, u32 | index: UTF-8 JSON           | blobs |   big endian
     +--------+--------------+----------------------+-----------------------------+-------+
-    index = [[number, kind, policy, generation, local, [length of request, response, inbound, outbound, event
-    id, state]], ...]
+    index = [[number, kind, policy, generation, mark, local, lengths of the blobs], ...]
+    blobs = request, response, inbound, outbound, event id, prologue, answers, state
 
 The blobs stand in the order of the index. The parent passes a table on, or makes one of what it was told when
 the connections were opened; it never reads what clients and servers say to each other.
@@ -22,12 +22,38 @@ from typing import Any
 
 from livereload_core.errors import ProtocolViolationError
 
-__all__ = ["Kind", "Link", "from_json", "pack", "to_json", "unpack"]
+__all__ = [
+    "BROKEN",
+    "CLEAN",
+    "ENDS",
+    "LOSES",
+    "PAGE",
+    "Kind",
+    "Link",
+    "from_json",
+    "pack",
+    "to_json",
+    "unpack",
+]
 
 _HEADER = struct.Struct("!4sII")
 _MAGIC = b"lclk"
-_VERSION = 1
-_BLOBS = ("request", "response", "inbound", "outbound", "event_id", "state")
+_VERSION = 2
+_FACTS = ("number", "kind", "policy", "generation", "mark")
+_BLOBS = ("request", "response", "inbound", "outbound", "event_id", "prologue", "answers", "state")
+
+
+PAGE = 4096
+"""Marks of one generation: a byte each, in a page of their own, so that it can be mapped alone."""
+
+CLEAN = 0
+"""Mark: nothing is under way, the next generation can go on."""
+LOSES = 1
+"""Mark: it can go on, but something that the client sent is gone with the process."""
+BROKEN = 2
+"""Mark: it cannot, but can say so in the words of the protocol; the client is in the midst of a frame."""
+ENDS = 3
+"""Mark: it can only be ended, because an answer is owed or half out."""
 
 
 class Kind:
@@ -52,10 +78,13 @@ class Link:
         inbound: bytes that the client sent and no handler has taken; they come before those in the socket.
         outbound: bytes that the server wrote and the kernel has not taken.
         event_id: the last ``id:`` of a stream of events.
+        prologue: a WebSocket's messages by which the client began a session inside of it (whole frames).
+        answers: what the server answered to them.
         state: what its handler has changed in ``connection().state`` since the snapshot, for one that is
             handed over late; how is the children's business.
         policy: ``resume``, ``drain`` or ``close``, as the handler chose.
         generation: the one that accepted it.
+        mark: where in the shared marks its byte is (``child.conn_marks``), -1 for none.
     """
 
     number: int
@@ -66,9 +95,12 @@ class Link:
     inbound: bytes = b""
     outbound: bytes = b""
     event_id: bytes = b""
+    prologue: bytes = b""
+    answers: bytes = b""
     state: bytes = b""
     policy: str = "resume"
     generation: int = 0
+    mark: int = -1
 
 
 def to_json(link: Link) -> dict[str, Any]:
@@ -78,8 +110,11 @@ def to_json(link: Link) -> dict[str, Any]:
         "local": link.local,
         "request": link.request.decode("latin-1"),
         "response": link.response.decode("latin-1"),
+        "prologue": link.prologue.decode("latin-1"),
+        "answers": link.answers.decode("latin-1"),
         "policy": link.policy,
         "generation": link.generation,
+        "mark": link.mark,
     }
 
 
@@ -92,7 +127,7 @@ def from_json(number: int, data: dict[str, Any]) -> Link:
     try:
         fields = dict(data)
         local = fields.pop("local")
-        for name in ("request", "response"):
+        for name in ("request", "response", "prologue", "answers"):
             fields[name] = fields[name].encode("latin-1")
         return Link(number, local=tuple(local) if isinstance(local, list) else local, **fields)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -105,9 +140,8 @@ def pack(links: Iterable[Link]) -> bytes:
     blobs: list[bytes] = []
     for link in links:
         parts = [getattr(link, name) for name in _BLOBS]
-        index.append(
-            [link.number, link.kind, link.policy, link.generation, link.local, [len(part) for part in parts]]
-        )
+        facts = [getattr(link, name) for name in _FACTS]
+        index.append([*facts, link.local, [len(part) for part in parts]])
         blobs += parts
     # surrogateescape'd paths of Unix sockets are legal: ensure_ascii keeps them through UTF-8
     head = json.dumps(index, separators=(",", ":")).encode()
@@ -127,21 +161,14 @@ def unpack(table: bytes | memoryview) -> dict[int, Link]:
             raise ProtocolViolationError(f"not a table of connections: {bytes(view[:12])!r}")
         position = _HEADER.size + length
         links = {}
-        for number, kind, policy, generation, local, lengths in json.loads(
-            bytes(view[_HEADER.size : position])
-        ):
-            parts = {}
+        for *facts, local, lengths in json.loads(bytes(view[_HEADER.size : position])):
+            parts: dict[str, Any] = {}
             for name, size in zip(_BLOBS, lengths, strict=True):
                 parts[name] = bytes(view[position : position + size])
                 position += size
-            links[number] = Link(
-                number,
-                kind,
-                tuple(local) if isinstance(local, list) else local,
-                policy=policy,
-                generation=generation,
-                **parts,
-            )
+            end = tuple(local) if isinstance(local, list) else local
+            link = Link(local=end, **dict(zip(_FACTS, facts, strict=True)), **parts)
+            links[link.number] = link
         if position != len(view):
             raise ProtocolViolationError(
                 f"a table of connections has {len(view)} bytes instead of {position}"

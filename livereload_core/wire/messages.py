@@ -168,12 +168,16 @@ class Warm(Message):
 class Activate(Message):
     """Become the candidate of ``generation``: import the user's code and answer ``Prepared``.
 
-    The first fd, if any, is a bundle of compiled code by digest; the second one a bundle of sources
-    (``wire.bundle``) that take precedence over the files on disk.
+    The first fd is the file of marks (``child.conn_marks``); the second, if any, a bundle of compiled code by
+    digest; the third a bundle of sources (``wire.bundle``) that take precedence over the files on disk.
+
+    Attributes:
+        connections: how many established connections the parent can hold.
     """
 
     attempt: int
     generation: int
+    connections: int = 0
 
 
 class Export(Message):

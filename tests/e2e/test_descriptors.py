@@ -345,10 +345,15 @@ if __name__ == "__main__":
 """
 
 
-def test_program_without_a_loop_reads_writes_and_sends_each_line_once(livecore: Launcher, peer: Peer) -> None:
+@pytest.mark.parametrize("checkpoint", ["0.01", "0.25"])
+def test_program_without_a_loop_reads_writes_and_sends_each_line_once(
+    livecore: Launcher, peer: Peer, checkpoint: str
+) -> None:
     lines = b"".join(b"line %d\n" % number for number in range(10_000))
     run = livecore.program(
         "sim.py",
+        "--checkpoint",
+        checkpoint,
         files={"sim.py": SIMULATION, "source.txt": lines},
         serves=False,
         env={"PEER": str(peer.port)},
@@ -443,3 +448,18 @@ def test_more_sockets_than_one_frame_takes_cross(livecore: Launcher) -> None:
         run.edit("app.py", f'VERSION = "{number}"', f'VERSION = "{number + 1}"')
         run.wait_reload("committed")
         assert run.get().json() == {"version": str(number + 1), "right": True}
+
+
+def test_process_outlives_an_old_generation_that_has_to_be_killed(livecore: Launcher, peer: Peer) -> None:
+    hangs = PROGRAM.replace(
+        "async def harm(app):\n", "async def harm(app):\n    import time; time.sleep(1000)\n"
+    )
+    run = start(livecore, peer, "--timeout-graceful-shutdown", "0.1", "--probation", "0.1", source=hangs)
+    first = step(run, 1)
+    peer.accept()
+    reload(run, 1)
+    run.wait_settled()
+    assert not Path(f"/proc/{first['pid']}").exists()
+    assert step(run, 2)["worker"] == first["worker"]
+    assert run.get("/finish").json() == {"code": 7}
+    os.kill(run.pid, signal.SIGKILL)  # the shutdown hangs by design

@@ -57,7 +57,7 @@ def test_simulation_ticks_without_livecore() -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", [*(target.folder for target in APPLICATIONS), "demo"], ids=lambda folder: str(folder)
+    "folder", [*(target.folder for target in APPLICATIONS), "demo", "chat"], ids=lambda folder: str(folder)
 )
 def test_application_can_be_imported_without_livecore(folder: str) -> None:
     subprocess.run([sys.executable, "-c", "import app"], cwd=PLAYGROUND / folder, check=True, timeout=30)

@@ -703,3 +703,58 @@ def test_no_order_of_events_serves_twice_or_promotes_the_unready(words: list[str
     commits = [record for record in play.reloads() if record.outcome is Outcome.COMMITTED]
     for record in commits:
         assert sum(seconds for _, seconds in record.phases) == pytest.approx(record.total)
+
+
+# --- established connections ------------------------------------------------------------------------
+
+
+def switched(moved: int = 0, kept_back: tuple[tuple[str, int], ...] = ()) -> Play:
+    play = Play().started().edited().reach(State.FREEZE)
+    play.say(ev.Frozen(play.active, play.number, 0, moved, kept_back))
+    while not play.reloads():
+        play.step()
+    return play
+
+
+def test_with_connections_gone_over_the_old_generation_retires_at_once() -> None:
+    play = switched(moved=3)
+    assert play.at(State.IDLE)
+    assert any(isinstance(command, ev.AskRetire) for command in play.log)
+    assert play.reloads()[-1].connections == 3
+
+
+def test_connections_that_stay_are_in_the_record_with_their_reasons() -> None:
+    play = switched(moved=1, kept_back=(("a request in flight", 2),))
+    record = play.reloads()[-1]
+    assert record.kept_back == (("a request in flight", 2),)
+    assert "2 connections not handed over: a request in flight" in record.notes
+
+
+def test_new_code_that_dies_before_its_first_answer_gives_way_to_the_code_before() -> None:
+    play = switched(moved=1)
+    before = len(play.log)
+    play.say(ev.ChildExited(play.active, "killed by SIGSEGV"))
+    said = play.log[before:]
+    assert any(isinstance(command, ev.FallBack) for command in said)
+    fall_back = next(i for i, command in enumerate(said) if isinstance(command, ev.FallBack))
+    activate = next(i for i, command in enumerate(said) if isinstance(command, ev.Activate))
+    assert fall_back < activate
+    assert play.at(State.PREPARE)
+    assert NoticeKind.DIED in play.notices()
+
+
+def test_code_that_has_given_an_answer_comes_back_itself_after_its_death() -> None:
+    play = switched(moved=1)
+    play.say(ev.Proved(play.active))
+    assert not play.machine.may_fall_back
+    before = len(play.log)
+    play.say(ev.ChildExited(play.active, "killed by SIGKILL"))
+    assert not any(isinstance(command, ev.FallBack) for command in play.log[before:])
+    assert play.at(State.PREPARE)
+
+
+def test_what_the_new_code_declined_is_told() -> None:
+    play = switched(moved=2)
+    play.say(ev.Settled(play.active, 1, (("the new code answers with status 404", 1),), 0.01))
+    texts = [record.text for record in play.records() if isinstance(record, Notice)]
+    assert texts[-1] == "1 connection closed: the new code answers with status 404"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -312,3 +313,47 @@ def test_what_cannot_be_started_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         asyncio.run(main())
     assert _fds() == before
+
+
+def test_a_process_that_goes_on_with_the_state_outlives_the_kill_of_its_generation(run: Run) -> None:
+    source = """
+children = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
+for child in children:
+    channel.send(wire.Warn(str(child.pid)))
+channel.receive()
+"""
+
+    async def test(handle: GenerationHandle, seen: Seen) -> None:
+        warnings = (await seen.until(3))[1:]
+        spared, other = (int(warning.text) for warning in warnings if isinstance(warning, wire.Warn))
+        handle.spared = frozenset({spared})
+        pidfd = process.pidfd_open(spared)
+        assert pidfd is not None
+        handle.kill_tree()
+        await _ended(other)
+        await seen.until(4)
+        try:
+            assert not select.select([pidfd], [], [], 0)[0]
+        finally:
+            os.kill(spared, signal.SIGKILL)
+            await _ended(spared)
+            os.close(pidfd)
+
+    run(source, test)
+
+
+def test_at_the_end_of_livecore_nothing_is_spared(run: Run) -> None:
+    source = """
+child = subprocess.Popen(["sleep", "60"])
+channel.send(wire.Warn(str(child.pid)))
+channel.receive()
+"""
+
+    async def test(handle: GenerationHandle, seen: Seen) -> None:
+        warning = (await seen.until(2))[1]
+        assert isinstance(warning, wire.Warn)
+        handle.spared = frozenset({int(warning.text)})
+        end_all([handle])
+        await _ended(int(warning.text))
+
+    run(source, test)

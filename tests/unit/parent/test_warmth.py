@@ -14,6 +14,7 @@ import pytest
 
 from livereload_core.core.settings import Settings, Target, TargetKind
 from livereload_core.errors import UsageError
+from livereload_core.facts import ENTRY_POINTS
 from livereload_core.parent.warmth import LOCK_FILES, Warmth, environment
 
 NAMES = ("json", "fastapi", "numpy")
@@ -215,3 +216,63 @@ def test_an_environment_file_that_cannot_be_read_is_said_with_its_name(
         file.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match=r"settings\.env cannot be read.*restore the file"):
         environment(dataclasses.replace(settings, env_file=str(file)), {})
+
+
+def _install(folder: Path, *points: str) -> None:
+    info = folder / "plugin-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("\n".join([f"[{ENTRY_POINTS}]", *points, ""]))
+
+
+def test_kinds_of_target_are_found_where_the_child_will_look(settings: Settings, tmp_path: Path) -> None:
+    _install(tmp_path / "lib", "mine = plugin.module:Adapter")
+    warmth = Warmth(settings)
+    assert "mine = plugin.module:Adapter" not in warmth.adapters({})
+    found = warmth.adapters({"PYTHONPATH": str(tmp_path / "lib")})
+    assert "mine = plugin.module:Adapter" in found
+    assert {point.partition(" ")[0] for point in found} >= {
+        "aiohttp",
+        "asgi",
+        "wsgi",
+        "coroutine",
+        "function",
+    }
+
+
+def test_kinds_of_target_are_looked_for_once_per_installation(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "site-packages"
+    place.mkdir()
+    monkeypatch.syspath_prepend(tmp_path)  # stands for the folder of the command, which children do not have
+    monkeypatch.setattr(sys, "path", [sys.path[0], str(place), *sys.path[1:]])
+    warmth = Warmth(settings)
+    first = warmth.adapters({})
+    assert warmth.adapters({}) is first
+    _install(place, "late = plugin.module:Adapter")
+    os.utime(place, (1, 1))
+    assert "late = plugin.module:Adapter" in warmth.adapters({})
+
+
+def test_a_folder_of_installed_distributions_on_the_path_is_part_of_the_world(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "dist-packages"
+    place.mkdir()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(place)])
+    warmth = Warmth(settings)
+    before = warmth.fingerprint()
+    _install(place)
+    os.utime(place, (1, 1))
+    assert warmth.fingerprint() != before
+
+
+def test_other_settings_of_the_project_count_from_then_on(settings: Settings, tmp_path: Path) -> None:
+    warmth = Warmth(settings)
+    warmth.learn(NAMES)
+    file = tmp_path / "other.env"
+    file.write_text("")
+    warmth.configure(dataclasses.replace(settings, preload_exclude=("fastapi",), env_file=str(file)))
+    assert warmth.modules() == (("json", "numpy"), "")
+    assert str(file) in warmth.files

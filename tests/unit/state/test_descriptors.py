@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -189,7 +190,7 @@ engine = Engine(is_user_module=lambda name: name == "app")
 engine.activate()
 app = sys.modules["app"] = types.ModuleType("app")
 exec("from livereload_core import preserve\\nkept = preserve('kept', list)", vars(app))
-app.kept += [bytes(1000) + number.to_bytes(4, "big") for number in range(5000)]
+app.kept += [bytes(10_000) + number.to_bytes(4, "big") for number in range(5000)]
 engine.export()
 count, go = 0, True
 def spin():
@@ -204,7 +205,7 @@ with stopped.standstill(0.5):
     export = engine.export()
     after = count
 go = False
-print(after - before, len(export.data) > 5_000_000)
+print(after - before, len(export.data) > 50_000_000)
 """
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["0", "True"], done.stdout + done.stderr
@@ -212,7 +213,7 @@ print(after - before, len(export.data) > 5_000_000)
 
 def test_quiet_comes_without_a_change_of_the_switch_interval() -> None:
     before = sys.getswitchinterval()
-    become_quiet()
+    become_quiet(0.001)
     assert sys.getswitchinterval() == before
 
 
@@ -221,3 +222,38 @@ def test_engine_without_fds_needs_none() -> None:
     export = engine.export()
     assert export.handed.fds == []
     engine.trial(export.data)
+
+
+def test_export_that_is_not_quiet_touches_no_file_that_a_thread_reads_on(tmp_path: Path) -> None:
+    (tmp_path / "lines").write_text("".join(f"{number}\n" for number in range(200_000)))
+    source = f"""
+import itertools, sys, threading, types
+from livereload_core.state.descriptors import NotQuietError
+from livereload_core.state.engine import Engine
+engine = Engine(is_user_module=lambda name: name == "app")
+engine.activate()
+app = sys.modules["app"] = types.ModuleType("app")
+exec("from livereload_core import preserve\\nkept = preserve('kept', list)", vars(app))
+app.kept += [open({str(tmp_path / "lines")!r}) for _ in range(50)]
+done = threading.Event()
+def export():
+    for _ in range(50):
+        try:
+            engine.export(quiet=False)
+        except NotQuietError:
+            refused.append(1)
+    done.set()
+refused = []
+wrong = 0
+thread = threading.Thread(target=export)
+thread.start()
+for step in itertools.count():
+    wrong += int(next(app.kept[step % 50], -1)) != step // 50
+    if done.is_set() or step == 50 * 200_000 - 1:
+        break
+thread.join()
+engine.export().close()
+print(wrong, len(refused), app.kept[0].readline() == f"{{step // 50 + 1}}\\n")
+"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["0", "50", "True"], done.stdout + done.stderr

@@ -1,0 +1,213 @@
+"""The program is killed, and no connection with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from livereload_core.testing import LivecoreProcess, scaled, until
+from tests.e2e.launching import Launcher
+
+KILLS = scaled(25, least=6)  # 100 at the scale of 4
+CLIENTS = 10
+
+SOURCE = """
+import asyncio
+
+from aiohttp import WSMsgType, web
+
+from livereload_core import connection, generation
+
+VERSION = "1"
+slow = asyncio.Event()
+
+
+async def show(request):
+    return web.json_response({"version": VERSION, "generation": generation()})
+
+
+async def wait(request):
+    print("waiting", flush=True)
+    await asyncio.Event().wait()
+
+
+async def echo(request):
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    link = connection()
+    async for message in socket:
+        if message.type is WSMsgType.TEXT:
+            link.state["count"] = link.state.get("count", 0) + 1
+            facts = {"version": VERSION, "resumed": link.resumed, "count": link.state["count"]}
+            await socket.send_json({**facts, "said": message.data})
+    return socket
+
+
+app = web.Application()
+app.router.add_get("/", show)
+app.router.add_get("/wait", wait)
+app.router.add_get("/ws", echo)
+"""
+
+
+def pid_of(run: LivecoreProcess, role: str = "active") -> int:
+    (pid,) = [child["pid"] for child in run.status()["children"] if child["role"] == role]
+    assert isinstance(pid, int)
+    return pid
+
+
+def kill(run: LivecoreProcess) -> None:
+    """Kill what serves, and nothing else."""
+    os.kill(pid_of(run), signal.SIGKILL)
+
+
+def said(client: ClientConnection, text: str) -> Any:
+    client.send(text)
+    return json.loads(client.recv(20))
+
+
+@pytest.fixture
+def clients() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def open_clients(run: LivecoreProcess, stack: ExitStack, number: int = CLIENTS) -> list[ClientConnection]:
+    return [
+        stack.enter_context(connect(f"ws://127.0.0.1:{run.port}/ws", open_timeout=20)) for _ in range(number)
+    ]
+
+
+def held(run: LivecoreProcess) -> int:
+    """How many connections the parent holds."""
+    count = run.status()["connections"]
+    assert isinstance(count, int)
+    return count
+
+
+def test_kill_after_kill_no_connection_dies(livecore: Launcher, clients: ExitStack) -> None:
+    run = livecore.app(source=SOURCE)
+    opened = open_clients(run, clients)
+    plain = clients.enter_context(socket.create_connection(("127.0.0.1", run.port), 20))
+    for number in range(KILLS):
+        answers = [said(client, f"before {number}") for client in opened]
+        assert [answer["said"] for answer in answers] == [f"before {number}"] * CLIENTS
+        assert [answer["resumed"] for answer in answers] == [number > 0] * CLIENTS
+        plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b'"version": "1"' in _answer(plain)
+        until(lambda: held(run) == CLIENTS + 1, what="the parent to hold every connection")
+        run.wait_settled()
+        since = len(run.records)
+        kill(run)
+        for client in opened:
+            client.send(f"after {number}")
+        for client in opened:
+            assert json.loads(client.recv(20))["said"] == f"after {number}"
+        plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b'"generation": ' in _answer(plain)
+        run.wait_event("recovered", since=since)
+        kept = run.wait_event("info", since=since)
+        assert kept["text"] == f"{CLIENTS + 1} connections kept over the death"
+
+
+def _answer(client: socket.socket) -> bytes:
+    received = b""
+    while not received.endswith(b"}"):
+        chunk = client.recv(65536)
+        assert chunk, f"closed after {received!r}"
+        received += chunk
+    return received
+
+
+def test_a_request_in_flight_ends_with_the_process_and_says_so(
+    livecore: Launcher, clients: ExitStack
+) -> None:
+    run = livecore.app(source=SOURCE)
+    (ws,) = open_clients(run, clients, 1)
+    plain = clients.enter_context(socket.create_connection(("127.0.0.1", run.port), 20))
+    plain.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+    run.wait_output(lambda line: line == "waiting")
+    until(lambda: held(run) == 2, what="the parent to hold both connections")
+    since = len(run.records)
+    kill(run)
+    assert plain.recv(1) == b""
+    assert said(ws, "still here")["resumed"]
+    run.wait_for(
+        lambda record: (
+            record.get("text") == "1 connection closed: an answer was under way when the program died"
+        ),
+        since=since,
+        what="word of the request that is lost",
+    )
+
+
+def test_half_a_frame_that_dies_with_the_process_closes_with_service_restart(
+    livecore: Launcher, clients: ExitStack
+) -> None:
+    run = livecore.app(source=SOURCE)
+    whole, half = open_clients(run, clients, 2)
+    assert said(half, "one")["count"] == 1
+    until(lambda: held(run) == 2, what="the parent to hold both connections")
+    frame = bytes([0x81, 0x85, 0, 0, 0, 0]) + b"hello"
+    half.socket.sendall(frame[:8])
+    until(lambda: _unread_by(run, half) == 0, what="the program to read half a frame")
+    kill(run)
+    assert said(whole, "still here")["resumed"]
+    with pytest.raises(ConnectionClosed) as closed:
+        half.recv(20)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012
+
+
+def _unread_by(run: LivecoreProcess, client: ClientConnection) -> int:
+    """Bytes of the client's that the kernel holds for the server (the receive queue in /proc/net/tcp)."""
+    port = client.socket.getsockname()[1]
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        fields = line.split()
+        if fields[2].endswith(f":{port:04X}") and fields[1].endswith(f":{run.port:04X}"):
+            return int(fields[4].partition(":")[2], 16)
+    raise AssertionError("the connection is gone")
+
+
+def test_new_code_that_dies_at_its_first_word_gives_way_to_the_code_before(
+    livecore: Launcher, clients: ExitStack
+) -> None:
+    run = livecore.app(source=SOURCE)
+    (client,) = open_clients(run, clients, 1)
+    assert said(client, "one")["version"] == "1"
+    until(lambda: held(run) == 1, what="the parent to hold the connection")
+    deadly = SOURCE.replace('VERSION = "1"', 'VERSION = "2"').replace(
+        "    link = connection()\n", "    __import__('os')._exit(7)\n"
+    )
+    since = len(run.records)
+    run.write("app.py", deadly)
+    run.wait_reload("committed")
+    run.wait_event("recovered", since=since)
+    answer = said(client, "two")
+    assert (answer["version"], answer["resumed"]) == ("1", True)
+    run.write("app.py", SOURCE.replace('VERSION = "1"', 'VERSION = "3"'))
+    run.wait_reload("committed")
+    assert said(client, "three")["version"] == "3"
+
+
+def test_clients_that_left_meanwhile_are_gone(livecore: Launcher, clients: ExitStack) -> None:
+    run = livecore.app(source=SOURCE)
+    stays, leaves = open_clients(run, clients, 2)
+    until(lambda: held(run) == 2, what="the parent to hold both connections")
+    os.kill(pid_of(run), signal.SIGSTOP)
+    leaves.socket.close()
+    since = len(run.records)
+    kill(run)
+    assert said(stays, "here")["resumed"]
+    run.wait_event("recovered", since=since)
+    until(lambda: held(run) == 1, what="the parent to let go of the one that left")

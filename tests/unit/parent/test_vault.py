@@ -1,0 +1,140 @@
+"""The vault: each connection has one owner, outlives it, and ends exactly once."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from livereload_core.parent.vault import Vault
+from livereload_core.posix import memfd
+from livereload_core.wire.frames import MAX_FDS
+from livereload_core.wire.links import Kind, Link, pack, unpack
+
+OLD, NEW, NEWER = 1, 2, 3
+
+
+class Held:
+    """A vault and the clients of what it holds."""
+
+    def __init__(self) -> None:
+        self.vault = Vault()
+        self.clients: dict[int, socket.socket] = {}
+
+    def open(self, number: int, kind: str = Kind.WEBSOCKET, child: int = OLD) -> None:
+        ours, client = socket.socketpair()
+        self.clients[number] = client
+        with ours:
+            self.vault.opened(child, number, Link(number, kind, "x"), os.dup(ours.fileno()))
+
+    def ended(self) -> set[int]:
+        """The clients that see the end."""
+        gone = set()
+        for number, client in self.clients.items():
+            client.setblocking(False)
+            try:
+                if client.recv(1) == b"":
+                    gone.add(number)
+            except BlockingIOError:
+                pass
+        return gone
+
+    def given(self, child: int) -> list[tuple[int, ...]]:
+        """The numbers in each message that would go to a serving child."""
+        return [message.numbers for message, _ in self.vault.waiting(child)]
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    before = set(os.listdir("/proc/self/fd"))
+    built = Held()
+    yield built
+    built.vault.close()
+    for client in built.clients.values():
+        client.close()
+    assert set(os.listdir("/proc/self/fd")) <= before, "an fd is left"
+
+
+def test_a_dup_keeps_the_connection_alive_until_its_owner_says_that_it_has_ended(held: Held) -> None:
+    held.open(1)
+    assert held.ended() == set()
+    held.vault.closed(NEW, [1])  # not the owner
+    assert held.ended() == set()
+    held.vault.closed(OLD, [1])
+    assert held.ended() == {1}
+    assert len(held.vault) == 0
+
+
+def test_ownership_moves_at_commit_and_only_what_was_promised(held: Held) -> None:
+    for number in (1, 2, 3):
+        held.open(number)
+    table = memfd.create(pack([Link(1, Kind.WEBSOCKET, "x"), Link(2, Kind.RAW, "x", inbound=b"half")]))
+    messages = list(held.vault.promise(NEW, (1, 2), table))
+    os.close(table)
+    assert [message.numbers for message, _ in messages] == [(1, 2)]
+    assert held.vault.committed(NEW) == 2
+    held.vault.abandoned(OLD)
+    assert held.ended() == {3}
+    held.vault.closed(NEW, [1])
+    assert held.ended() == {1, 3}
+
+
+def test_a_candidate_that_fails_leaves_everything_with_the_old_one(held: Held) -> None:
+    held.open(1)
+    table = memfd.create(pack([Link(1, Kind.WEBSOCKET, "x")]))
+    list(held.vault.promise(NEW, (1,), table))
+    os.close(table)
+    held.vault.abandoned(NEW)
+    assert held.ended() == set()
+    assert held.vault.committed(NEWER) == 0
+    held.vault.closed(OLD, [1])
+    assert held.ended() == {1}
+
+
+def test_the_connections_of_a_dead_child_go_to_the_next_with_what_is_known_of_them(held: Held) -> None:
+    held.open(1)
+    held.open(2)
+    held.vault.opened(OLD, 1, Link(1, Kind.WEBSOCKET, "x", request=b"GET /", response=b"101"), None)
+    assert held.vault.orphan(OLD) == 2
+    for message, fds in held.vault.promise(NEW, (), None):
+        assert message.numbers == (1, 2)
+        links = unpack(memfd.read(fds[0]))
+    assert links[1].request == b"GET /"
+    assert links[2].request == b""
+    assert held.vault.committed(NEW) == 2
+    assert held.given(NEW) == []
+
+
+def test_what_an_old_generation_hands_over_late_goes_to_the_one_that_serves(held: Held) -> None:
+    held.open(1)
+    held.vault.handed_over(NEW, [1], pack([Link(1, Kind.HTTP, "x")]))  # not the owner
+    assert held.given(NEW) == []
+    held.vault.handed_over(OLD, [1], pack([Link(1, Kind.HTTP, "x", inbound=b"GET")]))
+    held.vault.abandoned(OLD)
+    ((message, fds),) = held.vault.waiting(NEW)
+    assert message.late
+    assert message.numbers == (1,)
+    assert len(fds) == 2
+    held.vault.abandoned(NEW)
+    assert held.ended() == {1}
+
+
+def test_many_connections_go_in_messages_that_the_kernel_takes(held: Held) -> None:
+    for number in range(MAX_FDS + 5):
+        held.open(number)
+    held.vault.orphan(OLD)
+    sizes = [(len(message.numbers), len(fds)) for message, fds in held.vault.promise(NEW, (), None)]
+    assert sizes == [(MAX_FDS - 1, MAX_FDS), (6, 7)]
+
+
+def test_while_nobody_serves_requests_are_sent_away_and_websockets_wait(held: Held) -> None:
+    held.open(1, Kind.HTTP)
+    held.open(2, Kind.WEBSOCKET)
+    held.open(3, Kind.HTTP, child=NEW)
+    held.vault.orphan(OLD)
+    held.vault.nobody_serves(finished=False)
+    assert held.ended() == {1}
+    held.vault.nobody_serves(finished=True)
+    assert held.ended() == {1, 2}
