@@ -26,6 +26,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import socket
 import threading
 from collections.abc import Callable
 from types import ModuleType
@@ -204,6 +206,34 @@ class Inlet(asyncio.Protocol):
             raise self.error
         return 0 if self._eof else None
 
+    def give_up(self) -> socket.socket:
+        """Leave the socket to a stream of Tornado's own; returns a duplicate for it.
+
+        Raises:
+            ValueError: the client has said more already, as Tornado has it.
+        """
+        if self._buffer:
+            raise ValueError("IOStream is not idle; cannot convert to SSL")
+        self.link.becomes_opaque()
+        self.link.pause_reading()
+        return socket.socket(fileno=os.dup(self.link.fileno()))
+
+    def given_up(self, future: Any) -> None:
+        """The new stream is there, or has failed: when it ends, the connection does."""
+        if future.cancelled() or future.exception() is not None:
+            self.link.abort()
+            return
+        stream = future.result()
+        close_fd = stream.close_fd
+
+        def close() -> None:
+            close_fd()
+            self.link.abort()
+
+        stream.close_fd = close
+        if stream.closed():
+            self.link.abort()
+
     def write(self, data: memoryview) -> int:
         """Send; returns how much was taken."""
         if self.lost and not self.link.moved:
@@ -286,11 +316,19 @@ def _stream_class(base: Any) -> Any:
                 return self._inlet.write(data)
 
         def close_fd(self) -> None:
-            self.socket = None
+            self.socket: Any = None
             self._inlet.link.close()
 
         def get_fd_error(self) -> Exception | None:
             return self._inlet.error
+
+        def start_tls(self, *args: Any, **kwargs: Any) -> Any:
+            """From here on the stream is a real one: what is inside of TLS cannot be followed."""
+            sock = self._inlet.give_up()
+            self.socket = sock
+            future = super().start_tls(*args, **kwargs)
+            future.add_done_callback(self._inlet.given_up)
+            return future
 
         def set_nodelay(self, value: bool) -> None:
             """The loop's transports send at once, always."""

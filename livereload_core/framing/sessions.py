@@ -96,7 +96,9 @@ class Session:
     @property
     def is_settled(self) -> bool:
         """Whether the client has every answer of the handshake."""
-        return not self.followed or (self._open is not None and len(self._connected) == len(self._connects))
+        return not self.followed or (
+            self._open is not None and self._connects.keys() <= self._connected.keys()
+        )
 
     @property
     def prologue(self) -> bytes:
@@ -127,8 +129,8 @@ class Session:
     def sent(self, raw: bytes) -> bool:
         """The server's handler takes a message of the client's; returns whether there is news to tell."""
         frames, _ = whole_frames(raw)
-        if len(frames) != 1:
-            return self._is_unknown()
+        if len(frames) != 1 or not frames[0].final:
+            return self._is_unknown(raw)
         payload = frames[0].payload
         if not self.name:
             self.name = "SignalR" if self._first and _opens_signalr(payload) else ""
@@ -146,7 +148,7 @@ class Session:
             self._left(payload)
             return True
         if kind in (b"42", b"43", b"45", b"46") or frames[0].opcode == _BINARY:
-            return not self._connects and self._is_unknown()
+            return not self._connects and self._is_unknown(raw)
         return False
 
     def answered(self, data: bytes) -> bool:
@@ -178,8 +180,11 @@ class Session:
         self._connects.pop(_namespace(payload), None)
         self._connected.pop(_namespace(payload), None)
 
-    def _is_unknown(self) -> bool:
+    def _is_unknown(self, raw: bytes) -> bool:
+        """It is spoken otherwise than is known here: whoever comes next shall see by the same message."""
         news, self.followed = self.followed, False
+        if news:
+            self._connects = {b"": raw}
         return news
 
 

@@ -19,11 +19,9 @@ Invariants:
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import ctypes
 import errno
-import gc
 import io
 import os
 import stat
@@ -31,6 +29,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from livereload_core.state.buffers import newline_of, offset_of, place_of, read_ahead, refill
 from livereload_core.state.descriptors import GoneError, incoming, libc, outgoing
 from livereload_core.state.refusals import RefusedError
 
@@ -39,8 +38,6 @@ __all__ = ["FILES", "reduce_file", "reduce_temporary"]
 FILES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
 
 _STANDARD = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
-_NEWLINES = frozenset({"", "\n", "\r", "\r\n"})
-_FAR = 1 << 40
 _PIPE_BUF = 4096
 """Bytes that a pipe takes at once when it takes any (POSIX; Linux: one page)."""
 _POLLOUT = 0x004  # poll.h
@@ -92,7 +89,7 @@ def _make_temporary(cls: Any, file: Any, name: str, delete: bool, on_close: bool
 
 def _reduce_raw(file: io.FileIO) -> Any:
     fd = file.fileno()
-    offset = _offset(fd) if file.readable() else None
+    offset = offset_of(fd) if file.readable() else None
     return _make_raw, (outgoing().number(fd), file.mode, _attributes(file), offset)
 
 
@@ -128,11 +125,6 @@ def _flags(fd: int) -> int:
     return fcntl.fcntl(fd, fcntl.F_GETFL)
 
 
-def _offset(fd: int) -> int | None:
-    offset: int = libc().lseek(fd, 0, os.SEEK_CUR)
-    return offset if offset >= 0 else None
-
-
 # -- buffered -------------------------------------------------------------------------------------------
 
 
@@ -147,21 +139,8 @@ def _reduce_buffered(file: Any) -> Any:
                 position = file.tell()
             else:
                 # Not without need: a thread that waits in a read holds the lock that peek() wants.
-                ahead = file.peek(1) if _read_ahead(file, raw) else b""
+                ahead = file.peek(1) if read_ahead(file, raw) else b""
     return _make_buffered, (type(file), raw, position, ahead, _attributes(file))
-
-
-def _read_ahead(buffer: Any, raw: io.FileIO) -> int:
-    """Return how many bytes a buffer holds that were not read from it; takes no lock."""
-    held = vars(raw)["tell"]
-    vars(raw)["tell"] = lambda: _FAR
-    try:
-        ahead: int = _FAR - buffer.tell()
-    finally:
-        vars(raw)["tell"] = held
-    if raw.seekable():
-        buffer.tell()  # its idea of where the raw file stands was led astray
-    return ahead
 
 
 def _make_buffered(cls: Any, raw: Any, position: int | None, ahead: bytes, attributes: dict[str, Any]) -> Any:
@@ -171,7 +150,7 @@ def _make_buffered(cls: Any, raw: Any, position: int | None, ahead: bytes, attri
     if position is not None and _may_move(raw):
         file.seek(position)
     if ahead:
-        _refill(file, raw, ahead)
+        refill(file, raw, ahead)
     vars(file).update(attributes)
     incoming().made(file.close)
     return file
@@ -180,27 +159,6 @@ def _make_buffered(cls: Any, raw: Any, position: int | None, ahead: bytes, attri
 def _may_move(raw: io.FileIO) -> bool:
     """Whether the position is this generation's to move; in a trial only where the file was opened anew."""
     return not incoming().scratch or all(raw.fileno() != copy for _, copy in incoming().taken)
-
-
-def _refill(file: Any, raw: io.FileIO, data: bytes) -> None:
-    """Put bytes into the empty buffer of a reader, as if it had read them."""
-    given = False
-
-    def readinto(area: Any) -> int:
-        nonlocal given
-        view = memoryview(area).cast("B")
-        size = 0 if given else min(len(data), len(view))
-        view[:size] = data[:size]
-        given = True
-        return size
-
-    vars(raw)["readinto"] = readinto
-    try:
-        held = file.peek(1)
-    finally:
-        del vars(raw)["readinto"]
-    if len(held) != len(data):
-        raise RefusedError(f"holds {len(data)} unread bytes, more than its buffer has room for", "read them")
 
 
 # -- text -----------------------------------------------------------------------------------------------
@@ -214,7 +172,7 @@ def _reduce_text(file: io.TextIOWrapper) -> Any:
         if file.writable():
             _flush(file)
         if file.readable():
-            cookie = _place_of(file, buffer, raw)
+            cookie = place_of(file, buffer, raw)
         parameters = _parameters(file)
     return _make_text, (buffer, *parameters, cookie, _attributes(file))
 
@@ -255,114 +213,7 @@ def _parameters(file: Any) -> tuple[Any, ...]:
     mode = getattr(file, "mode", "")
     if not isinstance(file, io.TextIOWrapper):
         return mode, None, None, None, False, False
-    return mode, file.encoding, file.errors, _newline_of(file), file.line_buffering, file.write_through
-
-
-def _newline_of(file: io.TextIOWrapper) -> str | None:
-    """Return the ``newline=`` with which a flushed text file was opened, which no attribute tells.
-
-    The collector sees it: a file refers to encoding, newline (unless None), decoded text (if any), errors,
-    in this order. Where only one of the two is there, the decoder tells which: a newline of its own has
-    none that looks for line ends.
-    """
-    referents = gc.get_referents(file)
-    words = _words(file)
-    if not words or words[0] not in _NEWLINES:
-        return None
-    decoder = next((found for found in referents if isinstance(found, io.IncrementalNewlineDecoder)), None)
-    if len(words) > 1 or decoder is None:
-        return words[0]
-    return None if words[0] or _translates(decoder) else ""
-
-
-def _words(file: io.TextIOWrapper) -> list[str]:
-    return [word for word in gc.get_referents(file) if isinstance(word, str)][1:-1]
-
-
-def _has_decoded(file: io.TextIOWrapper) -> bool:
-    """Whether the file holds decoded text, given out or not."""
-    return len(_words(file)) > (_newline_of(file) is not None)
-
-
-def _translates(decoder: io.IncrementalNewlineDecoder) -> bool:
-    state = decoder.getstate()
-    decoder.reset()
-    try:
-        return decoder.decode(b"\r\n") == "\n"
-    finally:
-        decoder.setstate(state)
-
-
-def _place_of(file: io.TextIOWrapper, buffer: Any, raw: io.FileIO) -> int | None:
-    """Return the logical position of a text file; None for a pipe, whose text goes back into the buffer."""
-    if not file.seekable():
-        _drain(file, buffer, raw)
-        return None
-    try:
-        return file.tell()
-    except OSError as error:
-        if error.errno is not None:
-            raise
-    # In the midst of "for line in file": Python keeps no position then. The text that it has read ahead and
-    # not given out is the end of what was read, so its length tells.
-    return _drain(file, buffer, raw)
-
-
-def _drain(file: io.TextIOWrapper, buffer: Any, raw: io.FileIO) -> int:
-    """Find out what the layers above ``raw`` have read ahead, where Python itself does not say so.
-
-    Returns:
-        where in the file it begins. In a pipe it is put back into the buffer, and the answer is 0.
-    """
-    decoder: Any = next((found for found in gc.get_referents(file) if hasattr(found, "getstate")), None)
-    kept = b""
-    if decoder is not None:
-        kept, flags = decoder.getstate()
-        kept += b"\r" if isinstance(decoder, io.IncrementalNewlineDecoder) and flags & 1 else b""
-    ahead = _read_ahead(buffer, raw)
-    end = _offset(raw.fileno()) or 0
-    if not _has_decoded(file) and (raw.seekable() or not kept):
-        # Also while a thread waits in a read of this very file: it has nothing left, or it would not wait.
-        return end - ahead - len(kept)
-    name = codecs.lookup(file.encoding).name
-    if name not in ("utf-8", "ascii", "latin-1", "iso8859-1") and not name.startswith(("iso8859", "cp125")):
-        raise RefusedError(
-            f"its position cannot be told while it is read in the encoding {file.encoding}",
-            "read it in binary mode, or line by line with readline() from a file on disk",
-        )
-    outgoing().need_quiet()
-    vars(buffer)["read"] = lambda size=-1: b""  # the text layer finds the end, and gives out what it holds
-    try:
-        if decoder is not None:
-            decoder.reset()
-        text = file.read()
-    finally:
-        del vars(buffer)["read"]
-    data = text.encode(file.encoding, file.errors or "strict")
-    if raw.seekable():
-        end -= ahead + len(kept)
-        before = end - _length_before(raw.fileno(), end, text, data, file)
-        file.seek(before)
-        return before
-    rest = kept + (buffer.read(ahead) if ahead else b"")
-    if data or rest:
-        _refill(buffer, raw, data + rest)
-    return 0
-
-
-def _length_before(fd: int, end: int, text: str, data: bytes, file: io.TextIOWrapper) -> int:
-    """Return how many bytes before ``end`` are ``text``, whose line ends may have been translated."""
-    newlines: int = text.count("\n")
-    # A guess may begin in the middle of a character.
-    errors = "replace" if file.errors in (None, "strict") else file.errors
-    lengths: list[int] = [len(data), len(data) + newlines, *range(len(data), len(data) + newlines)]
-    for length in lengths:
-        if length > end:
-            continue
-        found = os.pread(fd, length, end - length).decode(file.encoding, errors)
-        if found == text or found.replace("\r\n", "\n").replace("\r", "\n") == text:
-            return length
-    return len(data)
+    return mode, file.encoding, file.errors, newline_of(file), file.line_buffering, file.write_through
 
 
 # -- all layers -----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import itertools
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,6 +35,8 @@ from livereload_core import connection, preserve
 
 VERSION = "1"
 counts = preserve("counts", dict)
+FOLDER = os.path.join(os.path.dirname(tornado.__file__), "test")
+CERTIFICATE = {"certfile": os.path.join(FOLDER, "test.crt"), "keyfile": os.path.join(FOLDER, "test.key")}
 
 
 class Main(tornado.web.RequestHandler):
@@ -107,6 +110,10 @@ class Lines(tornado.tcpserver.TCPServer):
         try:
             while True:
                 line = await stream.read_until(b"\\n")
+                if line == b"STARTTLS\\n":
+                    await stream.write(b"go ahead\\n")
+                    stream = await stream.start_tls(server_side=True, ssl_options=CERTIFICATE)
+                    continue
                 await stream.write(VERSION.encode() + b" " + line)
         except tornado.iostream.StreamClosedError:
             pass
@@ -296,6 +303,24 @@ def test_lines_of_a_tcp_server_are_each_answered_once(run: Run) -> None:
             stream.write(b"a line\n")
             stream.flush()
             assert stream.readline() == b"%d half of a line\n" % (version + 1)
+
+
+def test_connection_that_turns_to_tls_is_served_and_ends_at_an_edit(run: Run) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", run.lines), timeout=10) as plain:
+        plain.sendall(b"STARTTLS\n")
+        assert plain.recv(100) == b"go ahead\n"
+        with context.wrap_socket(plain) as sock:
+            for number in range(10):
+                sock.sendall(b"%d\n" % number)
+                assert sock.recv(100) == b"1 %d\n" % number
+            run.edit()
+            try:
+                assert sock.recv(100) == b""
+            except (ssl.SSLEOFError, ConnectionResetError):
+                pass  # an end without TLS's own is one, too
 
 
 def test_request_in_flight_is_finished_by_the_old_code_and_its_connection_goes_on(run: Run) -> None:
