@@ -21,19 +21,12 @@ import types
 import zlib
 from typing import Any
 
+from livereload_core.state.names import is_executing, located
 from livereload_core.state.refusals import RefusedError
 
-__all__ = ["located", "make_cell", "reduce_cell", "reduce_function"]
+__all__ = ["codes_of", "fingerprint", "make_cell", "reduce_cell", "reduce_function", "source_of"]
 
 _ADVICE = "give it a name at module level (def), so that the new code can be found"
-
-
-def located(function: types.FunctionType) -> bool:
-    """Whether module and qualified name lead back to this very function."""
-    found: Any = sys.modules.get(function.__module__ or "")
-    for part in function.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return found is function
 
 
 def make_cell() -> types.CellType:
@@ -66,7 +59,7 @@ def reduce_function(function: types.FunctionType) -> Any:
         "cells": tuple((cell.cell_contents,) if _filled(cell) else () for cell in cells),
         "dict": function.__dict__ or None,
     }
-    args = (*where, signature, code.co_freevars, _fingerprint(code), cells)
+    args = (*where, signature, code.co_freevars, fingerprint(code), cells)
     return _make_function, args, state, None, None, _set_function_state
 
 
@@ -84,13 +77,13 @@ def _make_function(
     line: int,
     signature: tuple[int, ...],
     names: tuple[str, ...],
-    fingerprint: int,
+    mark: int,
     cells: tuple[types.CellType, ...],
 ) -> types.FunctionType:
     __import__(module)
     loaded = sys.modules[module]
-    candidates = _codes(loaded, qualname)
-    same = [code for code in candidates if _fingerprint(code) == fingerprint]
+    candidates = codes_of(loaded, qualname)
+    same = [code for code in candidates if fingerprint(code) == mark]
     if len(candidates) > 1 and same:
         candidates = [min(same, key=lambda code: abs(code.co_firstlineno - line))]
     elif len(candidates) > 1:
@@ -129,20 +122,13 @@ def _set_function_state(function: types.FunctionType, state: dict[str, Any]) -> 
     function.__dict__.update(state["dict"] or {})
 
 
-def is_executing(module: str) -> bool:
-    """Whether names may yet appear in a module: it is ``__main__``, or its import is under way."""
-    if module == "__main__":
-        return True
-    spec = getattr(sys.modules.get(module), "__spec__", None)
-    return bool(getattr(spec, "_initializing", False))
-
-
-def _codes(module: types.ModuleType, qualname: str) -> list[types.CodeType]:
+def codes_of(module: types.ModuleType, qualname: str) -> list[types.CodeType]:
+    """Return all code of a qualified name in the source that a module runs; none without a source."""
     path = getattr(module, "__file__", None)
     if not path:
         return []
     try:
-        root = _compiled(os.fspath(path), _source(module, os.fspath(path)))
+        root = _compiled(os.fspath(path), source_of(module, os.fspath(path)))
     except (OSError, SyntaxError, ValueError):
         # No source to look into: the caller refuses the function by name.
         return []
@@ -155,7 +141,12 @@ def _codes(module: types.ModuleType, qualname: str) -> list[types.CodeType]:
     return found
 
 
-def _source(module: types.ModuleType, path: str) -> str | bytes:
+def source_of(module: types.ModuleType, path: str) -> str | bytes:
+    """Return the source that a module runs.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     # The loader knows the source that is running; the file may have been saved again by now.
     get_source = getattr(getattr(module, "__loader__", None), "get_source", None)
     if get_source is not None:
@@ -174,7 +165,7 @@ def _compiled(path: str, source: str | bytes) -> types.CodeType:
     return compile(source, path, "exec", dont_inherit=True)
 
 
-def _fingerprint(code: types.CodeType) -> int:
+def fingerprint(code: types.CodeType) -> int:
     """Return a number that is equal for equal code, wherever it stands."""
 
     def parts(code: types.CodeType) -> tuple[Any, ...]:

@@ -25,13 +25,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from livereload_core.state.code import is_executing
+from livereload_core.state.names import lookup
 from livereload_core.state.reducers import Reducer, classify
-from livereload_core.state.refusals import RefusedError
-from livereload_core.state.roots import UNSET, class_key
+from livereload_core.state.roots import class_key
 from livereload_core.state.shapes import fields_of
 
-__all__ = ["Dumper", "load", "lookup", "uncollected", "undisturbed"]
+__all__ = ["Dumper", "load", "uncollected", "undisturbed"]
 
 PROTOCOL = 5
 
@@ -205,46 +204,6 @@ def _deep() -> Iterator[None]:
         yield
     finally:
         sys.setrecursionlimit(limit)
-
-
-def lookup(module: str, name: str) -> Any:
-    """Return what a dotted name in a module stands for in the new code.
-
-    Raises:
-        RefusedError: it is gone, or not there yet (``later``).
-    """
-    found: Any = _module(module)
-    for part in name.split("."):
-        found = getattr(found, part, UNSET)
-    if found is UNSET:
-        # Raised here, without a cause: the frames of a traceback would keep the unpickler alive.
-        raise RefusedError(
-            f"{module}:{name} is gone{_look_alike(module, name)}",
-            "put it back, or name what replaces it: @preserve(aliases="
-            f'("{module}:{name}",)) on the class, or version= and migrate=',
-            later=is_executing(module),
-        )
-    return found
-
-
-def _module(name: str) -> Any:
-    try:
-        __import__(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise  # it is there, and imports something that is not
-        return UNSET
-    return sys.modules[name]
-
-
-def _look_alike(module: str, name: str) -> str:
-    import difflib
-
-    loaded = sys.modules.get(module)
-    if loaded is None:
-        return f" (there is no module {module!r})"
-    close = difflib.get_close_matches(name, [n for n, v in vars(loaded).items() if callable(v)], 1)
-    return f" ({close[0]!r} looks like it)" if close else ""
 
 
 class _Unpickler(pickle.Unpickler):

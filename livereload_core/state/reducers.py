@@ -15,21 +15,23 @@ from __future__ import annotations
 
 import copyreg
 import enum
+import functools
 import io
+import operator
 import os
 import sys
 import threading
 import types
-import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from livereload_core.state import code
+from livereload_core.state import code, stdlib
 from livereload_core.state.dillbridge import dill_reduction, has_saver
 from livereload_core.state.inplace import attributes
+from livereload_core.state.localclasses import is_made_at_run_time, reduce_local_class
 from livereload_core.state.refusals import RefusedError, refusal_of
-from livereload_core.state.shapes import set_fields
+from livereload_core.state.shapes import enum_flags, enum_member, set_fields
 
 __all__ = ["Reducer", "classify"]
 
@@ -44,14 +46,14 @@ def classify(obj: object) -> Reducer:
         return _reduce_class
     if cls in _OURS:
         return _OURS[cls]
-    refused = refusal_of(cls)
-    if refused is not None:
-        message, remedy = refused
-        return lambda obj: _refuse(message, remedy)
     for base in cls.__mro__:
         named = _BY_NAME.get(f"{base.__module__}:{base.__qualname__}")
         if named is not None:
             return named
+    refused = refusal_of(cls)
+    if refused is not None:
+        message, remedy = refused
+        return lambda obj: _refuse(message, remedy)
     if issubclass(cls, _FILES):
         return _file
     if issubclass(cls, enum.Enum):
@@ -82,11 +84,8 @@ def _by_probe(obj: object) -> Reducer:
 
 
 def _reduce_class(cls: type) -> Any:
-    if "<locals>" in cls.__qualname__:
-        raise RefusedError(
-            f"class {cls.__module__}:{cls.__qualname__} is local to a function",
-            "define it at module level, so that the new code can be found",
-        )
+    if is_made_at_run_time(cls):
+        return reduce_local_class(cls)
     module = sys.modules.get(cls.__module__)
     found: Any = module
     for part in cls.__qualname__.split("."):
@@ -103,10 +102,14 @@ def _reduce_class(cls: type) -> Any:
 
 def _reduce_enum(member: enum.Enum) -> Any:
     # By name: pickle's own reduction is by value, and ``auto()`` numbers anew when members are reordered.
-    name = getattr(member, "_name_", None)
-    if name is None or type(member).__members__.get(name) is not member:
-        return NotImplemented  # a combination of flags has no name
-    return getattr, (type(member), name)
+    cls, name = type(member), getattr(member, "_name_", None)
+    if name is not None and cls.__members__.get(name) is member:
+        return enum_member, (cls, name)
+    if not isinstance(member, enum.Flag):
+        return NotImplemented
+    parts = [part for part in type(member) if part in member]
+    rest = member.value & ~functools.reduce(operator.or_, (part.value for part in parts), 0)
+    return enum_flags, (type(member), [part.name for part in parts], rest)
 
 
 def _is_positional_dataclass(cls: type) -> bool:
@@ -194,14 +197,6 @@ def _import(name: str) -> types.ModuleType:
     return sys.modules[name]
 
 
-def _weak_values(mapping: Any) -> Any:
-    return _make_weak, (type(mapping), dict(mapping.items()))
-
-
-def _make_weak(cls: Any, items: dict[Any, Any]) -> Any:
-    return cls(items)
-
-
 def _file(file: Any) -> Any:
     """Reopen by name at the same position; 'w' must not truncate what it has written."""
     for name in ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"):
@@ -245,8 +240,7 @@ _OURS: dict[type, Reducer] = {
     threading.Semaphore: _semaphore,
     threading.BoundedSemaphore: _semaphore,
     threading.Barrier: _barrier,
-    weakref.WeakValueDictionary: _weak_values,
-    weakref.WeakKeyDictionary: _weak_values,
+    **stdlib.BY_TYPE,
 }
 
 _FILES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
@@ -258,4 +252,5 @@ _BY_NAME: dict[str, Reducer] = {
     "asyncio.locks:BoundedSemaphore": _bounded_async_semaphore,
     "asyncio.locks:Semaphore": _semaphore,
     "asyncio.queues:Queue": _queue_items,
+    **stdlib.BY_NAME,
 }

@@ -20,8 +20,9 @@ from typing import Any
 
 from livereload_core.core.records import RootFate, RootReport
 from livereload_core.errors import CannotCarryError
-from livereload_core.state.codec import load, lookup, uncollected
+from livereload_core.state.codec import load, uncollected
 from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
+from livereload_core.state.names import lookup
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Form, Root, class_key, space_of
 from livereload_core.state.shapes import converting
@@ -166,7 +167,7 @@ class Restorer:
         options = outcome.root.options
         if options.renamed and entry is outcome.entry and entry.type:
             renamed[self._class(entry.type)] = options.renamed
-        with converting(entry.classes, renamed, self._class_or_none) as conversion:
+        with converting(entry.classes, renamed, self._class_or_none, trial=self._scratch) as conversion:
             new = load(
                 entry.stream,
                 len(entry.table),

@@ -22,8 +22,9 @@ from typing import Any
 
 from livereload_core.state.inplace import attributes, set_attributes
 from livereload_core.state.refusals import RefusedError
+from livereload_core.state.roots import class_key
 
-__all__ = ["Conversion", "converting", "fields_of", "set_fields"]
+__all__ = ["Conversion", "converting", "enum_flags", "enum_member", "fields_of", "is_trial", "set_fields"]
 
 _VERSION = "raise version= and pass migrate="
 
@@ -47,10 +48,12 @@ class Conversion:
     Attributes:
         renamed: class -> {old field: new field}.
         notes: what happened to fields, in the user's terms; each once.
+        trial: nothing that the new code has made may be touched.
     """
 
     renamed: Mapping[type, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     notes: dict[str, None] = dataclasses.field(default_factory=dict)
+    trial: bool = False
 
 
 _current = Conversion()
@@ -61,6 +64,8 @@ def converting(
     then: Mapping[str, list[str]],
     renamed: Mapping[type, Mapping[str, str]],
     find: Callable[[str], type | None],
+    *,
+    trial: bool = False,
 ) -> Iterator[Conversion]:
     """Load by name what has changed, while the block runs.
 
@@ -71,6 +76,7 @@ def converting(
         then: ``module:qualname`` -> fields when the data was written.
         renamed: class -> {old field: new field}.
         find: returns the class of that name, or ``None`` when it is gone.
+        trial: what is loaded is thrown away.
 
     Raises:
         RefusedError: a named tuple has changed.
@@ -78,7 +84,7 @@ def converting(
     global _current
     changed = {cls for key, old in then.items() if (cls := find(key)) and _has_changed(key, cls, old)}
     patched = [cls for cls in changed | set(renamed) if not hasattr(cls, "__setstate__")]
-    outer, _current = _current, Conversion(renamed)
+    outer, _current = _current, Conversion(renamed, trial=trial)
     for cls in patched:
         cls.__setstate__ = _set_state  # type: ignore[attr-defined]
     try:
@@ -139,6 +145,42 @@ def _fill_in(obj: object, cls: type) -> None:
             )
         set_attributes(obj, {field.name: value})
         _note(f"field {field.name!r} of {cls.__name__} is new")
+
+
+def is_trial() -> bool:
+    """Whether what is loaded now is thrown away: live objects of the new code are to be left alone."""
+    return _current.trial
+
+
+def enum_member(cls: Any, name: str) -> Any:
+    """Return the member that a name of then stands for.
+
+    Raises:
+        RefusedError: it is gone.
+    """
+    now = _current.renamed.get(cls, {}).get(name, name)
+    member = cls.__members__.get(now)
+    if member is None:
+        names = ", ".join(cls.__members__)
+        raise RefusedError(
+            f"member {name!r} of {class_key(cls)} is gone; there are {names}",
+            f'put it back, or name what replaces it: @preserve(renamed={{"{name}": "..."}}) on the class',
+        )
+    if now != name:
+        _note(f"member {name!r} of {cls.__name__} is {now!r} now")
+    return member
+
+
+def enum_flags(cls: Any, names: list[str], rest: int) -> Any:
+    """Return a combination of flags by their names, and bits that had none.
+
+    Raises:
+        RefusedError: one of them is gone.
+    """
+    value = rest
+    for name in names:
+        value |= enum_member(cls, name).value
+    return cls(value)
 
 
 def _note(text: str) -> None:
