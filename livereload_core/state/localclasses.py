@@ -24,7 +24,7 @@ import sys
 import types
 from typing import Any
 
-from livereload_core.state.code import codes_of, source_of
+from livereload_core.state.matching import codes_of, source_of
 from livereload_core.state.names import is_executing
 from livereload_core.state.refusals import RefusedError
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from livereload_core.state import insides
-from livereload_core.state.code import fingerprint
+from livereload_core.state.matching import fingerprint
 from livereload_core.state.names import located, lookup, name_of_global
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.shapes import is_trial
@@ -268,6 +268,10 @@ def _set_handler(handler: Any, state: dict[str, Any]) -> None:
         note(handler)
 
 
+def _struct(form: Any) -> Any:
+    return type(form), (form.format,)
+
+
 _ITERTOOLS = (
     *("accumulate", "chain", "combinations", "combinations_with_replacement", "compress", "count", "cycle"),
     *("dropwhile", "filterfalse", "groupby", "islice", "permutations", "product", "repeat", "starmap"),
@@ -297,6 +301,7 @@ BY_NAME: dict[str, Callable[[Any], Any]] = {
     "_contextvars:ContextVar": _context_variable,
     "builtins:ContextVar": _context_variable,
     "concurrent.futures.thread:ThreadPoolExecutor": _thread_pool,
+    "_struct:Struct": _struct,
     "logging:Handler": _log_handler,
     **{f"itertools:{name}": _iterator for name in _ITERTOOLS},
 }
