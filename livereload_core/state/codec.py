@@ -174,16 +174,42 @@ class Dumper:
                 stream = self._attempt(_DeepPickler, dict(self._roots), obj, classes)
         return stream, self._fields(classes)
 
+    def dump_with_memo(
+        self, obj: object
+    ) -> tuple[bytes, dict[str, list[str]], dict[int, tuple[int, object]]]:
+        """Write one object, and return besides what was written, by id; much slower.
+
+        The memo keeps all of it alive, temporary objects included, so no id in it is used twice. Structures
+        too deep for the C pickler have an empty one.
+
+        Raises:
+            RefusedError: a value of a kind that cannot be carried.
+            Exception: whatever the object's own methods raise.
+        """
+        classes: set[type] = set()
+        memo: dict[int, tuple[int, object]] = {}
+        try:
+            stream = self._attempt(_Pickler, self._memo, obj, classes, memo)
+        except RecursionError:
+            return *self.dump(obj), {}
+        for number in self._roots:
+            memo.pop(number, None)
+        return stream, self._fields(classes), memo
+
     def reduction_of(self, obj: object) -> Any:
         """Return what would be written for ``obj`` alone; for the walker."""
         pickler = _Pickler(io.BytesIO(), self._kinds, set())
         return pickler.reducer_override(obj)
 
-    def _attempt(self, make: Any, memo: Any, obj: object, classes: set[type]) -> bytes:
+    def _attempt(
+        self, make: Any, memo: Any, obj: object, classes: set[type], written: dict[Any, Any] | None = None
+    ) -> bytes:
         file = io.BytesIO()
         pickler = make(file, self._kinds, classes)
         pickler.memo = memo
         pickler.dump(obj)
+        if written is not None:
+            written.update(pickler.memo.copy())
         return file.getvalue()
 
     def _fields(self, classes: set[type]) -> dict[str, list[str]]:

@@ -53,6 +53,7 @@ def preserve(  # noqa: D103
     renamed: Mapping[str, str] | None = None,
     aliases: Iterable[str] = (),
     validate: Callable[[Any], object] | None = None,
+    group: str | None = None,
 ) -> T: ...
 @overload
 def preserve(target: F, /) -> F: ...  # noqa: D103, F811
@@ -67,6 +68,7 @@ def preserve(  # noqa: D103, F811
     renamed: Mapping[str, str] | None = None,
     aliases: Iterable[str] = (),
     validate: Callable[[Any], object] | None = None,
+    group: str | None = None,
 ) -> Callable[[F], F]: ...
 def preserve(target: Any = None, factory: Any = None, /, **options: Any) -> Any:  # noqa: F811
     """Keep an object over reloads.
@@ -84,6 +86,7 @@ def preserve(target: Any = None, factory: Any = None, /, **options: Any) -> Any:
             renamed: old field -> new field.
             aliases: earlier keys of this state (class form: earlier ``module:Class`` names).
             validate: called with the new value; ``False`` or an exception turns it down.
+            group: roots of one group keep the objects that they share.
 
     Returns:
         value form: the object. Factory form: a function that always returns the one object. Class
@@ -112,7 +115,7 @@ def preserve(target: Any = None, factory: Any = None, /, **options: Any) -> Any:
 
 
 _OPTIONS = frozenset(
-    ("aliases", "migrate", "name", "on_error", "renamed", "transient", "validate", "version")
+    ("aliases", "group", "migrate", "name", "on_error", "renamed", "transient", "validate", "version")
 )
 
 

@@ -11,6 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import sys
 import threading
@@ -26,7 +27,8 @@ from livereload_core.state.inplace import attributes, is_immutable, set_attribut
 from livereload_core.state.mainwatch import MainWatch, main_waits
 from livereload_core.state.restoring import Restorer
 from livereload_core.state.roots import UNSET, Form, Options, Place, Root, class_key, global_of
-from livereload_core.state.snapshot import Entry, unpack
+from livereload_core.state.sharing import Sharing
+from livereload_core.state.snapshot import Entry, Kind, unpack
 
 __all__ = ["Engine", "Export"]
 
@@ -51,6 +53,7 @@ class Engine:
         self._held: dict[str, Entry] = {}
         self._reports: dict[str, RootReport] = {}
         self._restorer = self._new_restorer(self._held)
+        self._sharing = Sharing()
         self._settled = False
         self._watch = MainWatch(self._retry)
 
@@ -119,7 +122,9 @@ class Engine:
             CannotCarryError: with path and remedy, for a root that is not ``on_error="reset"``.
         """
         with self._lock:
-            return exporting.export(self._all_roots(), self._held, self.generation, self._is_user_module)
+            return exporting.export(
+                self._all_roots(), self._held, self.generation, self._is_user_module, self._sharing
+            )
 
     def trial(self, data: bytes | memoryview) -> tuple[RootReport, ...]:
         """Decode, migrate and validate a snapshot into scratch objects; live ones are not touched.
@@ -170,6 +175,11 @@ class Engine:
             self._settled = True
             self._watch.stop()
             self._restore_found()
+            for key, entry in list(self._held.items()):
+                if entry.kind == Kind.GROUP:
+                    del self._held[key]
+                else:  # the others of its group go on without it
+                    self._held[key] = dataclasses.replace(entry, group="")
             for key, entry in self._held.items():
                 fate = RootFate.LOST if entry.lost else RootFate.PARKED
                 detail = entry.lost or "its declaration is gone; it comes back with it"

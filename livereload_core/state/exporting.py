@@ -3,8 +3,8 @@
 Invariants:
     * Each root has a stream of its own; one that fails is refused or, if its user said so, given up,
       without touching the others.
-    * Roots are references wherever they are mentioned. Other objects that two roots share cross once in
-      each stream, so that afterwards each root has its own.
+    * Roots are references wherever they are mentioned. Roots that share other objects have one more stream
+      for all of them (see ``sharing``).
     * What is held for declarations that nobody made yet is written again as it came, byte for byte.
 """
 
@@ -18,6 +18,7 @@ from livereload_core.errors import CannotCarryError
 from livereload_core.state.codec import Dumper, undisturbed
 from livereload_core.state.inplace import family_of, is_immutable
 from livereload_core.state.roots import UNSET, Form, Root, class_key, global_of
+from livereload_core.state.sharing import Memo, Sharing
 from livereload_core.state.snapshot import Entry, Kind, pack
 from livereload_core.state.walker import find_culprit
 
@@ -45,6 +46,7 @@ def export(
     held: Mapping[str, Entry],
     generation: int,
     is_user_module: Callable[[str], bool],
+    sharing: Sharing,
 ) -> Export:
     """Write the state of all roots.
 
@@ -53,18 +55,23 @@ def export(
         held: entries that wait for their declaration.
         generation: the number of the generation that writes.
         is_user_module: tells whose classes are the user's, by module name.
+        sharing: which roots belong together.
 
     Raises:
         CannotCarryError: a root cannot be carried, and its user did not say ``on_error="reset"``.
     """
     alive = [root for root in roots if root.value is not UNSET and root.key not in held]
     with undisturbed():
-        work = _Work(alive, is_user_module)
-        entries = [work.entry(root) for root in alive]
-    work.raise_failures()
-    reports = [_report(entry) for entry in entries]
+        work = _Work(alive, is_user_module, looks=sharing.is_due())
+        entries = {root.key: work.entry(root) for root in alive}
+        work.raise_failures()
+        if work.memos:
+            sharing.find(work.memos)
+        work.memos.clear()
+        joint = [work.group(group, entries) for group in sharing.groups(alive)]
+    reports = [_report(entry) for entry in entries.values()]
     reports += [RootReport(key, RootFate.PARKED, "its declaration is gone") for key in held]
-    return Export(pack([*entries, *held.values()], generation), tuple(reports))
+    return Export(pack([*entries.values(), *filter(None, joint), *held.values()], generation), tuple(reports))
 
 
 def _report(entry: Entry) -> RootReport:
@@ -84,9 +91,16 @@ def _shell_args(value: object) -> tuple[object, ...] | None:
 
 
 class _Work:
-    """One export: the table of roots, and the failures so far."""
+    """One export: the table of roots, and the failures so far.
 
-    def __init__(self, roots: list[Root], is_user_module: Callable[[str], bool]) -> None:
+    Attributes:
+        memos: what was written for each root, where shared objects are looked for.
+    """
+
+    def __init__(self, roots: list[Root], is_user_module: Callable[[str], bool], *, looks: bool) -> None:
+        self.memos: dict[str, Memo] = {}
+        self._looks = looks and len(roots) > 1
+        self._contents: dict[str, Callable[[], object]] = {}
         self._failures: list[CannotCarryError] = []
         self._rebound = {root.key: root.follow_rebinding() for root in roots}
         named: dict[int, tuple[str, object]] = {}
@@ -111,6 +125,21 @@ class _Work:
                 lost=_without_remedy(error),
                 remedy=error.remedy,
             )
+
+    def group(self, roots: list[Root], entries: dict[str, Entry]) -> Entry | None:
+        """Write roots that belong together as one, and note that in their entries; ``None`` if it fails."""
+        members = [root for root in roots if root.key in self._contents and not entries[root.key].lost]
+        key = f"group of {' '.join(root.key for root in members)}"
+        try:
+            stream, classes = self._repeated(lambda: tuple(self._contents[root.key]() for root in members))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            return None  # each of them was written alone, and said what is wrong with it
+        for index, root in enumerate(members):
+            entries[root.key] = dataclasses.replace(entries[root.key], group=key, index=index)
+        args = tuple(root.key for root in members)
+        return Entry(key, Kind.GROUP, Kind.GROUP, 0, "", args, self._table, classes, stream=stream)
 
     def raise_failures(self) -> None:
         """Raise the first failure, and say how many more there are."""
@@ -174,20 +203,33 @@ class _Work:
         )
 
     def _dump(self, root: Root, contents: Callable[[], object]) -> tuple[bytes, dict[str, list[str]]]:
+        self._contents[root.key] = contents
+        try:
+            return self._repeated(contents, root.key)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # becomes the reason of the rejection
+            raise self._failure(root, contents, error) from error
+
+    def _repeated(self, contents: Callable[[], object], key: str = "") -> tuple[bytes, dict[str, list[str]]]:
+        """Write, and begin again when another thread has changed a container."""
         for attempt in range(_ATTEMPTS):
-            copy: object = None
             try:
-                copy = contents()
-                return self._dumper.dump(copy)
-            except (Exception, SystemExit) as error:  # becomes the reason of the rejection
-                changed = isinstance(error, RuntimeError) and "changed size during iteration" in str(error)
-                if changed and attempt + 1 < _ATTEMPTS:
-                    continue
-                raise self._failure(root, copy, error) from error
+                if not (self._looks and key):
+                    return self._dumper.dump(contents())
+                stream, classes, self.memos[key] = self._dumper.dump_with_memo(contents())
+                return stream, classes
+            except RuntimeError as error:
+                if "changed size during iteration" not in str(error) or attempt + 1 == _ATTEMPTS:
+                    raise
         raise AssertionError("unreachable")
 
-    def _failure(self, root: Root, contents: object, error: BaseException) -> CannotCarryError:
+    def _failure(self, root: Root, contents: Callable[[], object], error: BaseException) -> CannotCarryError:
         if isinstance(error, SystemExit):
             return CannotCarryError("its own methods end the program", path=root.name)
-        path, message, remedy = find_culprit(self._dumper, contents, root.name, error)
+        try:
+            copy = contents()
+        except BaseException:
+            copy = None  # it is the copying that fails, and ``error`` says how
+        path, message, remedy = find_culprit(self._dumper, copy, root.name, error)
         return CannotCarryError(message, path=path, remedy=remedy)

@@ -111,6 +111,7 @@ class Restorer:
         self._filled: set[str] = set()
         self._referenced: set[str] = set()
         self._wanted: dict[str, Outcome] = {}
+        self._groups: dict[str, Any] = {}  # contents of groups, until all of their members took theirs
 
     def restore(self, pairs: Iterable[tuple[Root, Entry]]) -> list[Outcome]:
         """Restore some roots; nothing is raised, each outcome says how it went."""
@@ -142,7 +143,9 @@ class Restorer:
         except RefusedError as refused:
             # Its traceback would keep the unpickler alive, and with it every shell that it was given.
             outcome.refused = refused.with_traceback(None)
-        except (Exception, SystemExit) as error:  # becomes the reason of the rejection
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # becomes the reason of the rejection
             reason = f"{type(error).__name__}: {error}{raised_at(error)}"
             outcome.refused = RefusedError(f"the new code cannot take it ({reason})", _MIGRATE)
             outcome.refused.__cause__ = error
@@ -155,18 +158,49 @@ class Restorer:
             outcome.new = _copy_of(self._shells[entry.key])
             return
         try:
-            outcome.new, outcome.notes = self._load(entry, outcome)
+            if not self._take_from_group(outcome):
+                outcome.new, outcome.notes = self._load(entry, outcome)
         except BaseException:
             # What was half built may live on in tracebacks and hold shells that nothing else refers to.
             kept = self._filled | self._referenced
             self._shells = {key: shell for key, shell in self._shells.items() if key in kept}
             raise
 
+    def _take_from_group(self, outcome: Outcome) -> bool:
+        """Take what was loaded for all of a group at once; ``False`` where each has to see for itself."""
+        key = outcome.entry.group
+        group = self._entries.get(key) if key else None
+        if group is None:
+            return False
+        if key not in self._groups:
+            try:
+                contents, notes = self._load(group, outcome)
+                self._groups[key] = list(contents), notes
+            except RefusedError as refused:
+                if refused.later:
+                    raise
+                self._groups[key] = None
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                self._groups[key] = None  # whoever is at fault fails alone too, and says why
+        if self._groups[key] is None:
+            others = len(group.args) - 1
+            outcome.notes = [f"what it shared with {others} other{'s' * (others > 1)} is its own now"]
+            new, notes = self._load(outcome.entry, outcome)
+            outcome.new, outcome.notes = new, notes + outcome.notes
+            return True
+        contents, notes = self._groups[key]
+        outcome.new, contents[outcome.entry.index] = contents[outcome.entry.index], UNSET
+        outcome.notes = list(notes)
+        return outcome.new is not UNSET
+
     def _load(self, entry: Entry, outcome: Outcome) -> tuple[Any, list[str]]:
         renamed = dict(self._renamed)
-        options = outcome.root.options
-        if options.renamed and entry is outcome.entry and entry.type:
-            renamed[self._class(entry.type)] = options.renamed
+        for key in entry.args if entry.kind == Kind.GROUP else (entry.key,):
+            written, root = self._entries.get(key), self._find_root(key)
+            if root is not None and root.options.renamed and written is not None and written.type:
+                renamed[self._class(written.type)] = root.options.renamed
         with converting(entry.classes, renamed, self._class_or_none, trial=self._scratch) as conversion:
             new = load(
                 entry.stream,
@@ -329,7 +363,9 @@ def _migrated(outcome: Outcome) -> Any:
         raise RefusedError(f"is kept in version {old}, the code declares version {now}", "pass migrate=")
     try:
         new = migrate(outcome.new, old)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         reason = f"{type(error).__name__}: {error}{raised_at(error)}"
         raise RefusedError(f"migrate() raised {reason}", "correct it; the old value is untouched") from error
     if new is None and outcome.new is not None:
@@ -343,7 +379,9 @@ def _validate(root: Root, value: Any) -> None:
         return
     try:
         verdict = root.options.validate(value)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         reason = f"{type(error).__name__}: {error}{raised_at(error)}"
         raise RefusedError(f"validate() raised {reason}", _MIGRATE) from error
     if verdict is False:

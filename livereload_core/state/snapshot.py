@@ -14,6 +14,7 @@
     │      │     │   {"tables": [[key, ...], ...],                              │
     │      │     │    "roots": [{"key", "form", "kind", "version", "type",      │
     │      │     │               "args", "table", "classes", "lost", "remedy",  │
+    │      │     │               "group", "index",                              │
     │      │     │               "offset", "length"}, ...]}                     │
     ├──────┼─────┼──────────────────────────────────────────────────────────────┤
     │ 32+n │   m │ streams, one after another; offsets count from here          │
@@ -55,6 +56,7 @@ class Kind:
     SHELL = "shell"  # a shallow copy; pours into an object of ``type`` made by ``args``
     SLOT = "slot"  # the value of a module global; ``type`` is what the factory made
     WHOLE = "whole"  # the object itself
+    GROUP = "group"  # the contents of the roots named in ``args``, as one tuple
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Entry:
         classes: ``module:qualname`` -> field names, for classes whose fields are declared.
         lost: why the value could not be carried (``on_error="reset"``); the stream is empty then.
         remedy: what to write so that it can, or ``""``.
+        group: the key of the entry that holds this root together with those that it shares objects with.
+        index: its place in there.
         stream: the pickle.
     """
 
@@ -85,6 +89,8 @@ class Entry:
     classes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     lost: str = ""
     remedy: str = ""
+    group: str = ""
+    index: int = 0
     stream: bytes | memoryview = b""
 
 

@@ -66,7 +66,7 @@ def refused(name: str, make: Callable[[], Any]) -> None:
     kind(name, make, lambda value: False)
 
 
-# Each in a function of its own, as in a program: of lambdas side by side that were all edited, none can be told.
+# Each in a function of its own, as in a program: none of several edited lambdas side by side can be told.
 
 
 def a_defaultdict() -> Any:
