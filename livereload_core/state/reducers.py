@@ -32,6 +32,7 @@ from livereload_core.state.inplace import attributes
 from livereload_core.state.localclasses import is_made_at_run_time, reduce_local_class
 from livereload_core.state.refusals import RefusedError, refusal_of
 from livereload_core.state.shapes import enum_flags, enum_member, set_fields
+from livereload_core.state.thirdparty import codec_for
 
 __all__ = ["Reducer", "classify"]
 
@@ -50,6 +51,9 @@ def classify(obj: object) -> Reducer:
         named = _BY_NAME.get(f"{base.__module__}:{base.__qualname__}")
         if named is not None:
             return named
+    codec = codec_for(cls)
+    if codec is not None:
+        return codec.reduce
     refused = refusal_of(cls)
     if refused is not None:
         message, remedy = refused
