@@ -25,10 +25,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from livereload_core.state.fields import Shape, shape_of
 from livereload_core.state.names import lookup
 from livereload_core.state.reducers import Reducer, classify
 from livereload_core.state.roots import class_key
-from livereload_core.state.shapes import fields_of
 
 __all__ = ["Dumper", "load", "uncollected", "undisturbed"]
 
@@ -156,11 +156,11 @@ class Dumper:
         """Roots by id, as (number, object)."""
         return self._roots
 
-    def dump(self, obj: object) -> tuple[bytes, dict[str, list[str]]]:
+    def dump(self, obj: object) -> tuple[bytes, dict[str, Shape]]:
         """Write one object.
 
         Returns:
-            the stream, and the fields of the user's classes in it.
+            the stream, and the shapes of the user's classes in it.
 
         Raises:
             RefusedError: a value of a kind that cannot be carried.
@@ -174,9 +174,7 @@ class Dumper:
                 stream = self._attempt(_DeepPickler, dict(self._roots), obj, classes)
         return stream, self._fields(classes)
 
-    def dump_with_memo(
-        self, obj: object
-    ) -> tuple[bytes, dict[str, list[str]], dict[int, tuple[int, object]]]:
+    def dump_with_memo(self, obj: object) -> tuple[bytes, dict[str, Shape], dict[int, tuple[int, object]]]:
         """Write one object, and return besides what was written, by id; much slower.
 
         The memo keeps all of it alive, temporary objects included, so no id in it is used twice. Structures
@@ -212,11 +210,11 @@ class Dumper:
             written.update(pickler.memo.copy())
         return file.getvalue()
 
-    def _fields(self, classes: set[type]) -> dict[str, list[str]]:
+    def _fields(self, classes: set[type]) -> dict[str, Shape]:
         found = {}
         for cls in classes:
             if self._is_user_module(cls.__module__):
-                fields = fields_of(cls)
+                fields = shape_of(cls)
                 if fields is not None:
                     found[class_key(cls)] = fields
         return found

@@ -50,7 +50,7 @@ def preserve(  # noqa: D103
     migrate: Callable[[Any, int], Any] | None = None,
     transient: Iterable[str] = (),
     on_error: Literal["reject", "reset"] = "reject",
-    renamed: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str | None] | None = None,
     aliases: Iterable[str] = (),
     validate: Callable[[Any], object] | None = None,
     group: str | None = None,
@@ -65,7 +65,7 @@ def preserve(  # noqa: D103, F811
     migrate: Callable[[Any, int], Any] | None = None,
     transient: Iterable[str] = (),
     on_error: Literal["reject", "reset"] = "reject",
-    renamed: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str | None] | None = None,
     aliases: Iterable[str] = (),
     validate: Callable[[Any], object] | None = None,
     group: str | None = None,
@@ -83,7 +83,7 @@ def preserve(target: Any = None, factory: Any = None, /, **options: Any) -> Any:
             transient: attributes that are not kept; they come fresh from the new code.
             on_error: ``"reject"`` keeps the old code running when the value cannot be carried,
                 ``"reset"`` starts it anew and says so.
-            renamed: old field -> new field.
+            renamed: old field -> new field, or ``None`` when it is gone.
             aliases: earlier keys of this state (class form: earlier ``module:Class`` names).
             validate: called with the new value; ``False`` or an exception turns it down.
             group: roots of one group keep the objects that they share.

@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from livereload_core.core.records import RootFate, RootReport
 from livereload_core.errors import CannotCarryError
+from livereload_core.state import parking
 from livereload_core.state.codec import Dumper, undisturbed
+from livereload_core.state.fields import Shape
 from livereload_core.state.inplace import family_of, is_immutable
 from livereload_core.state.roots import UNSET, Form, Root, class_key, global_of
 from livereload_core.state.sharing import Memo, Sharing
@@ -62,6 +64,7 @@ def export(
     """
     alive = [root for root in roots if root.value is not UNSET and root.key not in held]
     with undisturbed():
+        parking.sweep()
         work = _Work(alive, is_user_module, looks=sharing.is_due())
         entries = {root.key: work.entry(root) for root in alive}
         work.raise_failures()
@@ -195,14 +198,14 @@ class _Work:
         type_key: str,
         args: tuple[object, ...],
         stream: bytes,
-        classes: dict[str, list[str]],
+        classes: dict[str, Shape],
     ) -> Entry:
         version = root.options.version
         return Entry(
             root.key, root.form.value, kind, version, type_key, args, self._table, classes, stream=stream
         )
 
-    def _dump(self, root: Root, contents: Callable[[], object]) -> tuple[bytes, dict[str, list[str]]]:
+    def _dump(self, root: Root, contents: Callable[[], object]) -> tuple[bytes, dict[str, Shape]]:
         self._contents[root.key] = contents
         try:
             return self._repeated(contents, root.key)
@@ -211,7 +214,7 @@ class _Work:
         except BaseException as error:  # becomes the reason of the rejection
             raise self._failure(root, contents, error) from error
 
-    def _repeated(self, contents: Callable[[], object], key: str = "") -> tuple[bytes, dict[str, list[str]]]:
+    def _repeated(self, contents: Callable[[], object], key: str = "") -> tuple[bytes, dict[str, Shape]]:
         """Write, and begin again when another thread has changed a container."""
         for attempt in range(_ATTEMPTS):
             try:

@@ -18,13 +18,11 @@ import ast
 import builtins
 import collections
 import dataclasses
-import functools
-import os
 import sys
 import types
 from typing import Any
 
-from livereload_core.state.matching import codes_of, source_of
+from livereload_core.state.matching import class_statement, codes_of
 from livereload_core.state.names import is_executing
 from livereload_core.state.refusals import RefusedError
 
@@ -170,8 +168,7 @@ def _bodies(module: str, qualname: str) -> list[types.CodeType]:
 
 def _refuse_decorators(module: str, qualname: str) -> None:
     """Refuse a class statement that does more than its body: we could not repeat it."""
-    path = getattr(sys.modules[module], "__file__", None)
-    statement = _statements(source_of(sys.modules[module], os.fspath(path or ""))).get(qualname)
+    statement = class_statement(sys.modules[module], qualname)
     if statement is None:
         return
     decorators = [_dotted(node) for node in statement.decorator_list]
@@ -183,21 +180,3 @@ def _refuse_decorators(module: str, qualname: str) -> None:
 
 def _dotted(node: ast.expr) -> str:
     return ast.unparse(node.func if isinstance(node, ast.Call) else node)
-
-
-@functools.lru_cache(maxsize=16)
-def _statements(source: str | bytes) -> dict[str, ast.ClassDef]:
-    found: dict[str, ast.ClassDef] = {}
-
-    def visit(node: ast.AST, prefix: str) -> None:
-        for child in ast.iter_child_nodes(node):
-            inner = prefix
-            if isinstance(child, ast.ClassDef):
-                found[prefix + child.name] = child
-                inner = f"{prefix}{child.name}."
-            elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                inner = f"{prefix}{child.name}.<locals>."
-            visit(child, inner)
-
-    visit(ast.parse(source), "")
-    return found

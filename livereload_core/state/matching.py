@@ -13,6 +13,7 @@ Invariant: only the source that the module really runs is looked at, on both sid
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import functools
@@ -22,7 +23,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Mark", "codes_of", "find", "fingerprint", "mark_of", "source_of"]
+__all__ = ["Mark", "class_statement", "codes_of", "find", "fingerprint", "mark_of", "source_of"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -155,3 +156,32 @@ def _skeleton(code: types.CodeType) -> int:
 def _stable(const: object) -> str:
     # Strings hash differently in each process, and so the repr of a frozenset changes its order.
     return repr(sorted(map(repr, const))) if isinstance(const, frozenset) else repr(const)
+
+
+def class_statement(module: types.ModuleType, qualname: str) -> ast.ClassDef | None:
+    """Return the statement of a class in the source that a module runs; ``None`` without a source."""
+    path = getattr(module, "__file__", None)
+    if not path:
+        return None
+    try:
+        return _statements(source_of(module, os.fspath(path))).get(qualname)
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+@functools.lru_cache(maxsize=16)
+def _statements(source: str | bytes) -> dict[str, ast.ClassDef]:
+    found: dict[str, ast.ClassDef] = {}
+
+    def visit(node: ast.AST, prefix: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            inner = prefix
+            if isinstance(child, ast.ClassDef):
+                found[prefix + child.name] = child
+                inner = f"{prefix}{child.name}."
+            elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                inner = f"{prefix}{child.name}.<locals>."
+            visit(child, inner)
+
+    visit(ast.parse(source), "")
+    return found

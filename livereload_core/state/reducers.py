@@ -26,12 +26,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from livereload_core.state import code, stdlib
+from livereload_core.state import code, parking, stdlib
 from livereload_core.state.dillbridge import dill_reduction, has_saver
 from livereload_core.state.inplace import attributes
 from livereload_core.state.localclasses import is_made_at_run_time, reduce_local_class
 from livereload_core.state.refusals import RefusedError, refusal_of
-from livereload_core.state.shapes import enum_flags, enum_member, set_fields
+from livereload_core.state.shapes import build, enum_flags, enum_member, set_fields
 from livereload_core.state.thirdparty import codec_for
 
 __all__ = ["Reducer", "classify"]
@@ -64,8 +64,12 @@ def classify(obj: object) -> Reducer:
         return _reduce_enum
     if issubclass(cls, (defaultdict, Counter)) and cls not in (defaultdict, Counter):
         return _reduce_with_attributes
+    if parking.holds(cls):
+        return _reduce_with_parked
     if _is_positional_dataclass(cls):
         return _reduce_fields
+    if hasattr(cls, "__struct_fields__"):
+        return _reduce_struct
     return _by_probe(obj)
 
 
@@ -123,6 +127,20 @@ def _is_positional_dataclass(cls: type) -> bool:
 
 def _reduce_fields(obj: object) -> Any:
     return copyreg.__newobj__, (type(obj),), attributes(obj), None, None, set_fields  # type: ignore[attr-defined]
+
+
+def _reduce_struct(struct: Any) -> Any:
+    # msgspec pickles by position: fields in a new order would be silently wrong.
+    return build, (type(struct), {name: getattr(struct, name) for name in struct.__struct_fields__})
+
+
+def _reduce_with_parked(obj: Any) -> Any:
+    parked = parking.parked_of(obj)
+    names = getattr(obj, "__struct_fields__", getattr(obj, "_fields", None))
+    if names is not None:
+        return build, (type(obj), {**{name: getattr(obj, name) for name in names}, **parked})
+    fields = {**attributes(obj), **parked}
+    return copyreg.__newobj__, (type(obj),), fields, None, None, set_fields  # type: ignore[attr-defined]
 
 
 def _reduce_with_attributes(obj: Any) -> Any:

@@ -25,7 +25,7 @@ from livereload_core.state.inplace import attributes, family_of, family_of_class
 from livereload_core.state.names import lookup
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Form, Root, class_key, space_of
-from livereload_core.state.shapes import converting
+from livereload_core.state.shapes import Conversion, converting, keep_aside
 from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.walker import raised_at
 
@@ -97,7 +97,7 @@ class Restorer:
         entries: Mapping[str, Entry],
         find_root: Callable[[str], Root | None],
         aliases: dict[tuple[str, str], type],
-        renamed: Mapping[type, Mapping[str, str]],
+        renamed: Mapping[type, Mapping[str, str | None]],
         *,
         scratch: bool = False,
     ) -> None:
@@ -208,8 +208,18 @@ class Restorer:
                 lambda number: self._object(entry.table[number]),
                 self._aliases,
             )
+            self._refuse_lacking(conversion, new, outcome)
+            if not self._scratch:
+                keep_aside()
         self._note_references(entry, outcome)
         return new, list(conversion.notes)
+
+    def _refuse_lacking(self, conversion: Conversion, new: Any, outcome: Outcome) -> None:
+        """Refuse objects without a value for a new field, unless a root has it from its fresh object."""
+        fresh = outcome.root.value
+        for obj, name, refused in conversion.lacking:
+            if not (obj is new and fresh is not UNSET and hasattr(fresh, name)):
+                raise refused
 
     def _class(self, key: str) -> type:
         module, _, name = key.partition(":")

@@ -46,7 +46,7 @@ class Options:
     migrate: Callable[[Any, int], Any] | None = None
     transient: tuple[str, ...] = ()
     on_error: str = "reject"
-    renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    renamed: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     validate: Callable[[Any], object] | None = None
     group: str = ""

@@ -71,7 +71,7 @@ class Entry:
         type: ``module:qualname`` of its class.
         args: what an empty object of that class is made from, JSON types only.
         table: keys of the roots with which the memo of the stream begins.
-        classes: ``module:qualname`` -> field names, for classes whose fields are declared.
+        classes: ``module:qualname`` -> shape, for classes of the user with fields (see ``fields``).
         lost: why the value could not be carried (``on_error="reset"``); the stream is empty then.
         remedy: what to write so that it can, or ``""``.
         group: the key of the entry that holds this root together with those that it shares objects with.
@@ -86,7 +86,7 @@ class Entry:
     type: str = ""
     args: tuple[Any, ...] = ()
     table: tuple[str, ...] = ()
-    classes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    classes: dict[str, Any] = dataclasses.field(default_factory=dict)
     lost: str = ""
     remedy: str = ""
     group: str = ""
