@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from livereload_core.child import conn_state
 from livereload_core.child.conn_link import FAREWELL, SERVICE_RESTART, Link
 from livereload_core.framing.http1 import RequestHead, ResponseHead, with_header
 from livereload_core.framing.sessions import Rehearsal, Session, recognise
@@ -339,6 +340,8 @@ class Adopter:
         link.vaulted = link.resumed = True
         self._hub.adopted()
         link.generation = record.generation
+        if record.state:
+            conn_state.apply(record.state, self._hub.states.setdefault(record.number, {}))
         replayed = record.kind in (Kind.WEBSOCKET, Kind.EVENTS)
         link.replay = (Replay if replayed else Reentry)(link, record, self._settle)
         if self._hub.marks is not None and record.mark >= 0:

@@ -337,7 +337,7 @@ class Link(Stream):
 
     # -- handing over --------------------------------------------------------------------------------------
 
-    def export(self) -> Record:
+    def export(self, state: bytes = b"") -> Record:
         """Tell all that the next generation has to know; changes nothing."""
         self.unfold()
         kind = Kind.EVENTS if self._kind is Kind.HTTP and self._streams_events() else self._kind
@@ -360,6 +360,7 @@ class Link(Stream):
             answers=self._session.answers if self._session is not None else b"",
             event_id=self._responses.last_event_id or b"" if kind is Kind.EVENTS else b"",
             generation=self.generation,
+            state=state,
             mark=self.mark,
         )
 

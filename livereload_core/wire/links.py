@@ -6,7 +6,7 @@ The sockets themselves travel as fds; this is the table beside them::
     | 'lclk' | version, u32 | length of index, u32 | index: UTF-8 JSON           | blobs |   big endian
     +--------+--------------+----------------------+-----------------------------+-------+
     index = [[number, kind, policy, generation, mark, local, lengths of the blobs], ...]
-    blobs = request, response, inbound, outbound, event id, prologue, answers
+    blobs = request, response, inbound, outbound, event id, prologue, answers, state
 
 The blobs stand in the order of the index. The parent passes a table on, or makes one of what it was told when
 the connections were opened; it never reads what clients and servers say to each other.
@@ -40,7 +40,7 @@ _HEADER = struct.Struct("!4sII")
 _MAGIC = b"lclk"
 _VERSION = 2
 _FACTS = ("number", "kind", "policy", "generation", "mark")
-_BLOBS = ("request", "response", "inbound", "outbound", "event_id", "prologue", "answers")
+_BLOBS = ("request", "response", "inbound", "outbound", "event_id", "prologue", "answers", "state")
 
 
 PAGE = 4096
@@ -80,6 +80,8 @@ class Link:
         event_id: the last ``id:`` of a stream of events.
         prologue: a WebSocket's messages by which the client began a session inside of it (whole frames).
         answers: what the server answered to them.
+        state: what its handler has changed in ``connection().state`` since the snapshot, for one that is
+            handed over late; how is the children's business.
         policy: ``resume``, ``drain`` or ``close``, as the handler chose.
         generation: the one that accepted it.
         mark: where in the shared marks its byte is (``child.conn_marks``), -1 for none.
@@ -95,6 +97,7 @@ class Link:
     event_id: bytes = b""
     prologue: bytes = b""
     answers: bytes = b""
+    state: bytes = b""
     policy: str = "resume"
     generation: int = 0
     mark: int = -1
