@@ -108,7 +108,19 @@ async def closed(request):
     return await serve(request)
 
 
+async def own(request):
+    ws = web.WebSocketResponse()
+    await ws.prepare(request)
+    state = connection().state
+    if "user" not in state:
+        state["user"] = await ws.receive_str()
+    async for message in ws:
+        await ws.send_str(f"{VERSION} {state['user']} {message.data}")
+    return ws
+
+
 app = web.Application()
+app.router.add_get("/own", own)
 app.router.add_get("/chosen", chosen)
 app.router.add_get("/closed", closed)
 app.router.add_get("/{rest:.*}", serve)
@@ -310,5 +322,21 @@ def test_session_whose_handler_asks_to_go_on_is_taken_at_its_word(livecore: Laun
             await asyncio.to_thread(run.wait_reload, "committed")
             await client.send("two")
             assert await client.recv() == "2 two"
+
+    _run(main())
+
+
+def test_handshake_of_the_programs_own_is_kept_in_the_state_of_the_connection(livecore: Launcher) -> None:
+    run = livecore.program("app:app", files={"app.py": ROUTES})
+
+    async def main() -> None:
+        async with websockets.connect(f"ws://127.0.0.1:{run.port}/own") as client:
+            await client.send("Ann")
+            await client.send("one")
+            assert await client.recv() == "1 Ann one"
+            run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
+            await asyncio.to_thread(run.wait_reload, "committed")
+            await client.send("two")
+            assert await client.recv() == "2 Ann two"
 
     _run(main())
