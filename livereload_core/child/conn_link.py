@@ -259,6 +259,7 @@ class Link(Stream):
             self._responses.expect(request.method)
             if request.wants_websocket:
                 self._early = bytearray()
+                self._early_number = 1
         self._requests.heads.clear()
         self._received(head)
 

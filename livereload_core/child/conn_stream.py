@@ -58,7 +58,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_client",
         "_connection",
         "_early",
-        "_early_followed",
+        "_early_number",
         "_eof",
         "_events",
         "_farewell",
@@ -122,7 +122,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._responses = ResponseFramer()
         self._head: RequestHead | None = None
         self._early: bytearray | None = None
-        self._early_followed = 0
+        self._early_number = 0
         self._client: ClientFrames | None = None
         self._server_frames: ServerFrames | None = None
         self._session: Session | None = None
@@ -310,7 +310,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         head = responses.head
         if head is None:
             return
-        if self._early is not None and responses.begun >= self._requests.finished:
+        if self._early is not None and responses.begun >= self._early_number:
             self._refused()
         if responses.mid:
             if head.is_event_stream and not self._events:
@@ -499,12 +499,14 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             self._received(data)
             return
         split = self._held_head + data if self._held_head else data
+        number = requests.finished + requests.head_complete - len(requests.heads)
         for head in requests.heads:
+            number += 1
             self._head = head
             self._responses.expect(head.method)
             if head.wants_websocket:
                 split, rest = _without_extensions(split, head.raw)
-                self._early, self._early_followed = bytearray(rest), len(rest)
+                self._early, self._early_number = bytearray(rest), number
         requests.heads.clear()
         if self._early is None and not requests.is_http:
             if requests.is_http2:
@@ -527,9 +529,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
 
     def _refused(self) -> None:
         """The wish for a WebSocket is not granted: what came after it are requests."""
-        assert self._early is not None
-        later, self._early = bytes(self._early[self._early_followed :]), None
-        self._requests.feed(later)
+        self._early = None
         for head in self._requests.heads:
             self._head = head
             self._responses.expect(head.method)

@@ -55,6 +55,15 @@ class Kinds(Talk):
             lambda: self.run.status()["connections"] == number, timeout=30, what=f"{number} connections held"
         )
 
+    def old_one_is_gone(self) -> None:
+        """Wait until no generation but the one that serves is there."""
+        until(
+            lambda: all(child["role"] in ("active", "spare") for child in self.run.status()["children"]),
+            timeout=60,
+            what="the end of the old generation",
+            context=lambda: str(self.run.status()["children"]),
+        )
+
 
 def start_kinds(folder: Path, talker: Talker, *options: str) -> Iterator[Kinds]:
     """Run it in ``folder`` until the generator is closed."""

@@ -196,3 +196,24 @@ def test_a_text_and_a_binary_message_go_to_the_code_that_is_there(kinds: Kinds) 
         wire.send(frame(b"\x00\xff", BINARY) + frame(b"5", TEXT))
         assert wire.frame() == (BINARY, True, b"\x00\xff" + str(kinds.version).encode())
         assert wire.said().number == 5
+
+
+def test_handlers_of_the_old_code_end_in_silence(kinds: Kinds) -> None:
+    paths = ("/talk", "/slow", "/push", "/drain")
+    with ExitStack() as stack:
+        wires = [stack.enter_context(kinds.wire(path)) for path in paths]
+        events = stack.enter_context(kinds.wire())
+        events.send(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert events.head()[0] == 200
+        events.chunk()
+        kinds.held(5)
+        kinds.old_one_is_gone()
+        before = len(kinds.run.stderr), len(kinds.run.output)
+        record = kinds.edit()
+        assert record["connections"]["kept"] == 4
+        wires[3].send(frame(b"\x03\xe8", CLOSE))
+        assert wires[3].closed_with() == 1000
+        kinds.old_one_is_gone()
+        said = kinds.run.stderr[before[0] :], kinds.run.output[before[1] :]
+        assert said == ([], [])
+        assert wires[0].ask(1).resumed
