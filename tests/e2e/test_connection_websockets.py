@@ -214,6 +214,8 @@ def test_handlers_of_the_old_code_end_in_silence(kinds: Kinds) -> None:
         wires[3].send(frame(b"\x03\xe8", CLOSE))
         assert wires[3].closed_with() == 1000
         kinds.old_one_is_gone()
-        said = kinds.run.stderr[before[0] :], kinds.run.output[before[1] :]
-        assert said == ([], [])
+        # the new code may say something: uvicorn warns of its older implementations
+        said = [*kinds.run.stderr[before[0] :], *kinds.run.output[before[1] :]]
+        loud = ("Traceback", "Error", "Exception", "destroyed", "never awaited")
+        assert not [line for line in said if any(word in line for word in loud)]
         assert wires[0].ask(1).resumed
