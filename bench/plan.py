@@ -37,6 +37,7 @@ class Plan:
         idle_settle: rest before it: scans of the tree and a spare interpreter belong to the start.
         idle_seconds: how long livecore is looked at; peers half as long.
         floor_runs: repetitions of each floor.
+        state_rounds: dumps and loads of each kind of state, per codec.
     """
 
     edits: int = 10
@@ -55,6 +56,7 @@ class Plan:
     idle_settle: float = 3.0
     idle_seconds: float = 10.0
     floor_runs: int = 15
+    state_rounds: int = 15
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Plan:
@@ -82,6 +84,7 @@ class Plan:
                 idle_settle=1.0,
                 idle_seconds=2.0,
                 floor_runs=3,
+                state_rounds=2,
             )
         text = environ.get("BENCH_EDITS", "")
         if not text:

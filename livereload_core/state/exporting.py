@@ -200,9 +200,17 @@ class _Work:
         stream: bytes,
         classes: dict[str, Shape],
     ) -> Entry:
-        version = root.options.version
         return Entry(
-            root.key, root.form.value, kind, version, type_key, args, self._table, classes, stream=stream
+            root.key,
+            root.form.value,
+            kind,
+            root.options.version,
+            type_key,
+            args,
+            self._table,
+            classes,
+            born=root.born,
+            stream=stream,
         )
 
     def _dump(self, root: Root, contents: Callable[[], object]) -> tuple[bytes, dict[str, Shape]]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -44,6 +45,7 @@ class Outcome:
         new: its decoded contents.
         notes: what was converted on the way; makes it "migrated" instead of "kept".
         refused: why it could not be restored.
+        expired: it was kept for as long as its declaration says.
     """
 
     root: Root
@@ -51,6 +53,12 @@ class Outcome:
     new: Any = UNSET
     notes: list[str] = dataclasses.field(default_factory=list)
     refused: RefusedError | None = None
+    expired: bool = False
+
+    @property
+    def rejects(self) -> bool:
+        """Whether the new code is to be turned down because of this root."""
+        return self.refused is not None and not (self.expired or self.root.options.resets)
 
     @property
     def later(self) -> bool:
@@ -152,6 +160,10 @@ class Restorer:
 
     def _decode(self, outcome: Outcome) -> None:
         entry = outcome.entry
+        ttl, age = outcome.root.options.ttl, time.time() - entry.born
+        if ttl is not None and age > ttl:
+            outcome.expired = True
+            raise RefusedError(f"is {age:.0f} s old, and kept for {ttl:g} s")
         if entry.lost:
             raise RefusedError(f"could not be carried ({entry.lost})", entry.remedy)
         if entry.key in self._filled:
@@ -306,6 +318,7 @@ class Restorer:
                 family.become(root.value, backup)
             raise
         if not self._scratch:
+            root.born = outcome.entry.born or root.born
             self._hand_over(root, target)
 
     def _check(self, outcome: Outcome, new: Any) -> None:
@@ -372,7 +385,13 @@ def _migrated(outcome: Outcome) -> Any:
     if migrate is None:
         raise RefusedError(f"is kept in version {old}, the code declares version {now}", "pass migrate=")
     try:
-        new = migrate(outcome.new, old)
+        new = (
+            _chained(migrate, outcome.new, old, now)
+            if isinstance(migrate, Mapping)
+            else migrate(outcome.new, old)
+        )
+    except RefusedError:
+        raise
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -382,6 +401,21 @@ def _migrated(outcome: Outcome) -> Any:
         raise RefusedError("migrate() returned None", "return the new value")
     outcome.notes.append(f"version {old} to {now}")
     return new
+
+
+def _chained(steps: Mapping[int, Callable[[Any], Any]], value: Any, version: int, now: int) -> Any:
+    """Migrate step by step; each makes the next version of a value."""
+    while version != now:
+        step = steps.get(version)
+        if step is None:
+            raise RefusedError(
+                f"migrate has no step from version {version}, on the way to {now}",
+                f"add it: {{{version}: ...}}",
+            )
+        value, version = step(value), version + 1
+        if value is None and version != now:
+            raise RefusedError(f"the step to version {version} returned None", "return the new value")
+    return value
 
 
 def _validate(root: Root, value: Any) -> None:

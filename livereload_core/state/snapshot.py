@@ -14,7 +14,7 @@
     │      │     │   {"tables": [[key, ...], ...],                              │
     │      │     │    "roots": [{"key", "form", "kind", "version", "type",      │
     │      │     │               "args", "table", "classes", "lost", "remedy",  │
-    │      │     │               "group", "index",                              │
+    │      │     │               "group", "index", "born",                      │
     │      │     │               "offset", "length"}, ...]}                     │
     ├──────┼─────┼──────────────────────────────────────────────────────────────┤
     │ 32+n │   m │ streams, one after another; offsets count from here          │
@@ -76,6 +76,7 @@ class Entry:
         remedy: what to write so that it can, or ``""``.
         group: the key of the entry that holds this root together with those that it shares objects with.
         index: its place in there.
+        born: when the value was first made, in seconds since the epoch.
         stream: the pickle.
     """
 
@@ -91,6 +92,7 @@ class Entry:
     remedy: str = ""
     group: str = ""
     index: int = 0
+    born: float = 0.0
     stream: bytes | memoryview = b""
 
 
