@@ -71,7 +71,7 @@ def _codecs() -> dict[str, Codec]:
     def our_load(streams: list[bytes]) -> list[Any]:
         shells = [None] * len(streams)
         with uncollected():
-            return [load(stream, len(shells), shells.__getitem__, {}) for stream in streams]
+            return [load(stream, len(shells), shells, {}) for stream in streams]
 
     return {
         "pickle": (

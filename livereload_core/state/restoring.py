@@ -217,7 +217,7 @@ class Restorer:
             new = load(
                 entry.stream,
                 len(entry.table),
-                lambda number: self._object(entry.table[number]),
+                map(self._object, entry.table),
                 self._aliases,
             )
             self._refuse_lacking(conversion, new, outcome)
@@ -272,7 +272,7 @@ class Restorer:
             return _Absent(refused.with_traceback(None))
 
     def _note_references(self, entry: Entry, outcome: Outcome) -> None:
-        for key in entry.table:
+        for key in entry.table if self._shells else ():
             if key == entry.key or key in self._filled or key not in self._shells:
                 continue
             shell = self._shells[key]

@@ -599,7 +599,8 @@ def test_field_that_a_named_tuple_has_lost_is_back_when_it_returns(program: Prog
 def test_field_that_is_said_to_be_gone_makes_room_for_a_new_one(program: Program) -> None:
     source = (
         HEAD
-        + "from dataclasses import dataclass\n{more}@dataclass\nclass Thing:\n    {field}\nbox = preserve('box', dict)\n"
+        + "from dataclasses import dataclass\n{more}@dataclass\nclass Thing:\n    {field}\n"
+        + "box = preserve('box', dict)\n"
     )
     app = program.start(app=source.format(more="", field="a: int = 1"))
     app.box["thing"] = app.Thing(7)
