@@ -8,8 +8,8 @@ objects under the same numbers:
     PROTO 5 │ NEXT_BUFFER MEMOIZE POP │ NEXT_BUFFER MEMOIZE POP │ ... │ stream without its PROTO
 
 NEXT_BUFFER takes the next object of an iterator, in C and of whatever kind it is: with 100 roots that may
-mention each other there are 10,000 of them. (Presetting ``Unpickler.memo`` instead does not survive ``load()``,
-and a ``persistent_id`` on the writing side costs a Python call per object.)
+mention each other there are 10,000 of them. (Presetting ``Unpickler.memo`` instead does not survive
+``load()``, and a ``persistent_id`` on the writing side costs a Python call per object.)
 
 Invariants:
     * A root is never written by its own stream either: a shallow copy of it is (see ``inplace``).
