@@ -12,74 +12,23 @@ Invariants:
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from livereload_core.core.records import RootFate, RootReport
-from livereload_core.errors import CannotCarryError
 from livereload_core.state.codec import load, uncollected
 from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
 from livereload_core.state.names import lookup
+from livereload_core.state.outcome import MIGRATE, Outcome, is_migrated, migrated, validate
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Form, Root, class_key, space_of
 from livereload_core.state.shapes import Conversion, converting, keep_aside
 from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.walker import raised_at
 
-__all__ = ["Outcome", "Restorer"]
-
-_MIGRATE = 'raise version= and pass migrate=, or say on_error="reset"'
-
-
-@dataclasses.dataclass(slots=True)
-class Outcome:
-    """What became of one root.
-
-    Attributes:
-        root: as declared now.
-        entry: as written then.
-        new: its decoded contents.
-        notes: what was converted on the way; makes it "migrated" instead of "kept".
-        refused: why it could not be restored.
-        expired: it was kept for as long as its declaration says.
-    """
-
-    root: Root
-    entry: Entry
-    new: Any = UNSET
-    notes: list[str] = dataclasses.field(default_factory=list)
-    refused: RefusedError | None = None
-    expired: bool = False
-
-    @property
-    def rejects(self) -> bool:
-        """Whether the new code is to be turned down because of this root."""
-        return self.refused is not None and not (self.expired or self.root.options.resets)
-
-    @property
-    def later(self) -> bool:
-        """Whether it may still work, once more of the user's module has been executed."""
-        return self.refused is not None and self.refused.later
-
-    def error(self) -> CannotCarryError:
-        """Return the refusal as the error that the user sees."""
-        assert self.refused is not None
-        error = CannotCarryError(self.refused.message, path=self.root.name, remedy=self.refused.remedy)
-        error.__cause__ = self.refused.__cause__
-        return error
-
-    def report(self) -> RootReport:
-        """Return the fate of the root."""
-        key = self.root.key
-        if self.refused is not None:
-            return RootReport(key, RootFate.RESET, self.refused.message, self.refused.remedy)
-        if self.notes:
-            return RootReport(key, RootFate.MIGRATED, "; ".join(self.notes))
-        return RootReport(key, RootFate.KEPT)
+__all__ = ["Restorer"]
 
 
 class _Absent:
@@ -133,7 +82,7 @@ class Restorer:
                 self._fill_wanted()
                 decoded = [outcome for outcome in open_outcomes if outcome.refused is None]
                 # Migrations may look at other roots, so the plain ones are filled first.
-                for outcome in sorted(decoded, key=_is_migrated):
+                for outcome in sorted(decoded, key=is_migrated):
                     self._guarded(outcome, self._apply)
                 if not decoded:
                     break
@@ -155,7 +104,7 @@ class Restorer:
             raise
         except BaseException as error:  # becomes the reason of the rejection
             reason = f"{type(error).__name__}: {error}{raised_at(error)}"
-            outcome.refused = RefusedError(f"the new code cannot take it ({reason})", _MIGRATE)
+            outcome.refused = RefusedError(f"the new code cannot take it ({reason})", MIGRATE)
             outcome.refused.__cause__ = error
 
     def _decode(self, outcome: Outcome) -> None:
@@ -237,7 +186,7 @@ class Restorer:
         module, _, name = key.partition(":")
         found = self._aliases.get((module, name)) or lookup(module, name)
         if not isinstance(found, type):
-            raise RefusedError(f"{key} is no class any more", _MIGRATE)
+            raise RefusedError(f"{key} is no class any more", MIGRATE)
         return found
 
     def _class_or_none(self, key: str) -> type | None:
@@ -261,12 +210,12 @@ class Restorer:
     def _new_shell(self, key: str) -> Any:
         entry = self._entries.get(key)
         if entry is None or entry.kind != Kind.SHELL:
-            return _Absent(RefusedError(f"refers to {key}, which is not there any more", _MIGRATE))
+            return _Absent(RefusedError(f"refers to {key}, which is not there any more", MIGRATE))
         try:
             cls = self._class(entry.type)
             family = family_of_class(cls)
             if family is None:
-                raise RefusedError(f"{entry.type} cannot be refilled in place any more", _MIGRATE)
+                raise RefusedError(f"{entry.type} cannot be refilled in place any more", MIGRATE)
             return family.shell(cls, entry.args)
         except RefusedError as refused:
             return _Absent(refused.with_traceback(None))
@@ -303,8 +252,8 @@ class Restorer:
 
     def _apply(self, outcome: Outcome) -> None:
         root, new = outcome.root, outcome.new
-        if _is_migrated(outcome):
-            new = _migrated(outcome)
+        if is_migrated(outcome):
+            new = migrated(outcome)
         self._check(outcome, new)
         backup = None
         family = family_of(root.value)
@@ -312,7 +261,7 @@ class Restorer:
             backup = family.clone(root.value)
         target = self._pour(outcome, new)
         try:
-            _validate(root, target)
+            validate(root, target)
         except RefusedError:
             if backup is not None and family is not None:
                 family.become(root.value, backup)
@@ -327,12 +276,12 @@ class Restorer:
         if root.slot:
             nothing = "builtins:NoneType"
             if (
-                not _is_migrated(outcome)
+                not is_migrated(outcome)
                 and nothing not in (entry.type, root.initial)
                 and entry.type != root.initial
             ):
                 raise RefusedError(
-                    f"was declared as {_name(entry.type)}, is {_name(root.initial)} now", _MIGRATE
+                    f"was declared as {_name(entry.type)}, is {_name(root.initial)} now", MIGRATE
                 )
             return
         if root.value is UNSET:
@@ -345,10 +294,10 @@ class Restorer:
                 "use the factory form, and call it in functions only",
             )
         if type(new) is not type(root.value):
-            raise RefusedError(f"was {type(new).__name__}, is {type(root.value).__name__} now", _MIGRATE)
+            raise RefusedError(f"was {type(new).__name__}, is {type(root.value).__name__} now", MIGRATE)
         why_not = family.why_not(root.value, new)
         if why_not:
-            raise RefusedError(why_not, _MIGRATE)
+            raise RefusedError(why_not, MIGRATE)
 
     def _pour(self, outcome: Outcome, new: Any) -> Any:
         """Return the object that holds the value from now on."""
@@ -373,63 +322,6 @@ class Restorer:
         elif root.value is UNSET and root.form is Form.FACTORY:
             _add_transient(root, target)
         root.value = target
-
-
-def _is_migrated(outcome: Outcome) -> bool:
-    return outcome.entry.version != outcome.root.options.version
-
-
-def _migrated(outcome: Outcome) -> Any:
-    old, now = outcome.entry.version, outcome.root.options.version
-    migrate = outcome.root.options.migrate
-    if migrate is None:
-        raise RefusedError(f"is kept in version {old}, the code declares version {now}", "pass migrate=")
-    try:
-        new = (
-            _chained(migrate, outcome.new, old, now)
-            if isinstance(migrate, Mapping)
-            else migrate(outcome.new, old)
-        )
-    except RefusedError:
-        raise
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        reason = f"{type(error).__name__}: {error}{raised_at(error)}"
-        raise RefusedError(f"migrate() raised {reason}", "correct it; the old value is untouched") from error
-    if new is None and outcome.new is not None:
-        raise RefusedError("migrate() returned None", "return the new value")
-    outcome.notes.append(f"version {old} to {now}")
-    return new
-
-
-def _chained(steps: Mapping[int, Callable[[Any], Any]], value: Any, version: int, now: int) -> Any:
-    """Migrate step by step; each makes the next version of a value."""
-    while version != now:
-        step = steps.get(version)
-        if step is None:
-            raise RefusedError(
-                f"migrate has no step from version {version}, on the way to {now}",
-                f"add it: {{{version}: ...}}",
-            )
-        value, version = step(value), version + 1
-        if value is None and version != now:
-            raise RefusedError(f"the step to version {version} returned None", "return the new value")
-    return value
-
-
-def _validate(root: Root, value: Any) -> None:
-    if root.options.validate is None:
-        return
-    try:
-        verdict = root.options.validate(value)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        reason = f"{type(error).__name__}: {error}{raised_at(error)}"
-        raise RefusedError(f"validate() raised {reason}", _MIGRATE) from error
-    if verdict is False:
-        raise RefusedError("validate() turned it down", _MIGRATE)
 
 
 def _add_transient(root: Root, target: Any) -> None:
