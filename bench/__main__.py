@@ -24,12 +24,13 @@ from bench.model import Measure, Report
 from bench.outage import measure_outage
 from bench.plan import Plan
 from bench.sources import Weight
+from bench.state import measure_state
 from bench.steady import measure_steady
 from bench.table import render
 
 __all__ = ["main"]
 
-_PARTS = ("light", "heavy", "outage", "steady", "connections", "idle", "floors")
+_PARTS = ("light", "heavy", "outage", "steady", "connections", "idle", "floors", "state")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,6 +119,8 @@ def _measures(
         )
         ours = dataclasses.replace(light, name="livecore: save to new answer") if light else None
         found.append(measure_floors(folder / "floors", plan, progress, ours=ours))
+    if "state" in parts:
+        found += measure_state(plan, progress)
     return found
 
 

@@ -21,6 +21,7 @@ def goals(measures: Sequence[Measure]) -> tuple[Goal, ...]:
         *_steady(by_key),
         *_connections(by_key),
         *_idle(by_key),
+        *_state(by_key),
     )
 
 
@@ -104,3 +105,18 @@ def _idle(measures: Mapping[str, Measure]) -> Iterator[Goal]:
     if cpu is not None and memory is not None:
         yield Goal("idle processor time of the parent", 0.5, cpu, " %")
         yield Goal("memory of the parent (RSS)", 60, memory, " MiB")
+
+
+def _state(measures: Mapping[str, Measure]) -> Iterator[Goal]:
+    for key, limit in (("containers", 1.1), ("instances", 1.4)):
+        ours = _value(measures, f"state_{key}", "livecore", "both")
+        plain = _value(measures, f"state_{key}", "pickle", "both")
+        if ours is not None and plain:
+            yield Goal(f"state: {key}, dump and load by those of plain pickle", limit, ours / plain, "x")
+    ours = _value(measures, "state_instances", "livecore", "dump")
+    dill = _value(measures, "state_instances", "dill", "dump")
+    if ours is not None and dill:
+        yield Goal("state: instances, dump by that of dill", 1 / 7, ours / dill, "x")
+    app = _value(measures, "state_app", "livecore", "both")
+    if app is not None:
+        yield Goal("state: an app of 100 roots and 16,000 objects, both ways", 12, app, " ms")

@@ -41,6 +41,7 @@ class Plan:
         websockets: how many are open when an edit comes; the first number also where one is enough.
         websocket_edits: edits for each of these numbers.
         kills: deaths of the serving process.
+        state_rounds: dumps and loads of each kind of state, per codec.
     """
 
     edits: int = 10
@@ -63,6 +64,7 @@ class Plan:
     websockets: tuple[int, ...] = (100, 1_000)
     websocket_edits: int = 5
     kills: int = 20
+    state_rounds: int = 15
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Plan:
@@ -94,6 +96,7 @@ class Plan:
                 websockets=(100,),
                 websocket_edits=1,
                 kills=2,
+                state_rounds=2,
             )
         text = environ.get("BENCH_EDITS", "")
         if not text:

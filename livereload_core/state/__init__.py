@@ -7,7 +7,12 @@ Lives in the child only, inside the user's interpreter; the parent carries snaps
     exporting   live roots -> snapshot                  restoring        snapshot -> live roots
     snapshot    the bytes                               inplace          objects that can be refilled
     codec       one object <-> one stream               reducers, code   what plain pickle cannot do
-    shapes      fields of classes, then and now         walker           which part of a value is at fault
+    shapes      edited classes, read by name            fields, fitting  what a class declares; does it fit
+    parking     values whose field is gone              sharing          what two roots share
+    stdlib      reductions of the standard library      insides          what objects do not show
+    matching    code and classes in the new source      localclasses     classes that no name leads to
+    thirdparty  codecs by entry point                   codecs/          our own
+    names       what names stand for now                walker           which part of a value is at fault
 
 Invariants:
     * ``declare``, ``hooks`` and ``runtime`` import next to nothing: a program that runs without

@@ -47,13 +47,14 @@ def preserve(  # noqa: D103
     /,
     *,
     version: int = 1,
-    migrate: Callable[[Any, int], Any] | None = None,
+    migrate: Callable[[Any, int], Any] | Mapping[int, Callable[[Any], Any]] | None = None,
     transient: Iterable[str] = (),
     on_error: Literal["reject", "reset"] = "reject",
     renamed: Mapping[str, str | None] | None = None,
     aliases: Iterable[str] = (),
     validate: Callable[[Any], object] | None = None,
     group: str | None = None,
+    ttl: float | None = None,
 ) -> T: ...
 @overload
 def preserve(target: F, /) -> F: ...  # noqa: D103, F811
@@ -62,13 +63,14 @@ def preserve(  # noqa: D103, F811
     *,
     name: str | None = None,
     version: int = 1,
-    migrate: Callable[[Any, int], Any] | None = None,
+    migrate: Callable[[Any, int], Any] | Mapping[int, Callable[[Any], Any]] | None = None,
     transient: Iterable[str] = (),
     on_error: Literal["reject", "reset"] = "reject",
     renamed: Mapping[str, str | None] | None = None,
     aliases: Iterable[str] = (),
     validate: Callable[[Any], object] | None = None,
     group: str | None = None,
+    ttl: float | None = None,
 ) -> Callable[[F], F]: ...
 def preserve(target: Any = None, factory: Any = None, /, **options: Any) -> Any:  # noqa: F811
     """Keep an object over reloads.
@@ -79,7 +81,8 @@ def preserve(target: Any = None, factory: Any = None, /, **options: Any) -> Any:
         **options: as follows.
             name: decorator forms: the key, where it is not the name of the function.
             version: raise it when old values need ``migrate``.
-            migrate: called as ``migrate(old, old_version)``; what it returns replaces the old value.
+            migrate: called as ``migrate(old, old_version)``; what it returns replaces the old value. Or a
+                mapping, old version -> function of the value that makes the next version of it.
             transient: attributes that are not kept; they come fresh from the new code.
             on_error: ``"reject"`` keeps the old code running when the value cannot be carried,
                 ``"reset"`` starts it anew and says so.
@@ -87,6 +90,7 @@ def preserve(target: Any = None, factory: Any = None, /, **options: Any) -> Any:
             aliases: earlier keys of this state (class form: earlier ``module:Class`` names).
             validate: called with the new value; ``False`` or an exception turns it down.
             group: roots of one group keep the objects that they share.
+            ttl: seconds; a value that was made longer ago starts anew at the next reload.
 
     Returns:
         value form: the object. Factory form: a function that always returns the one object. Class
@@ -115,7 +119,7 @@ def preserve(target: Any = None, factory: Any = None, /, **options: Any) -> Any:
 
 
 _OPTIONS = frozenset(
-    ("aliases", "group", "migrate", "name", "on_error", "renamed", "transient", "validate", "version")
+    ("aliases", "group", "migrate", "name", "on_error", "renamed", "transient", "ttl", "validate", "version")
 )
 
 
@@ -136,9 +140,15 @@ def _check(options: dict[str, Any]) -> None:
             raise UsageError(
                 f"{name} is the string {options[name]!r}", advice=f"pass a tuple: {name}=({options[name]!r},)"
             )
-    for name in ("migrate", "validate"):
-        if options.get(name) is not None and not callable(options[name]):
-            raise UsageError(f"{name} is {options[name]!r}", advice="pass a function")
+    migrate = options.get("migrate")
+    steps = list(migrate.values()) if isinstance(migrate, dict) else [migrate] if migrate is not None else []
+    if not all(map(callable, steps)):
+        raise UsageError(f"migrate is {migrate!r}", advice="pass a function, or {1: from_1_to_2, ...}")
+    if options.get("validate") is not None and not callable(options["validate"]):
+        raise UsageError(f"validate is {options['validate']!r}", advice="pass a function")
+    ttl = options.get("ttl")
+    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or ttl <= 0):
+        raise UsageError(f"ttl is {ttl!r}", advice="pass the seconds for which the value is kept")
 
 
 def _decorate(target: Any, options: dict[str, Any], frame: FrameType) -> Any:

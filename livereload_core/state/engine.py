@@ -176,7 +176,7 @@ class Engine:
             if not main_waits():
                 outcomes = [outcome for outcome in outcomes if not outcome.later]
             for outcome in outcomes:
-                if outcome.refused is not None and not outcome.root.options.resets:
+                if outcome.rejects:
                     raise outcome.error()
             return tuple(outcome.report() for outcome in outcomes)
 
@@ -315,7 +315,7 @@ class Engine:
         for outcome in outcomes:
             if outcome.later and not final and not self._settled:
                 continue
-            if outcome.refused is not None and not outcome.root.options.resets:
+            if outcome.rejects:
                 raise outcome.error()
             self._reports[outcome.root.key] = outcome.report()
             del self._held[outcome.entry.key]

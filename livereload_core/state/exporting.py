@@ -281,17 +281,17 @@ class _Work:
         stream: bytes,
         classes: dict[str, Shape],
     ) -> Entry:
-        version = root.options.version
         return Entry(
             root.key,
             root.form.value,
             kind,
-            version,
+            root.options.version,
             type_key,
             args,
             self._table,
             classes,
             fds=self._dumper.outgoing.end(),
+            born=root.born,
             stream=stream,
         )
 

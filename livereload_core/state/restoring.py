@@ -12,67 +12,24 @@ Invariants:
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from livereload_core.errors import CannotCarryError
-from livereload_core.facts import RootFate, RootReport
 from livereload_core.state.codec import load, uncollected
 from livereload_core.state.descriptors import Incoming, receiving
 from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
 from livereload_core.state.names import lookup
+from livereload_core.state.outcome import MIGRATE, Outcome, is_migrated, migrated, validate
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Form, Root, class_key, space_of
 from livereload_core.state.shapes import Conversion, converting, keep_aside
 from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.walker import raised_at
 
-__all__ = ["Outcome", "Restorer"]
-
-_MIGRATE = 'raise version= and pass migrate=, or say on_error="reset"'
-
-
-@dataclasses.dataclass(slots=True)
-class Outcome:
-    """What became of one root.
-
-    Attributes:
-        root: as declared now.
-        entry: as written then.
-        new: its decoded contents.
-        notes: what was converted on the way; makes it "migrated" instead of "kept".
-        refused: why it could not be restored.
-    """
-
-    root: Root
-    entry: Entry
-    new: Any = UNSET
-    notes: list[str] = dataclasses.field(default_factory=list)
-    refused: RefusedError | None = None
-
-    @property
-    def later(self) -> bool:
-        """Whether it may still work, once more of the user's module has been executed."""
-        return self.refused is not None and self.refused.later
-
-    def error(self) -> CannotCarryError:
-        """Return the refusal as the error that the user sees."""
-        assert self.refused is not None
-        error = CannotCarryError(self.refused.message, path=self.root.name, remedy=self.refused.remedy)
-        error.__cause__ = self.refused.__cause__
-        return error
-
-    def report(self) -> RootReport:
-        """Return the fate of the root."""
-        key = self.root.key
-        if self.refused is not None:
-            return RootReport(key, RootFate.RESET, self.refused.message, self.refused.remedy)
-        if self.notes:
-            return RootReport(key, RootFate.MIGRATED, "; ".join(self.notes))
-        return RootReport(key, RootFate.KEPT)
+__all__ = ["Restorer"]
 
 
 class _Absent:
@@ -131,7 +88,7 @@ class Restorer:
                 self._fill_wanted()
                 decoded = [outcome for outcome in open_outcomes if outcome.refused is None]
                 # Migrations may look at other roots, so the plain ones are filled first.
-                for outcome in sorted(decoded, key=_is_migrated):
+                for outcome in sorted(decoded, key=is_migrated):
                     self._guarded(outcome, self._apply)
                 if not decoded:
                     break
@@ -153,11 +110,15 @@ class Restorer:
             raise
         except BaseException as error:  # becomes the reason of the rejection
             reason = f"{type(error).__name__}: {error}{raised_at(error)}"
-            outcome.refused = RefusedError(f"the new code cannot take it ({reason})", _MIGRATE)
+            outcome.refused = RefusedError(f"the new code cannot take it ({reason})", MIGRATE)
             outcome.refused.__cause__ = error
 
     def _decode(self, outcome: Outcome) -> None:
         entry = outcome.entry
+        ttl, age = outcome.root.options.ttl, time.time() - entry.born
+        if ttl is not None and age > ttl:
+            outcome.expired = True
+            raise RefusedError(f"is {age:.0f} s old, and kept for {ttl:g} s")
         if entry.lost:
             raise RefusedError(f"could not be carried ({entry.lost})", entry.remedy)
         if entry.key in self._filled:
@@ -230,7 +191,7 @@ class Restorer:
             new = load(
                 entry.stream,
                 len(entry.table),
-                lambda number: self._object(entry.table[number]),
+                map(self._object, entry.table),
                 self._aliases,
             )
             self._refuse_lacking(conversion, new, outcome)
@@ -251,7 +212,7 @@ class Restorer:
         module, _, name = key.partition(":")
         found = self._aliases.get((module, name)) or lookup(module, name)
         if not isinstance(found, type):
-            raise RefusedError(f"{key} is no class any more", _MIGRATE)
+            raise RefusedError(f"{key} is no class any more", MIGRATE)
         return found
 
     def _class_or_none(self, key: str) -> type | None:
@@ -275,18 +236,18 @@ class Restorer:
     def _new_shell(self, key: str) -> Any:
         entry = self._entries.get(key)
         if entry is None or entry.kind != Kind.SHELL:
-            return _Absent(RefusedError(f"refers to {key}, which is not there any more", _MIGRATE))
+            return _Absent(RefusedError(f"refers to {key}, which is not there any more", MIGRATE))
         try:
             cls = self._class(entry.type)
             family = family_of_class(cls)
             if family is None:
-                raise RefusedError(f"{entry.type} cannot be refilled in place any more", _MIGRATE)
+                raise RefusedError(f"{entry.type} cannot be refilled in place any more", MIGRATE)
             return family.shell(cls, entry.args)
         except RefusedError as refused:
             return _Absent(refused.with_traceback(None))
 
     def _note_references(self, entry: Entry, outcome: Outcome) -> None:
-        for key in entry.table:
+        for key in entry.table if self._shells else ():
             if key == entry.key or key in self._filled or key not in self._shells:
                 continue
             shell = self._shells[key]
@@ -317,8 +278,8 @@ class Restorer:
 
     def _apply(self, outcome: Outcome) -> None:
         root, new = outcome.root, outcome.new
-        if _is_migrated(outcome):
-            new = _migrated(outcome)
+        if is_migrated(outcome):
+            new = migrated(outcome)
         self._check(outcome, new)
         backup = None
         family = family_of(root.value)
@@ -326,12 +287,13 @@ class Restorer:
             backup = family.clone(root.value)
         target = self._pour(outcome, new)
         try:
-            _validate(root, target)
+            validate(root, target)
         except RefusedError:
             if backup is not None and family is not None:
                 family.become(root.value, backup)
             raise
         if not self._scratch:
+            root.born = outcome.entry.born or root.born
             self._hand_over(root, target)
 
     def _check(self, outcome: Outcome, new: Any) -> None:
@@ -340,12 +302,12 @@ class Restorer:
         if root.slot:
             nothing = "builtins:NoneType"
             if (
-                not _is_migrated(outcome)
+                not is_migrated(outcome)
                 and nothing not in (entry.type, root.initial)
                 and entry.type != root.initial
             ):
                 raise RefusedError(
-                    f"was declared as {_name(entry.type)}, is {_name(root.initial)} now", _MIGRATE
+                    f"was declared as {_name(entry.type)}, is {_name(root.initial)} now", MIGRATE
                 )
             return
         if root.value is UNSET:
@@ -358,10 +320,10 @@ class Restorer:
                 "use the factory form, and call it in functions only",
             )
         if type(new) is not type(root.value):
-            raise RefusedError(f"was {type(new).__name__}, is {type(root.value).__name__} now", _MIGRATE)
+            raise RefusedError(f"was {type(new).__name__}, is {type(root.value).__name__} now", MIGRATE)
         why_not = family.why_not(root.value, new)
         if why_not:
-            raise RefusedError(why_not, _MIGRATE)
+            raise RefusedError(why_not, MIGRATE)
 
     def _pour(self, outcome: Outcome, new: Any) -> Any:
         """Return the object that holds the value from now on."""
@@ -386,42 +348,6 @@ class Restorer:
         elif root.value is UNSET and root.form is Form.FACTORY:
             _add_transient(root, target)
         root.value = target
-
-
-def _is_migrated(outcome: Outcome) -> bool:
-    return outcome.entry.version != outcome.root.options.version
-
-
-def _migrated(outcome: Outcome) -> Any:
-    old, now = outcome.entry.version, outcome.root.options.version
-    migrate = outcome.root.options.migrate
-    if migrate is None:
-        raise RefusedError(f"is kept in version {old}, the code declares version {now}", "pass migrate=")
-    try:
-        new = migrate(outcome.new, old)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        reason = f"{type(error).__name__}: {error}{raised_at(error)}"
-        raise RefusedError(f"migrate() raised {reason}", "correct it; the old value is untouched") from error
-    if new is None and outcome.new is not None:
-        raise RefusedError("migrate() returned None", "return the new value")
-    outcome.notes.append(f"version {old} to {now}")
-    return new
-
-
-def _validate(root: Root, value: Any) -> None:
-    if root.options.validate is None:
-        return
-    try:
-        verdict = root.options.validate(value)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        reason = f"{type(error).__name__}: {error}{raised_at(error)}"
-        raise RefusedError(f"validate() raised {reason}", _MIGRATE) from error
-    if verdict is False:
-        raise RefusedError("validate() turned it down", _MIGRATE)
 
 
 def _add_transient(root: Root, target: Any) -> None:

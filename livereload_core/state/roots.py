@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import os
 import sys
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from types import CodeType, FrameType
@@ -43,13 +44,14 @@ class Options:
 
     name: str | None = None
     version: int = 1
-    migrate: Callable[[Any, int], Any] | None = None
+    migrate: Callable[[Any, int], Any] | Mapping[int, Callable[[Any], Any]] | None = None
     transient: tuple[str, ...] = ()
     on_error: str = "reject"
     renamed: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     validate: Callable[[Any], object] | None = None
     group: str = ""
+    ttl: float | None = None
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Options:
@@ -115,6 +117,7 @@ class Root:
         slot: the value is immutable, so that what is kept is the module global of the key's name.
         initial: the key of the type that the factory made, for slots.
         bound: the module global of the key's name was seen to be ``value``.
+        born: when its value was first made, in seconds since the epoch: it may outlive a restart.
     """
 
     key: str
@@ -126,6 +129,7 @@ class Root:
     slot: bool = False
     initial: str = ""
     bound: bool = False
+    born: float = dataclasses.field(default_factory=lambda: time.time())
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@
     │      │     │   {"tables": [[key, ...], ...], "fds": count,                │
     │      │     │    "roots": [{"key", "form", "kind", "version", "type",      │
     │      │     │               "args", "table", "classes", "lost", "remedy",  │
-    │      │     │               "fds", "group", "index",                       │
+    │      │     │               "fds", "group", "index", "born",               │
     │      │     │               "offset", "length"}, ...]}                     │
     ├──────┼─────┼──────────────────────────────────────────────────────────────┤
     │ 32+n │   m │ streams, one after another; offsets count from here          │
@@ -81,6 +81,7 @@ class Entry:
         fds: those that the stream mentions, of this process; not owned. -1: gone.
         group: the key of the entry that holds this root together with those that it shares objects with.
         index: its place in there.
+        born: when the value was first made, in seconds since the epoch.
         stream: the pickle.
     """
 
@@ -97,6 +98,7 @@ class Entry:
     fds: tuple[int, ...] = ()
     group: str = ""
     index: int = 0
+    born: float = 0.0
     stream: bytes | memoryview = b""
 
 

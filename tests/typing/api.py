@@ -49,6 +49,20 @@ assert_type(
 )
 
 
+assert_type(
+    preserve(
+        "chained",
+        dict[str, int],
+        version=3,
+        migrate={1: lambda old: dict(old), 2: lambda old: dict(old)},
+        group="tables",
+        ttl=60.0,
+        renamed={"old": "new", "gone": None},
+    ),
+    dict[str, int],
+)
+
+
 class World:
     seed: int = 0
 

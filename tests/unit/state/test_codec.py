@@ -31,7 +31,7 @@ from tests.unit.state.conftest import Program
 def carry(value: Any, roots: tuple[Any, ...] = (), targets: tuple[Any, ...] = ()) -> Any:
     """Send a value through a stream, with some roots standing for some targets."""
     stream, _ = Dumper(roots, lambda name: True).dump(value)
-    return load(stream, len(roots), lambda number: targets[number], {})
+    return load(stream, len(roots), targets, {})
 
 
 class Node:
@@ -164,7 +164,7 @@ def test_enum_members_cross_by_name() -> None:
     Level2.__qualname__, Level2.__module__ = "Level", __name__
     globals()["Level"] = Level2
     try:
-        member, flags = load(stream, 0, lambda number: None, {})
+        member, flags = load(stream, 0, (), {})
     finally:
         globals()["Level"] = class_before
     assert member is Level2.LOW
@@ -367,18 +367,18 @@ def test_setstate_that_raises_is_refused_in_the_trial_with_its_place(program: Pr
 def test_object_whose_new_wants_arguments_is_refused_not_broken() -> None:
     stream, _ = Dumper((), lambda name: True).dump([NoInit(1)])
     with pytest.raises(TypeError, match="needed"):
-        load(stream, 0, lambda number: None, {})
+        load(stream, 0, (), {})
 
 
 def test_name_that_is_gone_is_refused_and_may_come_later_only_in_a_module_that_is_executing() -> None:
     with pytest.raises(RefusedError) as caught:
-        load(b"\x80\x05cos\nno_such_name\n.", 0, lambda number: None, {})
+        load(b"\x80\x05cos\nno_such_name\n.", 0, (), {})
     assert not caught.value.later
     with pytest.raises(RefusedError) as caught:
-        load(b"\x80\x05c__main__\nno_such_name\n.", 0, lambda number: None, {})
+        load(b"\x80\x05c__main__\nno_such_name\n.", 0, (), {})
     assert caught.value.later
     with pytest.raises(RefusedError, match=r"no_such_module:x is gone .there is no module"):
-        load(b"\x80\x05cno_such_module\nx\n.", 0, lambda number: None, {})
+        load(b"\x80\x05cno_such_module\nx\n.", 0, (), {})
 
 
 def test_undisturbed_restores_collection_and_switch_interval_also_after_an_error() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from typing import Any
 
 import pytest
@@ -511,3 +513,109 @@ def test_state_that_a_late_declaration_cannot_take_is_refused_then_and_not_lost(
     with pytest.raises(CannotCarryError, match="x: was dict, is list now"):
         importlib.import_module("app")
     assert program.reload(app=HEAD + "x = preserve('x', dict)\n").x == {"a": 1}
+
+
+CHAIN = """
+from livereload_core import preserve
+x = preserve("x", dict, version={version}, migrate={{{steps}}})
+"""
+
+
+def test_migrations_are_chained_version_by_version(program: Program) -> None:
+    program.start(app=HEAD + "x = preserve('x', dict)\n").x["a"] = 1
+    steps = "1: lambda old: {'b': old['a'] + 1}, 2: lambda old: {'c': old['b'] + 1}"
+    after = program.reload(app=CHAIN.format(version=3, steps=steps))
+    assert after.x == {"c": 3}
+    assert program.reports["app:x"].detail == "version 1 to 3"
+
+
+@pytest.mark.parametrize(
+    ("version", "steps", "says"),
+    [
+        (3, "1: lambda old: old", "x: migrate has no step from version 2, on the way to 3; add it: {2: ...}"),
+        (3, "1: lambda old: None, 2: lambda old: {}", "x: the step to version 2 returned None"),
+        (0, "1: lambda old: old", "x: migrate has no step from version 2, on the way to 0"),
+        (2, "1: lambda old: 1 / 0", "x: migrate() raised ZeroDivisionError"),
+    ],
+)
+def test_chain_of_migrations_that_breaks_is_refused_in_the_trial(
+    program: Program, version: int, steps: str, says: str
+) -> None:
+    program.start(app=HEAD + "x = preserve('x', dict)\n").x["a"] = 1
+    data = program.engine.export().data
+    program.start(app=CHAIN.format(version=version, steps=steps))
+    with pytest.raises(CannotCarryError, match=re.escape(says)):
+        program.engine.trial(data)
+
+
+def test_value_that_is_older_than_its_ttl_starts_anew_and_says_so(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    source = HEAD + "x = preserve('x', dict, ttl=60)\ny = preserve('y', dict)\n"
+    app = program.start(app=source)
+    app.x["a"] = app.y["a"] = 1
+    for _ in range(3):
+        now[0] += 20
+        app = program.reload(app=source)
+        assert app.x == {"a": 1}, "its age counts from when it was made, and it is just old enough"
+    now[0] += 1
+    app = program.reload(app=source)
+    assert (app.x, app.y) == ({}, {"a": 1})
+    report = program.reports["app:x"]
+    assert (report.fate, report.detail) == (RootFate.RESET, "is 61 s old, and kept for 60 s")
+    app.x["b"] = 2
+    now[0] += 59
+    assert program.reload(app=source).x == {"b": 2}
+
+
+def test_field_that_slots_have_lost_is_back_when_it_returns(program: Program) -> None:
+    source = HEAD + (
+        "from dataclasses import dataclass\n@dataclass(slots=True)\nclass Thing:\n    a: int\n    b: int\n"
+        "box = preserve('box', dict)\n"
+    )
+    app = program.start(app=source)
+    app.box["thing"] = app.Thing(1, 2)
+    without = source.replace("    b: int\n", "")
+    for _ in range(2):
+        program.reload(app=without)
+    thing = program.reload(app=source).box["thing"]
+    assert (thing.a, thing.b) == (1, 2)
+
+
+def test_field_that_a_named_tuple_has_lost_is_back_when_it_returns(program: Program) -> None:
+    source = HEAD + (
+        "from typing import NamedTuple\nclass Thing(NamedTuple):\n    a: int\n    b: int\n"
+        "box = preserve('box', dict)\n"
+    )
+    app = program.start(app=source)
+    app.box["thing"] = app.Thing(1, 2)
+    for _ in range(2):
+        program.reload(app=source.replace("    b: int\n", ""))
+    assert program.reload(app=source).box["thing"] == (1, 2)
+
+
+def test_field_that_is_said_to_be_gone_makes_room_for_a_new_one(program: Program) -> None:
+    source = (
+        HEAD
+        + "from dataclasses import dataclass\n{more}@dataclass\nclass Thing:\n    {field}\n"
+        + "box = preserve('box', dict)\n"
+    )
+    app = program.start(app=source.format(more="", field="a: int = 1"))
+    app.box["thing"] = app.Thing(7)
+    more = "@preserve(renamed={'a': None})\n"
+    thing = program.reload(app=source.format(more=more, field="b: int = 2")).box["thing"]
+    assert thing.b == 2
+
+
+def test_enum_member_that_was_renamed_is_followed(program: Program) -> None:
+    source = (
+        HEAD + "from enum import Enum\n{more}class Mood(Enum):\n    {name} = 1\nbox = preserve('box', dict)\n"
+    )
+    app = program.start(app=source.format(more="", name="GOOD"))
+    app.box["mood"] = app.Mood.GOOD
+    more = "@preserve(renamed={'GOOD': 'FINE'})\n"
+    after = program.reload(app=source.format(more=more, name="FINE"))
+    assert after.box["mood"] is after.Mood.FINE
+    assert program.reports["app:box"].detail == "member 'GOOD' of Mood is 'FINE' now"

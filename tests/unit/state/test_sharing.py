@@ -182,7 +182,7 @@ for number in range(200_000):
     last, node = node, Node()
     node.next, node.number = last, number
 stream, _ = Dumper((), lambda name: True).dump(node)
-back, count = load(stream, 0, lambda number: None, {}), 0
+back, count = load(stream, 0, (), {}), 0
 while back is not None:
     back, count = back.next, count + 1
 print(count)
