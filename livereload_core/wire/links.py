@@ -154,25 +154,27 @@ def unpack(table: bytes | memoryview) -> dict[int, Link]:
     Raises:
         ProtocolViolationError: these bytes are no table of this version, or not all of it.
     """
-    view = memoryview(table)
+    whole = bytes(table)
     try:
-        magic, version, length = _HEADER.unpack_from(view)
+        magic, version, length = _HEADER.unpack_from(whole)
         if magic != _MAGIC or version != _VERSION:
-            raise ProtocolViolationError(f"not a table of connections: {bytes(view[:12])!r}")
+            raise ProtocolViolationError(f"not a table of connections: {whole[:12]!r}")
         position = _HEADER.size + length
         links = {}
-        for *facts, local, lengths in json.loads(bytes(view[_HEADER.size : position])):
+        for *facts, local, lengths in json.loads(whole[_HEADER.size : position]):
+            # In the pause, for each of perhaps thousands: most blobs are empty.
             parts: dict[str, Any] = {}
             for name, size in zip(_BLOBS, lengths, strict=True):
-                parts[name] = bytes(view[position : position + size])
-                position += size
+                if size:
+                    parts[name] = whole[position : position + size]
+                    position += size
             end = tuple(local) if isinstance(local, list) else local
             link = Link(local=end, **dict(zip(_FACTS, facts, strict=True)), **parts)
             links[link.number] = link
-        if position != len(view):
+        if position != len(whole):
             raise ProtocolViolationError(
-                f"a table of connections has {len(view)} bytes instead of {position}"
+                f"a table of connections has {len(whole)} bytes instead of {position}"
             )
     except (struct.error, ValueError, TypeError) as error:
-        raise ProtocolViolationError(f"not a table of connections: {bytes(view[:12])!r} ({error})") from error
+        raise ProtocolViolationError(f"not a table of connections: {whole[:12]!r} ({error})") from error
     return links
