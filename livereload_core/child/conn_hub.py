@@ -26,6 +26,7 @@ from typing import Any
 from livereload_core.child import conn_quiet, conn_state
 from livereload_core.child.conn_link import MOVES, Link, Verdict
 from livereload_core.child.conn_marks import Marks
+from livereload_core.child.net_descriptors import inode_of
 from livereload_core.child.net_patches import Patches
 from livereload_core.posix import memfd
 from livereload_core.wire import links as wire_links
@@ -88,6 +89,7 @@ class Connections:
             waits for quiet, or the generation leaves.
         holding: whether a reload is under way.
         links: the open connections by number.
+        parted: the inodes of sockets that another generation has: nothing may be done to them.
         marks: what is under way on them, in memory that outlives this process.
         most: how many of them the parent can hold.
     """
@@ -115,6 +117,7 @@ class Connections:
         self._judged: set[Link] = set()
         self._moved: list[Link] = []
         self._quiet_about_moved = False
+        self.parted: set[int] = set()
         self._foreign: set[int] = set()
         self._is_user_path: Callable[[str], bool] = _nobodys
 
@@ -318,8 +321,13 @@ class Connections:
         """The next generation serves: part with what it has taken."""
         self._be_quiet()
         for link in self._moved:
-            link.cut()
+            self._part_with(link)
         self._moved = []
+
+    def _part_with(self, link: Link) -> None:
+        # uvloop closes the socket only some time after the link is gone
+        self.parted.add(inode_of(link.fileno()))
+        link.cut()
 
     def _be_quiet(self) -> None:
         if not self._quiet_about_moved:
@@ -400,7 +408,7 @@ class Connections:
         finally:
             os.close(fd)
         self._be_quiet()
-        link.cut()
+        self._part_with(link)
 
     def _look(self) -> None:
         self.watching = bool(self._on_answer is not None or self.holding or self._leaving or self._waiting)

@@ -363,7 +363,8 @@ class Net:
     def _unseen_connections(self) -> list[int]:
         seen = {sock.fileno() for sock in self.books.connections()}
         seen |= self.connections.filenos()
-        return unseen.find([listener.address for listener in self.listeners.all()], seen)
+        addresses = [listener.address for listener in self.listeners.all()]
+        return unseen.find(addresses, seen, self.connections.parted)
 
     # -- forked processes ------------------------------------------------------------------------------
 

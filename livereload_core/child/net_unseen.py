@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import _socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from livereload_core.child.accounting import FRESH_GRACE, unread_bytes
 from livereload_core.child.net_descriptors import inode_of, open_sockets
@@ -24,12 +24,20 @@ _BYTES_RECEIVED, _BYTES_RECEIVED_AT = struct.Struct("=Q"), 128
 _BYTES_SENT, _BYTES_SENT_AT = struct.Struct("=Q"), 200
 
 
-def find(addresses: Iterable[Address], seen: set[int]) -> list[int]:
-    """Return the fds of connections to one of ``addresses`` that are not in ``seen``."""
+def find(addresses: Iterable[Address], seen: set[int], parted: Collection[int] = ()) -> list[int]:
+    """Return the fds of connections to one of ``addresses`` that are not in ``seen``.
+
+    Args:
+        addresses: of the listeners.
+        seen: fds of connections that are known.
+        parted: inodes of sockets that have gone over to another generation.
+    """
     exact = set(addresses)
     wildcard = {(a.family, a.port) for a in exact if a.host in ("0.0.0.0", "::")}
     found = {}
     for inode, fds in open_sockets(besides=seen).items():
+        if inode in parted:
+            continue
         address = _connected(fds[0])
         if address is not None and (address in exact or (address.family, address.port) in wildcard):
             found[inode] = fds[0]

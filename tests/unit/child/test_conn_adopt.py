@@ -98,6 +98,28 @@ async def test_what_was_cut_off_is_known_by_its_fd_as_long_as_that_is_open(made:
 
 
 @in_loop
+async def test_what_was_cut_off_is_nobodys_business_while_the_loop_has_not_closed_it(made: list[int]) -> None:
+    # uvloop closes a socket some time after it has told of its end, and another thread may look in between
+    async with stage(Echo) as on:
+        await _crowd(on, 1)
+        link = on.old.link
+        on.old.hub.register(link)
+        late = os.dup(link.fileno())
+        try:
+            await on.old.hub.quiesce(5)
+            on.old.hub.export()
+            on.old.hub.cut()
+            await until(lambda: not on.old.hub.links)
+            for sock in on.held.values():
+                sock.close()
+            address = Address.of(on.listener)
+            assert late in find([address], on.old.hub.filenos())
+            assert late not in find([address], on.old.hub.filenos(), on.old.hub.parted)
+        finally:
+            os.close(late)
+
+
+@in_loop
 async def test_the_collector_rests_while_connections_are_taken_over(made: list[int]) -> None:
     async with stage(Echo) as on:
         await _crowd(on, 2)
