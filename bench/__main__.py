@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", nargs="+", choices=_PARTS, default=_PARTS, help="measure only these parts")
     options = parser.parse_args(arguments)
+    # Where nothing may be cached, every interpreter compiles anew: no user's case, and not what is compared.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         plan = Plan.from_environment(os.environ)
     except ValueError as error:

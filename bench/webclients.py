@@ -31,7 +31,7 @@ __all__ = ["TALKERS", "main"]
 TALKERS = 4
 _REST = 0.002
 """Seconds between an echo and the next message of a talker."""
-_PATIENCE = 5.0
+_PATIENCE = 20.0
 """Seconds in which each connection must answer to be kept, and in which a killed server must be back."""
 _HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -120,7 +120,8 @@ class Crowd:
 
     def talk(self) -> list[float]:
         """Talk until a line comes; returns the round trips in seconds, those without an end included."""
-        talkers = self._clients[:TALKERS]
+        # Spread over all: the first ones opened might be the first ones served again.
+        talkers = self._clients[:: max(1, len(self._clients) // TALKERS)][:TALKERS]
         waiting: dict[Client, bytes] = {}
         resting = dict.fromkeys(talkers, 0.0)
         took: list[float] = []

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import gc
 import os
 import select
 import socket
@@ -24,6 +25,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from livereload_core.child import conn_state
 from livereload_core.child.conn_link import FAREWELL, SERVICE_RESTART, Link
 from livereload_core.framing.http1 import RequestHead, ResponseHead, with_header
 from livereload_core.framing.sessions import Rehearsal, Session, recognise
@@ -43,8 +45,8 @@ PATIENCE = 5.0
 """Seconds that the new code may take to answer a replayed handshake."""
 LATE_SERVER = 2.0
 """Seconds after COMMIT in which the program may still open the server of a connection."""
-BATCH = 50
-"""Connections that are begun in one turn of the loop: new requests are served between two turns."""
+BATCH = 20
+"""Connections that are begun in one turn of the loop: what is there already is served between two turns."""
 
 _NO_SERVER = "the new code has no server there that livecore knows"
 
@@ -216,6 +218,8 @@ class Adopter:
         self._hub = hub
         self._send = send
         self._expected: list[tuple[Record, socket.socket]] = []
+        self._table: tuple[int, dict[int, Record]] | None = None
+        self._collects = False
         self._homeless: list[tuple[Record, socket.socket]] = []
         self._open = 0
         self._adopted = 0
@@ -226,17 +230,34 @@ class Adopter:
 
     def expect(self, numbers: Sequence[int], fds: Sequence[int]) -> None:
         """Note what the parent announces; from whatever thread. Owns all fds, the first is the table."""
-        try:
-            table = wire_links.unpack(memfd.read(fds[0]))
-        finally:
-            os.close(fds[0])
+        table = self._read(fds[0])
         for number, fd in zip(numbers, fds[1:], strict=True):
             os.set_inheritable(fd, False)
             self._expected.append((table[number], socket.socket(fileno=fd)))
 
+    def _read(self, fd: int) -> dict[int, Record]:
+        """Return the table behind ``fd``: all messages of one hand-over come with the same one."""
+        if self._table is not None and os.path.sameopenfile(self._table[0], fd):
+            os.close(fd)
+            return self._table[1]
+        self._forget_table()
+        try:
+            table = wire_links.unpack(memfd.read(fd))
+        except BaseException:
+            os.close(fd)
+            raise
+        self._table = fd, table  # open, so that no other file can look like it
+        return table
+
+    def _forget_table(self) -> None:
+        if self._table is not None:
+            os.close(self._table[0])
+            self._table = None
+
     def decline_all(self, reason: str) -> None:
         """There is no loop to serve them in."""
         expected, self._expected = self._expected, []
+        self._forget_table()
         for record, sock in expected:
             sock.close()
             self._send(wire.Ended((record.number,)))
@@ -246,15 +267,19 @@ class Adopter:
     def begin(self) -> None:
         """COMMIT, in the thread of the loop: take over what was announced."""
         expected, self._expected = self._expected, []
+        self._forget_table()
         if not expected:
             return
         self._since = self._since or time.monotonic()
+        if not self._open and gc.isenabled():
+            # All that is made here stays; to look through it again and again finds nothing.
+            self._collects = True
+            gc.disable()
         self._open += len(expected)
-        for start in range(0, len(expected), BATCH):
-            asyncio.get_running_loop().call_soon(self._begin_batch, expected[start : start + BATCH])
+        self._begin_batches(_who_waits_first(expected))
 
-    def _begin_batch(self, batch: list[tuple[Record, socket.socket]]) -> None:
-        for record, sock in batch:
+    def _begin_batches(self, expected: list[tuple[Record, socket.socket]]) -> None:
+        for record, sock in expected[:BATCH]:
             server = next((server for server in self._hub.servers if server.serves(record.local)), None)
             if server is not None:
                 self._take(record, sock, server)
@@ -262,6 +287,8 @@ class Adopter:
             if not self._homeless:
                 asyncio.get_running_loop().call_later(LATE_SERVER, self._give_up)
             self._homeless.append((record, sock))
+        if expected[BATCH:]:
+            asyncio.get_running_loop().call_soon(self._begin_batches, expected[BATCH:])
 
     def _server_opened(self, server: Server) -> None:
         homeless, self._homeless = self._homeless, []
@@ -313,11 +340,13 @@ class Adopter:
         link.vaulted = link.resumed = True
         self._hub.adopted()
         link.generation = record.generation
+        if record.state:
+            conn_state.apply(record.state, self._hub.states.setdefault(record.number, {}))
         replayed = record.kind in (Kind.WEBSOCKET, Kind.EVENTS)
         link.replay = (Replay if replayed else Reentry)(link, record, self._settle)
         if self._hub.marks is not None and record.mark >= 0:
             link.give_mark(record.mark, self._hub.marks)
-        link.await_replay()
+        link.await_replay(record.local)
         return link
 
     def _connected(self, task: asyncio.Task[Any], record: Record, sock: socket.socket) -> None:
@@ -338,10 +367,22 @@ class Adopter:
             self._adopted += 1
         self._open -= 1
         if not self._open:
+            if self._collects:
+                self._collects = False
+                gc.enable()
             took = time.monotonic() - self._since
             self._send(wire.Settled(self._adopted, dict(self._declined), took))
             self._adopted, self._since = 0, 0.0
             self._declined.clear()
+
+
+def _who_waits_first(expected: list[tuple[Record, socket.socket]]) -> list[tuple[Record, socket.socket]]:
+    """Order connections so that clients who wait for an answer are served before those who are idle."""
+    poll = select.poll()
+    for _, sock in expected:
+        poll.register(sock.fileno(), select.POLLIN)
+    waiting = {fd for fd, _ in poll.poll(0)}
+    return sorted(expected, key=lambda pair: not pair[0].inbound and pair[1].fileno() not in waiting)
 
 
 def _has_left(sock: socket.socket) -> bool:

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from livereload_core.child import conn_quiet
+from livereload_core.child import conn_quiet, conn_state
 from livereload_core.child.conn_link import MOVES, Link, Verdict
 from livereload_core.child.conn_marks import Marks
 from livereload_core.child.net_patches import Patches
@@ -115,6 +115,7 @@ class Connections:
         self._judged: set[Link] = set()
         self._moved: list[Link] = []
         self._quiet_about_moved = False
+        self._foreign: set[int] = set()
         self._is_user_path: Callable[[str], bool] = _nobodys
 
     @property
@@ -134,6 +135,10 @@ class Connections:
                 return list(self.links.values())
             except RuntimeError:  # one was opened or closed meanwhile
                 continue
+
+    def filenos(self) -> set[int]:
+        """Return the fds of the open connections; from any thread."""
+        return {link.fileno() for link in self.all()}
 
     # -- set-up --------------------------------------------------------------------------------------------
 
@@ -265,6 +270,7 @@ class Connections:
         """Hold every connection, and wait until what is in flight is done, at most ``grace`` seconds."""
         self.holding = True
         self._look()
+        self._forget_states()
         for link in tuple(self.links.values()):
             link.hold()
         for _ in range(ROUNDS):
@@ -273,6 +279,13 @@ class Connections:
         for link in self.links.values():
             if not link.vaulted and link.verdict() is MOVES:
                 self.register(link)
+
+    def _forget_states(self) -> None:
+        """Forget what was kept with connections that stayed with an earlier generation and ended there."""
+        foreign = self.states.keys() - self.links.keys()
+        for number in foreign & self._foreign:
+            del self.states[number]
+        self._foreign = foreign - self._foreign
 
     def resume(self) -> None:
         """The reload was given up: go on as if nothing had happened."""
@@ -380,7 +393,8 @@ class Connections:
         if self._send is None or not link.vaulted:
             link.close_with_reason()
             return
-        fd = memfd.create(wire_links.pack([link.export()]), "livecore-links")
+        state = conn_state.changes(self.states.get(link.number, {}))
+        fd = memfd.create(wire_links.pack([link.export(state)]), "livecore-links")
         try:
             self._send(wire.HandedOver((link.number,)), [fd])
         finally:

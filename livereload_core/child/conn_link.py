@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from livereload_core.child.conn_stream import OPAQUE, WISH, Stream
-from livereload_core.framing.http1 import ResponseHead, without_header
+from livereload_core.framing.http1 import RequestHead, ResponseHead, without_header
 from livereload_core.framing.sessions import Session
 from livereload_core.framing.websocket import close_frame
 from livereload_core.wire.links import Kind
@@ -61,12 +61,15 @@ _SLOW = Verdict("a client that reads slowly", passes=True)
 class Link(Stream):
     """See the head of the module."""
 
-    __slots__ = ("_released", "_waiters", "has_spoken")
+    __slots__ = ("_asked", "_fileno", "_local", "_released", "_waiters", "has_spoken")
 
     def __init__(self, hub: Any, protocol: asyncio.BaseProtocol, number: int) -> None:
         super().__init__(hub, protocol, number)
         self._waiters: list[asyncio.Future[None]] = []
         self._released = False
+        self._fileno = -1
+        self._local: Any = None
+        self._asked: tuple[RequestHead | None, bytes] = None, b""
         self.has_spoken = False
 
     # -- judgement -----------------------------------------------------------------------------------------
@@ -238,18 +241,25 @@ class Link(Stream):
 
     # -- taking over ---------------------------------------------------------------------------------------
 
-    def await_replay(self) -> None:
-        """Keep what the client sends until the new code is ready for it."""
+    def await_replay(self, local: Any) -> None:
+        """Keep what the client sends until the new code is ready for it.
+
+        Args:
+            local: the address of our end.
+        """
         self._holding = True
+        self._local = local
 
     def replay_request(self, head: bytes) -> None:
         """Give the request, which the client sent to an earlier generation, to the protocol."""
         self._requests.feed(head)
         for request in self._requests.heads:
             self._head = request
+            self._asked = request, request.raw  # the wish for extensions was left out when it was recorded
             self._responses.expect(request.method)
             if request.wants_websocket:
                 self._early = bytearray()
+                self._early_number = 1
         self._requests.heads.clear()
         self._received(head)
 
@@ -328,17 +338,22 @@ class Link(Stream):
 
     # -- handing over --------------------------------------------------------------------------------------
 
-    def export(self) -> Record:
+    def export(self, state: bytes = b"") -> Record:
         """Tell all that the next generation has to know; changes nothing."""
         self.unfold()
         kind = Kind.EVENTS if self._kind is Kind.HTTP and self._streams_events() else self._kind
         head, answer = self._head, self._responses.head
         opened = kind in (Kind.WEBSOCKET, Kind.EVENTS)
+        # What never changes is found out once, most often when the parent is told, and not in the pause.
+        if self._local is None:
+            self._local = _name(self.get_extra_info("sockname"))
+        if opened and head is not None and self._asked[0] is not head:
+            self._asked = head, without_header(head.raw, WISH)
         return Record(
             self.number,
             kind,
-            _name(self.get_extra_info("sockname")),
-            request=without_header(head.raw, WISH) if opened and head is not None else b"",
+            self._local,
+            request=self._asked[1] if opened else b"",
             response=answer.raw if opened and answer is not None else b"",
             inbound=self._carried() + b"".join(self._held),
             outbound=self._tail() or b"",
@@ -346,6 +361,7 @@ class Link(Stream):
             answers=self._session.answers if self._session is not None else b"",
             event_id=self._responses.last_event_id or b"" if kind is Kind.EVENTS else b"",
             generation=self.generation,
+            state=state,
             mark=self.mark,
         )
 
@@ -389,8 +405,12 @@ class Link(Stream):
 
     def fileno(self) -> int:
         """The fd of the socket, -1 when it is closed."""
-        sock = self.get_extra_info("socket")
-        return -1 if sock is None else int(sock.fileno())
+        if self._lost:
+            return -1
+        if self._fileno < 0:  # asked once: a loop closes it only after connection_lost()
+            sock = self.get_extra_info("socket")
+            self._fileno = -1 if sock is None else int(sock.fileno())
+        return self._fileno
 
 
 def _name(sockname: Any) -> Any:

@@ -58,6 +58,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_client",
         "_connection",
         "_early",
+        "_early_number",
         "_eof",
         "_events",
         "_farewell",
@@ -121,6 +122,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._responses = ResponseFramer()
         self._head: RequestHead | None = None
         self._early: bytearray | None = None
+        self._early_number = 0
         self._client: ClientFrames | None = None
         self._server_frames: ServerFrames | None = None
         self._session: Session | None = None
@@ -308,6 +310,8 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         head = responses.head
         if head is None:
             return
+        if self._early is not None and responses.begun >= self._early_number:
+            self._refused()
         if responses.mid:
             if head.is_event_stream and not self._events:
                 self._events = True
@@ -494,34 +498,44 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             self._early += data
             self._received(data)
             return
-        if not requests.is_http:
+        split = self._held_head + data if self._held_head else data
+        number = requests.finished + requests.head_complete - len(requests.heads)
+        for head in requests.heads:
+            number += 1
+            self._head = head
+            self._responses.expect(head.method)
+            if head.wants_websocket:
+                split, rest = _without_extensions(split, head.raw)
+                self._early, self._early_number = bytearray(rest), number
+        requests.heads.clear()
+        if self._early is None and not requests.is_http:
             if requests.is_http2:
                 self._kind = OPAQUE
             else:
                 self._became_raw()
-            self._received(self._held_head + data)
             self._held_head = b""
+            self._received(split)
             return
-        split = self._held_head + data if self._held_head else data
-        for head in requests.heads:
-            self._head = head
-            self._responses.expect(head.method)
-            if head.wants_websocket:
-                stripped = without_header(head.raw, WISH)
-                before, _, rest = split.partition(head.raw)
-                split = before + stripped + rest
-                self._early = bytearray(rest)
-        requests.heads.clear()
         partial = requests.partial
         if partial and not requests.head_complete and partial.startswith(b"GET ") and self._early is None:
             # perhaps the wish for a WebSocket, which can only be read whole
             before_it = len(split) - len(partial)
-            self._held_head = partial
+            self._held_head = partial[max(0, -before_it) :]  # less than "GET " has passed already
             if before_it > 0:
                 self._received(split[:before_it])
             return
         self._held_head = b""
         self._received(split)
+
+    def _refused(self) -> None:
+        """The wish for a WebSocket is not granted: what came after it are requests."""
+        self._early = None
+        for head in self._requests.heads:
+            self._head = head
+            self._responses.expect(head.method)
+        self._requests.heads.clear()
+        if not self._requests.is_http:
+            self._kind = OPAQUE
 
     def _became_raw(self) -> None:
         self._kind = Kind.RAW
@@ -550,7 +564,8 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._last = self._before_last = b""
         self._opened = time.monotonic()
         self.note()
-        self._hub.register(self)
+        if self.replay is None:  # else the parent has known of it since its own first answer
+            self._hub.register(self)
 
     def _follow_session(self, session: Session, messages: int) -> None:
         """A session inside of the stream goes on by these messages, which a handler takes."""
@@ -624,3 +639,16 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             buffer[:count] = view[:count]
             self._protocol.buffer_updated(count)
             view = view[count:]
+
+
+def _without_extensions(data: bytes, head: bytes) -> tuple[bytes, bytes]:
+    """Leave the wish for extensions out of ``head``, and return all that is to pass and what is behind it.
+
+    At most the three bytes in which no GET can be seen yet have passed before ``data``.
+    """
+    for passed in range(4):
+        start = data.find(head[passed:])
+        if start == 0 or (start > 0 and not passed):
+            rest = data[start + len(head) - passed :]
+            return data[:start] + without_header(head, WISH)[passed:] + rest, rest
+    return data, b""  # as it came: with extensions it is not handed over

@@ -340,10 +340,11 @@ class Net:
         return deferred
 
     def _shut(self) -> None:
-        sockets = open_sockets()
+        connections = self.connections.filenos()
+        sockets = open_sockets(connections)
         for listener in self.listeners.all():
             fds = self.listeners.fds(listener, sockets)
-            parked = [self.listeners.park(listener, fd) for fd in fds]
+            parked = [self.listeners.park(listener, fd, connections) for fd in fds]
             if self.accepts_in_c and any(parked):
                 # a loop in C may have been told of a connection and be about to accept it
                 self.listeners.replace(listener, fds)
@@ -361,7 +362,7 @@ class Net:
 
     def _unseen_connections(self) -> list[int]:
         seen = {sock.fileno() for sock in self.books.connections()}
-        seen |= {link.fileno() for link in self.connections.links.values()}
+        seen |= self.connections.filenos()
         return unseen.find([listener.address for listener in self.listeners.all()], seen)
 
     # -- forked processes ------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ its duplicates in all processes, and is not reused for 2**32 sockets, while a nu
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 __all__ = ["inode_of", "open_sockets"]
 
@@ -19,13 +20,16 @@ def inode_of(fd: int) -> int:
         return 0
 
 
-def open_sockets() -> dict[int, list[int]]:
+def open_sockets(besides: Collection[int] = ()) -> dict[int, list[int]]:
     """Return the open sockets of this process: inode -> fds in ascending order.
 
     Empty where there is no /proc.
+
+    Args:
+        besides: fds to leave out. To ask for the inode of each costs more than to list them all.
     """
     try:
-        numbers = sorted(int(number) for number in os.listdir("/proc/self/fd"))
+        numbers = sorted({int(number) for number in os.listdir("/proc/self/fd")}.difference(besides))
     except OSError:
         return {}
     found: dict[int, list[int]] = {}

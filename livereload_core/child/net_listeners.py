@@ -22,7 +22,7 @@ import contextlib
 import dataclasses
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from livereload_core.child.net_descriptors import inode_of, open_sockets
@@ -100,9 +100,15 @@ class Listeners:
         """Whether ``path`` is the file of a Unix socket in the table, open here or not."""
         return any(listener.address.path == path for listener in self.all())
 
-    def park(self, listener: Listener, fd: int) -> bool:
-        """Take ``fd`` out of the program's epoll sets; returns whether it was in one."""
-        entries = epoll.take_out(fd)
+    def park(self, listener: Listener, fd: int, besides: Collection[int] = ()) -> bool:
+        """Take ``fd`` out of the program's epoll sets; returns whether it was in one.
+
+        Args:
+            listener: whose fd it is.
+            fd: what is to leave.
+            besides: fds known to be connections, to save looking at them.
+        """
+        entries = epoll.take_out(fd, besides)
         if entries:
             listener.parked.setdefault(fd, []).extend(entries)
         return bool(entries)

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable
 
 from livereload_core.child.accounting import FRESH_GRACE, unread_bytes
-from livereload_core.child.net_descriptors import open_sockets
+from livereload_core.child.net_descriptors import inode_of, open_sockets
 from livereload_core.posix.addresses import Address
 
 __all__ = ["close_idle", "find", "in_flight"]
@@ -28,14 +28,15 @@ def find(addresses: Iterable[Address], seen: set[int]) -> list[int]:
     """Return the fds of connections to one of ``addresses`` that are not in ``seen``."""
     exact = set(addresses)
     wildcard = {(a.family, a.port) for a in exact if a.host in ("0.0.0.0", "::")}
-    found = []
-    for fds in open_sockets().values():
-        if seen.intersection(fds):
-            continue
+    found = {}
+    for inode, fds in open_sockets(besides=seen).items():
         address = _connected(fds[0])
         if address is not None and (address in exact or (address.family, address.port) in wildcard):
-            found.append(fds[0])
-    return found
+            found[inode] = fds[0]
+    if found:
+        for fd in seen:
+            found.pop(inode_of(fd), None)  # a duplicate of one that is seen
+    return list(found.values())
 
 
 def in_flight(fds: Iterable[int]) -> int:

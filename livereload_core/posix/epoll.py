@@ -20,7 +20,7 @@ import dataclasses
 import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from livereload_core.posix import stopped
 
@@ -29,9 +29,7 @@ __all__ = ["Entry", "forget", "put_back", "take_out"]
 _CTL_ADD = 1  # sys/epoll.h
 _CTL_DEL = 2
 _GONE = frozenset({errno.ENOENT, errno.EBADF, errno.EEXIST, errno.EINVAL, errno.EPERM})
-_ENTRY = re.compile(
-    rb"^tfd:\s*(\d+)\s+events:\s*([0-9a-f]+)\s+data:\s*([0-9a-f]+).*?ino:\s*([0-9a-f]+)", re.MULTILINE
-)
+_ENTRY = rb"^tfd:\s*%d\s+events:\s*([0-9a-f]+)\s+data:\s*([0-9a-f]+).*?ino:\s*([0-9a-f]+)"
 
 
 class _Event(ctypes.Structure):
@@ -52,15 +50,20 @@ class Entry:
     data: int
 
 
-def take_out(fd: int) -> list[Entry]:
-    """Remove ``fd`` from every epoll set of this process and return what was removed."""
+def take_out(fd: int, besides: Collection[int] = ()) -> list[Entry]:
+    """Remove ``fd`` from every epoll set of this process and return what was removed.
+
+    Args:
+        fd: what is to leave.
+        besides: fds known to be no epoll sets: with a thousand connections open they are most of all.
+    """
     try:
         inode = os.fstat(fd).st_ino
     except OSError:
         return []  # the program has closed it: it is in no set
     return [
         entry
-        for epoll_fd in _epoll_fds()
+        for epoll_fd in _epoll_fds(besides)
         for entry in _entries(epoll_fd, fd, inode)
         if _control(epoll_fd, _CTL_DEL, fd, None)
     ]
@@ -99,12 +102,12 @@ def forget(fd: int, original: int, by: int) -> None:
                 stopped.replace(fd, by)
 
 
-def _epoll_fds() -> list[int]:
+def _epoll_fds(besides: Collection[int] = ()) -> list[int]:
     try:
-        numbers = os.listdir("/proc/self/fd")
+        numbers = {int(number) for number in os.listdir("/proc/self/fd")}
     except OSError:
         return []  # no /proc (not Linux, or a bare chroot): the gate in accept() remains
-    return [int(number) for number in numbers if _is_epoll(int(number))]
+    return [number for number in numbers.difference(besides) if _is_epoll(number)]
 
 
 def _is_epoll(fd: int) -> bool:
@@ -121,9 +124,9 @@ def _entries(epoll_fd: int, fd: int, inode: int) -> list[Entry]:
     except OSError:
         return []
     found = []
-    for match in _ENTRY.finditer(text):
-        number, events, data, owner = match.groups()
-        if int(number) == fd and int(owner, 16) == inode:
+    for match in re.finditer(_ENTRY % fd, text, re.MULTILINE):
+        events, data, owner = match.groups()
+        if int(owner, 16) == inode:
             found.append(Entry(epoll_fd, fd, inode, int(events, 16), int(data, 16)))
     return found
 

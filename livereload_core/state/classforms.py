@@ -27,7 +27,7 @@ class ClassForms:
         self._options: dict[str, tuple[type, Options]] = {}
         self._by_class: dict[type, Options | None] = {}
         self.aliases: dict[tuple[str, str], type] = {}
-        self.renamed: dict[type, Mapping[str, str]] = {}
+        self.renamed: dict[type, Mapping[str, str | None]] = {}
 
     def declare(self, cls: type, options: Options) -> None:
         """Add a class; one of the same name replaces the earlier one."""

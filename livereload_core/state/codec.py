@@ -25,14 +25,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from livereload_core.state.code import is_executing
 from livereload_core.state.descriptors import Outgoing, writing
+from livereload_core.state.fields import Shape, shape_of
+from livereload_core.state.names import lookup
 from livereload_core.state.reducers import Reducer, classify
-from livereload_core.state.refusals import RefusedError
-from livereload_core.state.roots import UNSET, class_key
-from livereload_core.state.shapes import fields_of
+from livereload_core.state.roots import class_key
 
-__all__ = ["Dumper", "load", "lookup", "uncollected", "undisturbed"]
+__all__ = ["Dumper", "load", "uncollected", "undisturbed"]
 
 PROTOCOL = 5
 
@@ -162,11 +161,11 @@ class Dumper:
         """Roots by id, as (number, object)."""
         return self._roots
 
-    def dump(self, obj: object) -> tuple[bytes, dict[str, list[str]]]:
+    def dump(self, obj: object) -> tuple[bytes, dict[str, Shape]]:
         """Write one object.
 
         Returns:
-            the stream, and the fields of the user's classes in it; its fds are what ``outgoing.end()`` says.
+            the stream, and the shapes of the user's classes in it; its fds are what ``outgoing.end()`` says.
 
         Raises:
             RefusedError: a value of a kind that cannot be carried.
@@ -181,25 +180,50 @@ class Dumper:
                     stream = self._attempt(_DeepPickler, dict(self._roots), obj, classes)
         return stream, self._fields(classes)
 
+    def dump_with_memo(self, obj: object) -> tuple[bytes, dict[str, Shape], dict[int, tuple[int, object]]]:
+        """Write one object, and return besides what was written, by id; much slower.
+
+        The memo keeps all of it alive, temporary objects included, so no id in it is used twice. Structures
+        too deep for the C pickler have an empty one.
+
+        Raises:
+            RefusedError: a value of a kind that cannot be carried.
+            Exception: whatever the object's own methods raise.
+        """
+        classes: set[type] = set()
+        memo: dict[int, tuple[int, object]] = {}
+        try:
+            with writing(self.outgoing):
+                stream = self._attempt(_Pickler, self._memo, obj, classes, memo)
+        except RecursionError:
+            return *self.dump(obj), {}
+        for number in self._roots:
+            memo.pop(number, None)
+        return stream, self._fields(classes), memo
+
     def reduction_of(self, obj: object) -> Any:
         """Return what would be written for ``obj`` alone; for the walker."""
         pickler = _Pickler(io.BytesIO(), self._kinds, set())
         with contextlib.closing(Outgoing()) as unused, writing(unused):
             return pickler.reducer_override(obj)
 
-    def _attempt(self, make: Any, memo: Any, obj: object, classes: set[type]) -> bytes:
+    def _attempt(
+        self, make: Any, memo: Any, obj: object, classes: set[type], written: dict[Any, Any] | None = None
+    ) -> bytes:
         file = io.BytesIO()
         self.outgoing.begin()
         pickler = make(file, self._kinds, classes)
         pickler.memo = memo
         pickler.dump(obj)
+        if written is not None:
+            written.update(pickler.memo.copy())
         return file.getvalue()
 
-    def _fields(self, classes: set[type]) -> dict[str, list[str]]:
+    def _fields(self, classes: set[type]) -> dict[str, Shape]:
         found = {}
         for cls in classes:
             if self._is_user_module(cls.__module__):
-                fields = fields_of(cls)
+                fields = shape_of(cls)
                 if fields is not None:
                     found[class_key(cls)] = fields
         return found
@@ -213,46 +237,6 @@ def _deep() -> Iterator[None]:
         yield
     finally:
         sys.setrecursionlimit(limit)
-
-
-def lookup(module: str, name: str) -> Any:
-    """Return what a dotted name in a module stands for in the new code.
-
-    Raises:
-        RefusedError: it is gone, or not there yet (``later``).
-    """
-    found: Any = _module(module)
-    for part in name.split("."):
-        found = getattr(found, part, UNSET)
-    if found is UNSET:
-        # Raised here, without a cause: the frames of a traceback would keep the unpickler alive.
-        raise RefusedError(
-            f"{module}:{name} is gone{_look_alike(module, name)}",
-            "put it back, or name what replaces it: @preserve(aliases="
-            f'("{module}:{name}",)) on the class, or version= and migrate=',
-            later=is_executing(module),
-        )
-    return found
-
-
-def _module(name: str) -> Any:
-    try:
-        __import__(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise  # it is there, and imports something that is not
-        return UNSET
-    return sys.modules[name]
-
-
-def _look_alike(module: str, name: str) -> str:
-    import difflib
-
-    loaded = sys.modules.get(module)
-    if loaded is None:
-        return f" (there is no module {module!r})"
-    close = difflib.get_close_matches(name, [n for n, v in vars(loaded).items() if callable(v)], 1)
-    return f" ({close[0]!r} looks like it)" if close else ""
 
 
 class _Unpickler(pickle.Unpickler):

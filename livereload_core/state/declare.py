@@ -50,9 +50,10 @@ def preserve(  # noqa: D103
     migrate: Callable[[Any, int], Any] | None = None,
     transient: Iterable[str] = (),
     on_error: Literal["reject", "reset"] = "reject",
-    renamed: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str | None] | None = None,
     aliases: Iterable[str] = (),
     validate: Callable[[Any], object] | None = None,
+    group: str | None = None,
 ) -> T: ...
 @overload
 def preserve(target: F, /) -> F: ...  # noqa: D103, F811
@@ -64,9 +65,10 @@ def preserve(  # noqa: D103, F811
     migrate: Callable[[Any, int], Any] | None = None,
     transient: Iterable[str] = (),
     on_error: Literal["reject", "reset"] = "reject",
-    renamed: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str | None] | None = None,
     aliases: Iterable[str] = (),
     validate: Callable[[Any], object] | None = None,
+    group: str | None = None,
 ) -> Callable[[F], F]: ...
 def preserve(target: Any = None, factory: Any = None, /, **options: Any) -> Any:  # noqa: F811
     """Keep an object over reloads.
@@ -81,9 +83,10 @@ def preserve(target: Any = None, factory: Any = None, /, **options: Any) -> Any:
             transient: attributes that are not kept; they come fresh from the new code.
             on_error: ``"reject"`` keeps the old code running when the value cannot be carried,
                 ``"reset"`` starts it anew and says so.
-            renamed: old field -> new field.
+            renamed: old field -> new field, or ``None`` when it is gone.
             aliases: earlier keys of this state (class form: earlier ``module:Class`` names).
             validate: called with the new value; ``False`` or an exception turns it down.
+            group: roots of one group keep the objects that they share.
 
     Returns:
         value form: the object. Factory form: a function that always returns the one object. Class
@@ -112,7 +115,7 @@ def preserve(target: Any = None, factory: Any = None, /, **options: Any) -> Any:
 
 
 _OPTIONS = frozenset(
-    ("aliases", "migrate", "name", "on_error", "renamed", "transient", "validate", "version")
+    ("aliases", "group", "migrate", "name", "on_error", "renamed", "transient", "validate", "version")
 )
 
 

@@ -141,8 +141,8 @@ class Outgoing:
         self._stream: list[int] = []
         self._stream_cuts: list[tuple[Any, str, Any]] = []
         self._stream_processes: list[int] = []
-        self._opened: list[int] = []
-        self._kept: list[int] = []
+        self._opened: dict[object, int] = {}
+        self._kept: dict[object, int] = {}
         self._cuts: list[tuple[Any, str, Any]] = []
         self._processes: list[int] = []
 
@@ -159,9 +159,16 @@ class Outgoing:
             self._stream.append(fd)
         return self._stream.index(fd)
 
-    def own(self, fd: int) -> int:
-        """The same for an fd that was opened for the snapshot alone; it is closed from here."""
-        self._opened.append(fd)
+    def own(self, key: object, make: Callable[[], int]) -> int:
+        """The same for an fd that is opened for the snapshot alone; it is closed from here.
+
+        Args:
+            key: tells it from others, so that streams which mention one thing share one fd.
+            make: opens it.
+        """
+        fd = self._kept.get(key, self._opened.get(key, GONE))
+        if fd == GONE:
+            fd = self._opened[key] = make()
         return self.number(fd)
 
     def need_quiet(self) -> None:
@@ -187,16 +194,15 @@ class Outgoing:
     def begin(self) -> None:
         """A stream begins; what one that failed has left is forgotten."""
         self._stream, self._stream_cuts, self._stream_processes = [], [], []
-        while self._opened:
-            os.close(self._opened.pop())
+        _close_all(self._opened)
 
     def end(self) -> tuple[int, ...]:
         """The stream is written; return its fds."""
         fds = tuple(self._stream)
         self._cuts += self._stream_cuts
         self._processes += self._stream_processes
-        self._kept += self._opened
-        self._opened = []
+        self._kept |= self._opened
+        self._opened = {}
         self.begin()
         return fds
 
@@ -206,11 +212,11 @@ class Outgoing:
         Raises:
             OSError: no fd left, or one of them was closed beneath its object; nothing stays open.
         """
-        handed = Handed(processes=self._processes, cuts=self._cuts)
+        handed = Handed(processes=list(dict.fromkeys(self._processes)), cuts=self._cuts)
         try:
             for fd in table_of(lists):
                 handed.fds.append(_dup(fd))
-                handed.sources.append(GONE if fd in self._kept else fd)
+                handed.sources.append(GONE if fd in self._kept.values() else fd)
         except BaseException:
             handed.close()
             raise
@@ -221,8 +227,12 @@ class Outgoing:
     def close(self) -> None:
         """Close what was opened for the snapshot. Idempotent."""
         self.begin()
-        while self._kept:
-            os.close(self._kept.pop())
+        _close_all(self._kept)
+
+
+def _close_all(fds: dict[object, int]) -> None:
+    while fds:
+        os.close(fds.popitem()[1])
 
 
 class Incoming:
@@ -240,7 +250,7 @@ class Incoming:
         self._fds = fds
         self.scratch = scratch
         self.taken: list[tuple[int, int]] = []
-        self._closers: list[Callable[[], object]] = []
+        self._closers: list[tuple[Callable[[], object], int]] = []
         self.at_commit: list[Callable[[], None]] = []
 
     def source(self, number: int) -> int:
@@ -264,15 +274,47 @@ class Incoming:
         self.taken.append((self._fds[number], fd))
         return fd
 
-    def made(self, close: Callable[[], object]) -> None:
-        """Note how an object is closed, in case that its root cannot be read, and after a trial."""
-        self._closers.append(close)
+    def made(self, close: Callable[[], object], fd: int = GONE) -> None:
+        """Note how an object is closed: its root cannot be read, the trial is over, or nobody takes it.
+
+        Args:
+            close: its method, which is all that is kept of it.
+            fd: the duplicate that it owns, if it is this object that does.
+        """
+        self._closers.append((close, fd))
 
     def close(self) -> None:
         """Close every object that was made."""
         while self._closers:
-            with contextlib.suppress(OSError, ValueError):  # closed by the user's own code meanwhile
-                self._closers.pop()()
+            _close_quietly(self._closers.pop()[0])
+
+    def close_unheld(self) -> list[int]:
+        """Close the objects that only their note here holds; return their fds. The others are left alone."""
+        closed = []
+        while self._closers:
+            close, fd = self._closers.pop()
+            if sys.getrefcount(getattr(close, "__self__", None)) <= _UNHELD:
+                _close_quietly(close)
+                if fd != GONE:
+                    closed.append(fd)
+        return closed
+
+
+def _close_quietly(close: Callable[[], object]) -> None:
+    with contextlib.suppress(OSError, ValueError):  # closed by the user's own code meanwhile
+        close()
+
+
+def _unheld() -> int:
+    class Owner:
+        def close(self) -> None: ...
+
+    close = Owner().close
+    return sys.getrefcount(getattr(close, "__self__", None))
+
+
+_UNHELD = _unheld()
+"""What ``sys.getrefcount`` says of an object that only one of its bound methods holds."""
 
 
 _outgoing: Outgoing | None = None

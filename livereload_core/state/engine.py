@@ -11,11 +11,12 @@ Invariants:
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -28,7 +29,8 @@ from livereload_core.state.inplace import attributes, is_immutable, set_attribut
 from livereload_core.state.mainwatch import MainWatch, main_waits
 from livereload_core.state.restoring import Restorer
 from livereload_core.state.roots import UNSET, Form, Options, Place, Root, class_key, global_of
-from livereload_core.state.snapshot import Entry, unpack
+from livereload_core.state.sharing import Sharing
+from livereload_core.state.snapshot import Entry, Kind, unpack
 
 __all__ = ["Engine", "Export"]
 
@@ -53,6 +55,7 @@ class Engine:
         self._held: dict[str, Entry] = {}
         self._reports: dict[str, RootReport] = {}
         self._restorer = self._new_restorer(self._held)
+        self._sharing = Sharing()
         self._settled = False
         self._committed = False
         self._at_commit: list[Callable[[], None]] = []
@@ -140,7 +143,12 @@ class Engine:
         """
         with self._lock:
             return exporting.export(
-                self._all_roots(), self._held, self.generation, self._is_user_module, quiet=quiet
+                self._all_roots(),
+                self._held,
+                self.generation,
+                self._is_user_module,
+                self._sharing,
+                quiet=quiet,
             )
 
     def trial(self, data: bytes | memoryview, fds: Sequence[int] = ()) -> tuple[RootReport, ...]:
@@ -224,6 +232,12 @@ class Engine:
             self._settled = True
             self._watch.stop()
             self._restore_found()
+            self._forget(self._restorer.leave_groups())
+            for key, entry in list(self._held.items()):
+                if entry.kind == Kind.GROUP:
+                    del self._held[key]
+                else:  # the others of its group go on without it
+                    self._held[key] = dataclasses.replace(entry, group="")
             for key, entry in self._held.items():
                 fate = RootFate.LOST if entry.lost else RootFate.PARKED
                 detail = entry.lost or "its declaration is gone; it comes back with it"
@@ -317,6 +331,12 @@ class Engine:
                     act()
             else:
                 self._at_commit += received.at_commit
+
+    def _forget(self, closed: Iterable[int]) -> None:
+        """Note that fds do not stand for those of the snapshot any more."""
+        gone = set(closed)
+        for place, fds in self._carried.items():
+            self._carried[place] = [fd for fd in fds if fd not in gone]
 
     def _let_go(self) -> None:
         """Close what no parked entry needs any more: the objects have duplicates of their own."""

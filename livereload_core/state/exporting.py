@@ -3,8 +3,8 @@
 Invariants:
     * Each root has a stream of its own; one that fails is refused or, if its user said so, given up,
       without touching the others.
-    * Roots are references wherever they are mentioned. Other objects that two roots share cross once in
-      each stream, so that afterwards each root has its own.
+    * Roots are references wherever they are mentioned. Roots that share other objects have one more stream
+      for all of them (see ``sharing``).
     * What is held for declarations that nobody made yet is written again as it came, byte for byte.
 """
 
@@ -16,10 +16,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
+from livereload_core.state import parking
 from livereload_core.state.codec import Dumper, undisturbed
 from livereload_core.state.descriptors import Handed, NotQuietError, become_quiet
+from livereload_core.state.fields import Shape
 from livereload_core.state.inplace import family_of, is_immutable
 from livereload_core.state.roots import UNSET, Form, Root, class_key, global_of
+from livereload_core.state.sharing import Memo, Sharing
 from livereload_core.state.snapshot import Entry, Kind, pack
 from livereload_core.state.walker import find_culprit
 
@@ -56,6 +59,7 @@ def export(
     held: Mapping[str, Entry],
     generation: int,
     is_user_module: Callable[[str], bool],
+    sharing: Sharing,
     *,
     quiet: bool = True,
 ) -> Export:
@@ -66,6 +70,7 @@ def export(
         held: entries that wait for their declaration.
         generation: the number of the generation that writes.
         is_user_module: tells whose classes are the user's, by module name.
+        sharing: which roots belong together.
         quiet: the thread that works with the state is not in the midst of a line.
 
     Raises:
@@ -74,10 +79,14 @@ def export(
         OSError: no fd left for a duplicate.
     """
     alive = [root for root in roots if root.value is not UNSET and root.key not in held]
-    work, entries, handed = _write(alive, held, is_user_module, quiet=quiet)
+    work, entries, handed = _write(alive, held, is_user_module, sharing, quiet=quiet)
     work.raise_failures()
     reports = [_report(entry) for entry in entries[: len(alive)]]
-    reports += [RootReport(key, RootFate.PARKED, "its declaration is gone") for key in held]
+    reports += [
+        RootReport(key, RootFate.PARKED, "its declaration is gone")
+        for key, entry in held.items()
+        if entry.kind != Kind.GROUP
+    ]
     try:
         return Export(pack(entries, generation), tuple(reports), handed)
     except BaseException:
@@ -86,7 +95,12 @@ def export(
 
 
 def _write(
-    alive: list[Root], held: Mapping[str, Entry], is_user_module: Callable[[str], bool], *, quiet: bool
+    alive: list[Root],
+    held: Mapping[str, Entry],
+    is_user_module: Callable[[str], bool],
+    sharing: Sharing,
+    *,
+    quiet: bool,
 ) -> tuple[_Work, list[Entry], Handed]:
     """Write the streams, and duplicate their fds in the same stretch.
 
@@ -98,15 +112,17 @@ def _write(
         with undisturbed():
             if still:
                 become_quiet(interval)
-            work = _Work(alive, is_user_module, quiet=still)
+            parking.sweep()
+            work = _Work(alive, is_user_module, looks=sharing.is_due(), quiet=still)
             try:
-                entries = [*(work.entry(root) for root in alive), *held.values()]
+                entries = [*work.entries(sharing), *held.values()]
                 return work, entries, work.hand_over(entries)
             except NotQuietError:
-                work.hand_over(())
                 _needs_quiet = True
                 if not quiet:
                     raise
+            finally:
+                work.close()
 
 
 def _report(entry: Entry) -> RootReport:
@@ -126,9 +142,19 @@ def _shell_args(value: object) -> tuple[object, ...] | None:
 
 
 class _Work:
-    """One export: the table of roots, and the failures so far."""
+    """One export: the table of roots, and the failures so far.
 
-    def __init__(self, roots: list[Root], is_user_module: Callable[[str], bool], *, quiet: bool) -> None:
+    Attributes:
+        memos: what was written for each root, where shared objects are looked for.
+    """
+
+    def __init__(
+        self, roots: list[Root], is_user_module: Callable[[str], bool], *, looks: bool, quiet: bool
+    ) -> None:
+        self.memos: dict[str, Memo] = {}
+        self._roots = roots
+        self._looks = looks and len(roots) > 1
+        self._contents: dict[str, Callable[[], object]] = {}
         self._failures: list[CannotCarryError] = []
         self._rebound = {root.key: root.follow_rebinding() for root in roots}
         named: dict[int, tuple[str, object]] = {}
@@ -154,9 +180,50 @@ class _Work:
                 remedy=error.remedy,
             )
 
+    def entries(self, sharing: Sharing) -> list[Entry]:
+        """Write all roots, one by one, and then the groups."""
+        entries = {root.key: self.entry(root) for root in self._roots}
+        if self._failures:
+            return list(entries.values())
+        if self.memos:
+            sharing.find(self.memos)
+        self.memos.clear()
+        joint = [self.group(group, entries) for group in sharing.groups(self._roots)]
+        return [*entries.values(), *filter(None, joint)]
+
     def hand_over(self, entries: Iterable[Entry]) -> Handed:
         """Duplicate the fds of all entries; with failures there is nothing to hand over."""
         return self._dumper.outgoing.hand_over(() if self._failures else (entry.fds for entry in entries))
+
+    def close(self) -> None:
+        """Close what was opened for the snapshot alone. Idempotent."""
+        self._dumper.outgoing.close()
+
+    def group(self, roots: list[Root], entries: dict[str, Entry]) -> Entry | None:
+        """Write roots that belong together as one, and note that in their entries; ``None`` if it fails."""
+        members = [root for root in roots if root.key in self._contents and not entries[root.key].lost]
+        if len(members) < 2:
+            return None
+        key = f"group of {' '.join(root.key for root in members)}"
+        try:
+            stream, classes = self._repeated(lambda: tuple(self._contents[root.key]() for root in members))
+        except (KeyboardInterrupt, NotQuietError):
+            raise
+        except BaseException:
+            return None  # each of them was written alone, and said what is wrong with it
+        for index, root in enumerate(members):
+            entries[root.key] = dataclasses.replace(entries[root.key], group=key, index=index)
+        return Entry(
+            key,
+            Kind.GROUP,
+            Kind.GROUP,
+            0,
+            args=tuple(root.key for root in members),
+            table=self._table,
+            classes=classes,
+            fds=self._dumper.outgoing.end(),
+            stream=stream,
+        )
 
     def raise_failures(self) -> None:
         """Raise the first failure, and say how many more there are."""
@@ -212,7 +279,7 @@ class _Work:
         type_key: str,
         args: tuple[object, ...],
         stream: bytes,
-        classes: dict[str, list[str]],
+        classes: dict[str, Shape],
     ) -> Entry:
         version = root.options.version
         return Entry(
@@ -228,21 +295,34 @@ class _Work:
             stream=stream,
         )
 
-    def _dump(self, root: Root, contents: Callable[[], object]) -> tuple[bytes, dict[str, list[str]]]:
+    def _dump(self, root: Root, contents: Callable[[], object]) -> tuple[bytes, dict[str, Shape]]:
+        self._contents[root.key] = contents
+        try:
+            return self._repeated(contents, root.key)
+        except (KeyboardInterrupt, NotQuietError):
+            raise
+        except BaseException as error:  # becomes the reason of the rejection
+            raise self._failure(root, contents, error) from error
+
+    def _repeated(self, contents: Callable[[], object], key: str = "") -> tuple[bytes, dict[str, Shape]]:
+        """Write, and begin again when another thread has changed a container."""
         for attempt in range(_ATTEMPTS):
-            copy: object = None
             try:
-                copy = contents()
-                return self._dumper.dump(copy)
-            except (Exception, SystemExit) as error:  # becomes the reason of the rejection
-                changed = isinstance(error, RuntimeError) and "changed size during iteration" in str(error)
-                if changed and attempt + 1 < _ATTEMPTS:
-                    continue
-                raise self._failure(root, copy, error) from error
+                if not (self._looks and key):
+                    return self._dumper.dump(contents())
+                stream, classes, self.memos[key] = self._dumper.dump_with_memo(contents())
+                return stream, classes
+            except RuntimeError as error:
+                if "changed size during iteration" not in str(error) or attempt + 1 == _ATTEMPTS:
+                    raise
         raise AssertionError("unreachable")
 
-    def _failure(self, root: Root, contents: object, error: BaseException) -> CannotCarryError:
+    def _failure(self, root: Root, contents: Callable[[], object], error: BaseException) -> CannotCarryError:
         if isinstance(error, SystemExit):
             return CannotCarryError("its own methods end the program", path=root.name)
-        path, message, remedy = find_culprit(self._dumper, contents, root.name, error)
+        try:
+            copy = contents()
+        except BaseException:
+            copy = None  # it is the copying that fails, and ``error`` says how
+        path, message, remedy = find_culprit(self._dumper, copy, root.name, error)
         return CannotCarryError(message, path=path, remedy=remedy)

@@ -26,6 +26,7 @@ import io
 import os
 import stat
 import sys
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,13 +75,18 @@ def _make_temporary(cls: Any, file: Any, name: str, delete: bool, on_close: bool
     # It deletes nothing before the commit: until then the file is the old generation's.
     extra = {} if on_close else {"delete_on_close": False}
     wrapper = cls(file, name, delete=False, **extra)
+    reference = weakref.ref(wrapper)
 
     def arm() -> None:
+        wrapper = reference()
+        if wrapper is None:
+            return  # nobody took it: the file is that of a declaration that may come back
         wrapper._closer.delete = delete
         if "delete" in vars(wrapper):
             wrapper.delete = delete
 
     incoming().at_commit.append(arm)
+    incoming().made(wrapper.close)
     return wrapper
 
 
@@ -102,7 +108,7 @@ def _make_raw(number: int, mode: str, attributes: dict[str, Any], offset: int | 
         os.lseek(fd, offset, os.SEEK_SET)
     file = io.FileIO(fd, mode)
     vars(file).update(attributes)
-    incoming().made(file.close)
+    incoming().made(file.close, fd)
     return file
 
 

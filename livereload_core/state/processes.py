@@ -16,6 +16,7 @@ import os
 import select
 import subprocess
 import threading
+import types
 import weakref
 from typing import Any
 
@@ -54,7 +55,7 @@ def _pidfd(popen: Any) -> int:
     if remote is not None:
         return outgoing().number(remote.pidfd)
     try:
-        return outgoing().own(os.pidfd_open(popen.pid))
+        return outgoing().own(("pidfd", popen.pid), lambda: os.pidfd_open(popen.pid))
     except ProcessLookupError:
         return GONE  # ended, and somebody else collected it: Popen itself knows what to make of that
 
@@ -77,7 +78,14 @@ def _make_popen(cls: Any, number: int | None, attributes: dict[str, Any]) -> Any
     vars(popen)[_OURS] = remote
     popen._try_wait = remote.try_wait
     popen._internal_poll = _Poll(popen)
+    incoming().made(types.MethodType(_drop, popen), GONE if pidfd is None else pidfd)
     return popen
+
+
+def _drop(popen: Any) -> None:
+    """Let go of a process that runs on, without a word from ``__del__``."""
+    popen._child_created = False
+    vars(popen)[_OURS].close()
 
 
 class _Remote:
@@ -88,6 +96,12 @@ class _Remote:
         self._status: int | None = None
         self._end = None if pidfd is None else weakref.finalize(self, os.close, pidfd)
         self._pidfd = pidfd
+
+    def close(self) -> None:
+        """Close the pidfd. Idempotent."""
+        self._pidfd = None
+        if self._end is not None:
+            self._end()
 
     @property
     def pidfd(self) -> int:

@@ -1,10 +1,11 @@
 """What plain pickle cannot do, or does wrong: one reduction per kind of object.
 
-A reduction is what ``__reduce_ex__`` would return. Four sources, in this order:
+A reduction is what ``__reduce_ex__`` would return. Five sources, in this order:
 
     by fd       sockets, files, child processes: ``state.descriptors`` and the modules that build on it
-    refused     kinds that have no meaning in another process, with advice (threads, generators ...)
     ours        kinds that pickle or dill carry with the wrong meaning (locks held, enums by value ...)
+    codecs      kinds of third-party libraries: ``state.thirdparty``
+    refused     kinds that have no meaning in another process, with advice (threads, generators ...)
     dill        kinds that plain pickle refuses and dill knows; imported at that moment, not before
 
 Invariants:
@@ -16,21 +17,24 @@ from __future__ import annotations
 
 import copyreg
 import enum
+import functools
 import importlib
 import io
+import operator
 import sys
 import threading
 import types
-import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from livereload_core.state import code
+from livereload_core.state import code, parking, stdlib
 from livereload_core.state.dillbridge import dill_reduction, has_saver
 from livereload_core.state.inplace import attributes
+from livereload_core.state.localclasses import is_made_at_run_time, reduce_local_class
 from livereload_core.state.refusals import RefusedError, is_refused, refusal_of
-from livereload_core.state.shapes import set_fields
+from livereload_core.state.shapes import build, enum_flags, enum_member, set_fields
+from livereload_core.state.thirdparty import codec_for
 
 __all__ = ["Reducer", "classify"]
 
@@ -48,20 +52,27 @@ def classify(obj: object) -> Reducer:
     carried = _carried(cls)
     if carried is not None:
         return carried
-    refused = refusal_of(cls)
-    if refused is not None:
-        message, remedy = refused
-        return lambda obj: _refuse(message, remedy)
     for base in cls.__mro__:
         named = _BY_NAME.get(f"{base.__module__}:{base.__qualname__}")
         if named is not None:
             return named
+    codec = codec_for(cls)
+    if codec is not None:
+        return codec.reduce
+    refused = refusal_of(cls)
+    if refused is not None:
+        message, remedy = refused
+        return lambda obj: _refuse(message, remedy)
     if issubclass(cls, enum.Enum):
         return _reduce_enum
     if issubclass(cls, (defaultdict, Counter)) and cls not in (defaultdict, Counter):
         return _reduce_with_attributes
+    if parking.holds(cls):
+        return _reduce_with_parked
     if _is_positional_dataclass(cls):
         return _reduce_fields
+    if hasattr(cls, "__struct_fields__"):
+        return _reduce_struct
     return _by_probe(obj)
 
 
@@ -97,11 +108,8 @@ def _by_probe(obj: object) -> Reducer:
 
 
 def _reduce_class(cls: type) -> Any:
-    if "<locals>" in cls.__qualname__:
-        raise RefusedError(
-            f"class {cls.__module__}:{cls.__qualname__} is local to a function",
-            "define it at module level, so that the new code can be found",
-        )
+    if is_made_at_run_time(cls):
+        return reduce_local_class(cls)
     module = sys.modules.get(cls.__module__)
     found: Any = module
     for part in cls.__qualname__.split("."):
@@ -118,10 +126,14 @@ def _reduce_class(cls: type) -> Any:
 
 def _reduce_enum(member: enum.Enum) -> Any:
     # By name: pickle's own reduction is by value, and ``auto()`` numbers anew when members are reordered.
-    name = getattr(member, "_name_", None)
-    if name is None or type(member).__members__.get(name) is not member:
-        return NotImplemented  # a combination of flags has no name
-    return getattr, (type(member), name)
+    cls, name = type(member), getattr(member, "_name_", None)
+    if name is not None and cls.__members__.get(name) is member:
+        return enum_member, (cls, name)
+    if not isinstance(member, enum.Flag):
+        return NotImplemented
+    parts = [part for part in type(member) if part in member]
+    rest = member.value & ~functools.reduce(operator.or_, (part.value for part in parts), 0)
+    return enum_flags, (type(member), [part.name for part in parts], rest)
 
 
 def _is_positional_dataclass(cls: type) -> bool:
@@ -131,6 +143,20 @@ def _is_positional_dataclass(cls: type) -> bool:
 
 def _reduce_fields(obj: object) -> Any:
     return copyreg.__newobj__, (type(obj),), attributes(obj), None, None, set_fields  # type: ignore[attr-defined]
+
+
+def _reduce_struct(struct: Any) -> Any:
+    # msgspec pickles by position: fields in a new order would be silently wrong.
+    return build, (type(struct), {name: getattr(struct, name) for name in struct.__struct_fields__})
+
+
+def _reduce_with_parked(obj: Any) -> Any:
+    parked = parking.parked_of(obj)
+    names = getattr(obj, "__struct_fields__", getattr(obj, "_fields", None))
+    if names is not None:
+        return build, (type(obj), {**{name: getattr(obj, name) for name in names}, **parked})
+    fields = {**attributes(obj), **parked}
+    return copyreg.__newobj__, (type(obj),), fields, None, None, set_fields  # type: ignore[attr-defined]
 
 
 def _reduce_with_attributes(obj: Any) -> Any:
@@ -209,14 +235,6 @@ def _import(name: str) -> types.ModuleType:
     return sys.modules[name]
 
 
-def _weak_values(mapping: Any) -> Any:
-    return _make_weak, (type(mapping), dict(mapping.items()))
-
-
-def _make_weak(cls: Any, items: dict[Any, Any]) -> Any:
-    return cls(items)
-
-
 _OURS: dict[type, Reducer] = {
     **dict.fromkeys((type(None), bool, int, float, str, bytes, bytearray, complex, range, slice)),
     **dict.fromkeys((dict, list, tuple, set, frozenset, types.BuiltinFunctionType, types.MethodType)),
@@ -230,8 +248,7 @@ _OURS: dict[type, Reducer] = {
     threading.Semaphore: _semaphore,
     threading.BoundedSemaphore: _semaphore,
     threading.Barrier: _barrier,
-    weakref.WeakValueDictionary: _weak_values,
-    weakref.WeakKeyDictionary: _weak_values,
+    **stdlib.BY_TYPE,
 }
 
 _CARRIED = {
@@ -262,4 +279,5 @@ _BY_NAME: dict[str, Reducer] = {
     "asyncio.locks:BoundedSemaphore": _bounded_async_semaphore,
     "asyncio.locks:Semaphore": _semaphore,
     "asyncio.queues:Queue": _queue_items,
+    **stdlib.BY_NAME,
 }

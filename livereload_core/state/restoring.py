@@ -20,12 +20,13 @@ from typing import Any
 
 from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
-from livereload_core.state.codec import load, lookup, uncollected
+from livereload_core.state.codec import load, uncollected
 from livereload_core.state.descriptors import Incoming, receiving
 from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
+from livereload_core.state.names import lookup
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Form, Root, class_key, space_of
-from livereload_core.state.shapes import converting
+from livereload_core.state.shapes import Conversion, converting, keep_aside
 from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.walker import raised_at
 
@@ -100,7 +101,7 @@ class Restorer:
         entries: Mapping[str, Entry],
         find_root: Callable[[str], Root | None],
         aliases: dict[tuple[str, str], type],
-        renamed: Mapping[type, Mapping[str, str]],
+        renamed: Mapping[type, Mapping[str, str | None]],
         *,
         scratch: bool = False,
     ) -> None:
@@ -115,6 +116,8 @@ class Restorer:
         self._referenced: set[str] = set()
         self._wanted: dict[str, Outcome] = {}
         self.received: list[Incoming] = []
+        # None: it could not be loaded. Contents, until settled; taken ones are UNSET.
+        self._groups: dict[str, tuple[list[Any], list[str], Incoming] | None] = {}
 
     def restore(self, pairs: Iterable[tuple[Root, Entry]]) -> list[Outcome]:
         """Restore some roots; nothing is raised, each outcome says how it went."""
@@ -146,7 +149,9 @@ class Restorer:
         except RefusedError as refused:
             # Its traceback would keep the unpickler alive, and with it every shell that it was given.
             outcome.refused = refused.with_traceback(None)
-        except (Exception, SystemExit) as error:  # becomes the reason of the rejection
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # becomes the reason of the rejection
             reason = f"{type(error).__name__}: {error}{raised_at(error)}"
             outcome.refused = RefusedError(f"the new code cannot take it ({reason})", _MIGRATE)
             outcome.refused.__cause__ = error
@@ -159,22 +164,68 @@ class Restorer:
             outcome.new = _copy_of(self._shells[entry.key])
             return
         try:
-            outcome.new, outcome.notes = self._load(entry, outcome)
+            if not self._take_from_group(outcome):
+                outcome.new, outcome.notes = self._load(entry, outcome)
         except BaseException:
             # What was half built may live on in tracebacks and hold shells that nothing else refers to.
             kept = self._filled | self._referenced
             self._shells = {key: shell for key, shell in self._shells.items() if key in kept}
             raise
 
+    def _take_from_group(self, outcome: Outcome) -> bool:
+        """Take what was loaded for all of a group at once; ``False`` where each has to see for itself."""
+        key = outcome.entry.group
+        group = self._entries.get(key) if key else None
+        if group is None:
+            return False
+        if key not in self._groups:
+            try:
+                contents, notes = self._load(group, outcome)
+                self._groups[key] = list(contents), notes, self.received[-1]
+            except RefusedError as refused:
+                if refused.later:
+                    raise
+                self._groups[key] = None
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                self._groups[key] = None  # whoever is at fault fails alone too, and says why
+        loaded = self._groups[key]
+        if loaded is None:
+            others = len(group.args) - 1
+            outcome.notes = [f"what it shared with {others} other{'s' * (others > 1)} is its own now"]
+            new, notes = self._load(outcome.entry, outcome)
+            outcome.new, outcome.notes = new, notes + outcome.notes
+            return True
+        contents, notes, _ = loaded
+        outcome.new, contents[outcome.entry.index] = contents[outcome.entry.index], UNSET
+        outcome.notes = list(notes)
+        return outcome.new is not UNSET
+
+    def leave_groups(self) -> list[int]:
+        """Drop what the members that nobody declared would have taken: each is restored alone from now on.
+
+        Returns:
+            fds of objects that nothing else holds; they are closed.
+        """
+        loaded = [group for group in self._groups.values() if group is not None]
+        self._groups.clear()
+        closed = []
+        for contents, _, received in loaded:
+            contents.clear()
+            closed += received.close_unheld()
+        return closed
+
     def _load(self, entry: Entry, outcome: Outcome) -> tuple[Any, list[str]]:
         renamed = dict(self._renamed)
-        options = outcome.root.options
-        if options.renamed and entry is outcome.entry and entry.type:
-            renamed[self._class(entry.type)] = options.renamed
+        for key in entry.args if entry.kind == Kind.GROUP else (entry.key,):
+            written, root = self._entries.get(key), self._find_root(key)
+            if root is not None and root.options.renamed and written is not None and written.type:
+                renamed[self._class(written.type)] = root.options.renamed
         received = Incoming(entry.fds, scratch=self._scratch)
         with (
             receiving(received),
-            converting(entry.classes, renamed, self._class_or_none) as conversion,
+            converting(entry.classes, renamed, self._class_or_none, trial=self._scratch) as conversion,
         ):
             new = load(
                 entry.stream,
@@ -182,10 +233,19 @@ class Restorer:
                 lambda number: self._object(entry.table[number]),
                 self._aliases,
             )
-        if entry.fds:
-            self.received.append(received)
-        self._note_references(entry, outcome)
+            self._refuse_lacking(conversion, new, outcome)
+            if not self._scratch:
+                keep_aside()
+            self._note_references(entry, outcome)
+        self.received.append(received)
         return new, list(conversion.notes)
+
+    def _refuse_lacking(self, conversion: Conversion, new: Any, outcome: Outcome) -> None:
+        """Refuse objects without a value for a new field, unless a root has it from its fresh object."""
+        fresh = outcome.root.value
+        for obj, name, refused in conversion.lacking:
+            if not (obj is new and fresh is not UNSET and hasattr(fresh, name)):
+                raise refused
 
     def _class(self, key: str) -> type:
         module, _, name = key.partition(":")
@@ -339,7 +399,9 @@ def _migrated(outcome: Outcome) -> Any:
         raise RefusedError(f"is kept in version {old}, the code declares version {now}", "pass migrate=")
     try:
         new = migrate(outcome.new, old)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         reason = f"{type(error).__name__}: {error}{raised_at(error)}"
         raise RefusedError(f"migrate() raised {reason}", "correct it; the old value is untouched") from error
     if new is None and outcome.new is not None:
@@ -353,7 +415,9 @@ def _validate(root: Root, value: Any) -> None:
         return
     try:
         verdict = root.options.validate(value)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         reason = f"{type(error).__name__}: {error}{raised_at(error)}"
         raise RefusedError(f"validate() raised {reason}", _MIGRATE) from error
     if verdict is False:

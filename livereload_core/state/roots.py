@@ -46,9 +46,10 @@ class Options:
     migrate: Callable[[Any, int], Any] | None = None
     transient: tuple[str, ...] = ()
     on_error: str = "reject"
-    renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    renamed: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     validate: Callable[[Any], object] | None = None
+    group: str = ""
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Options:
@@ -56,6 +57,7 @@ class Options:
         fields = dict(options)
         for name in ("transient", "aliases"):
             fields[name] = tuple(fields.get(name) or ())
+        fields["group"] = fields.get("group") or ""
         fields["renamed"] = dict(fields.get("renamed") or {})
         return cls(**fields)
 

@@ -14,7 +14,8 @@
     │      │     │   {"tables": [[key, ...], ...], "fds": count,                │
     │      │     │    "roots": [{"key", "form", "kind", "version", "type",      │
     │      │     │               "args", "table", "classes", "lost", "remedy",  │
-    │      │     │               "fds", "offset", "length"}, ...]}              │
+    │      │     │               "fds", "group", "index",                       │
+    │      │     │               "offset", "length"}, ...]}                     │
     ├──────┼─────┼──────────────────────────────────────────────────────────────┤
     │ 32+n │   m │ streams, one after another; offsets count from here          │
     └──────┴─────┴──────────────────────────────────────────────────────────────┘
@@ -59,6 +60,7 @@ class Kind:
     SHELL = "shell"  # a shallow copy; pours into an object of ``type`` made by ``args``
     SLOT = "slot"  # the value of a module global; ``type`` is what the factory made
     WHOLE = "whole"  # the object itself
+    GROUP = "group"  # the contents of the roots named in ``args``, as one tuple
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,10 +75,12 @@ class Entry:
         type: ``module:qualname`` of its class.
         args: what an empty object of that class is made from, JSON types only.
         table: keys of the roots with which the memo of the stream begins.
-        classes: ``module:qualname`` -> field names, for classes whose fields are declared.
+        classes: ``module:qualname`` -> shape, for classes of the user with fields (see ``fields``).
         lost: why the value could not be carried (``on_error="reset"``); the stream is empty then.
         remedy: what to write so that it can, or ``""``.
         fds: those that the stream mentions, of this process; not owned. -1: gone.
+        group: the key of the entry that holds this root together with those that it shares objects with.
+        index: its place in there.
         stream: the pickle.
     """
 
@@ -87,10 +91,12 @@ class Entry:
     type: str = ""
     args: tuple[Any, ...] = ()
     table: tuple[str, ...] = ()
-    classes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    classes: dict[str, Any] = dataclasses.field(default_factory=dict)
     lost: str = ""
     remedy: str = ""
     fds: tuple[int, ...] = ()
+    group: str = ""
+    index: int = 0
     stream: bytes | memoryview = b""
 
 

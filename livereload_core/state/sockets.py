@@ -49,7 +49,7 @@ def _make_socket(
     sock.settimeout(timeout)
     if attributes:
         vars(sock).update(attributes)
-    incoming().made(sock.close)
+    incoming().made(sock.close, fd)
     if not incoming().scratch and runtime.on_listener is not None and _listens(sock):
         runtime.on_listener(sock)
     return sock
@@ -84,7 +84,7 @@ def _make_connection(cls: Any, number: int, readable: bool, writable: bool) -> A
     except GoneError:
         return _make_closed_connection(cls)
     connection = cls(fd, readable=readable, writable=writable)
-    incoming().made(connection.close)
+    incoming().made(connection.close, fd)
     return connection
 
 

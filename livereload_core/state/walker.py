@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from livereload_core.state.codec import Dumper
+from livereload_core.state.descriptors import NotQuietError
 from livereload_core.state.refusals import RefusedError
 
 __all__ = ["describe", "find_culprit", "raised_at"]
@@ -46,7 +47,9 @@ def find_culprit(dumper: Dumper, contents: object, name: str, error: BaseExcepti
         obj, path = open_objects.popleft()
         try:
             children = list(_children(dumper, obj, path))
-        except Exception as found:  # the very thing looked for; reported by the caller
+        except KeyboardInterrupt:
+            raise
+        except BaseException as found:  # the very thing looked for; reported by the caller
             return path, *describe(found, obj)
         for child, child_path in children:
             if isinstance(child, _ATOMS) or id(child) in seen or id(child) in dumper.roots:
@@ -64,7 +67,9 @@ def _narrowed(dumper: Dumper, obj: object, path: str, error: BaseException) -> t
                 continue
             try:
                 dumper.dump(child)
-            except Exception as found:  # the very thing looked for; reported by the caller
+            except (KeyboardInterrupt, NotQuietError):
+                raise
+            except BaseException as found:  # the very thing looked for; reported by the caller
                 obj, path, error = child, child_path, found
                 break
         else:

@@ -1,4 +1,4 @@
-"""What tests of a reload need: a real ``livecore`` process, steady load on it, and a look at its processes.
+"""What tests of a reload need: a ``livecore`` process, load on it, its processes; and a check for codecs.
 
 Invariants:
     * Everything here waits for facts (a record, an answer, the end of a process), never for time.
@@ -8,6 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
+from livereload_core.testing.codecs import check_codec
 from livereload_core.testing.editing import EditStyle, edit, write
 from livereload_core.testing.harness import LivecoreProcess
 from livereload_core.testing.load import Answer, Load, ask_http, ask_line
@@ -24,6 +25,7 @@ __all__ = [
     "ask_http",
     "ask_line",
     "census",
+    "check_codec",
     "descendants_of_run",
     "edit",
     "free_port",

@@ -84,8 +84,9 @@ class LivecoreProcess:
         self.command = [sys.executable, "-m", "livereload_core", "run", *arguments, "--log-format", "json"]
         self.command += [*options, *(["--", *args] if args else [])]
         self._mark = secrets.token_hex(8)
-        # Unbuffered, a program's print() is two writes, and a record could come between them.
-        left_out = ("LIVECORE_", "PYTEST_", "PYTHONUNBUFFERED")
+        # Unbuffered, a program's print() is two writes, and a record could come between them. Where bytecode
+        # may not be cached, every interpreter would compile anew, which is not what users see.
+        left_out = ("LIVECORE_", "PYTEST_", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
         self._env = {**inherited, RUN_VARIABLE: self._mark, **(env or {})}
         self._terminal = terminal

@@ -42,6 +42,8 @@ def _reload(data: Mapping[str, Any]) -> ReloadRecord:
         failure=_failure(data["failure"]),
         foreign=tuple(map(str, data["foreign"])),
         notes=tuple(map(str, data["notes"])),
+        connections=int(data["connections"]["kept"]),
+        kept_back=tuple((str(why), int(count)) for why, count in data["connections"]["left"].items()),
     )
 
 

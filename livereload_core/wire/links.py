@@ -6,7 +6,7 @@ The sockets themselves travel as fds; this is the table beside them::
     | 'lclk' | version, u32 | length of index, u32 | index: UTF-8 JSON           | blobs |   big endian
     +--------+--------------+----------------------+-----------------------------+-------+
     index = [[number, kind, policy, generation, mark, local, lengths of the blobs], ...]
-    blobs = request, response, inbound, outbound, event id, prologue, answers
+    blobs = request, response, inbound, outbound, event id, prologue, answers, state
 
 The blobs stand in the order of the index. The parent passes a table on, or makes one of what it was told when
 the connections were opened; it never reads what clients and servers say to each other.
@@ -40,7 +40,7 @@ _HEADER = struct.Struct("!4sII")
 _MAGIC = b"lclk"
 _VERSION = 2
 _FACTS = ("number", "kind", "policy", "generation", "mark")
-_BLOBS = ("request", "response", "inbound", "outbound", "event_id", "prologue", "answers")
+_BLOBS = ("request", "response", "inbound", "outbound", "event_id", "prologue", "answers", "state")
 
 
 PAGE = 4096
@@ -80,6 +80,8 @@ class Link:
         event_id: the last ``id:`` of a stream of events.
         prologue: a WebSocket's messages by which the client began a session inside of it (whole frames).
         answers: what the server answered to them.
+        state: what its handler has changed in ``connection().state`` since the snapshot, for one that is
+            handed over late; how is the children's business.
         policy: ``resume``, ``drain`` or ``close``, as the handler chose.
         generation: the one that accepted it.
         mark: where in the shared marks its byte is (``child.conn_marks``), -1 for none.
@@ -95,6 +97,7 @@ class Link:
     event_id: bytes = b""
     prologue: bytes = b""
     answers: bytes = b""
+    state: bytes = b""
     policy: str = "resume"
     generation: int = 0
     mark: int = -1
@@ -151,25 +154,27 @@ def unpack(table: bytes | memoryview) -> dict[int, Link]:
     Raises:
         ProtocolViolationError: these bytes are no table of this version, or not all of it.
     """
-    view = memoryview(table)
+    whole = bytes(table)
     try:
-        magic, version, length = _HEADER.unpack_from(view)
+        magic, version, length = _HEADER.unpack_from(whole)
         if magic != _MAGIC or version != _VERSION:
-            raise ProtocolViolationError(f"not a table of connections: {bytes(view[:12])!r}")
+            raise ProtocolViolationError(f"not a table of connections: {whole[:12]!r}")
         position = _HEADER.size + length
         links = {}
-        for *facts, local, lengths in json.loads(bytes(view[_HEADER.size : position])):
+        for *facts, local, lengths in json.loads(whole[_HEADER.size : position]):
+            # In the pause, for each of perhaps thousands: most blobs are empty.
             parts: dict[str, Any] = {}
             for name, size in zip(_BLOBS, lengths, strict=True):
-                parts[name] = bytes(view[position : position + size])
-                position += size
+                if size:
+                    parts[name] = whole[position : position + size]
+                    position += size
             end = tuple(local) if isinstance(local, list) else local
             link = Link(local=end, **dict(zip(_FACTS, facts, strict=True)), **parts)
             links[link.number] = link
-        if position != len(view):
+        if position != len(whole):
             raise ProtocolViolationError(
-                f"a table of connections has {len(view)} bytes instead of {position}"
+                f"a table of connections has {len(whole)} bytes instead of {position}"
             )
     except (struct.error, ValueError, TypeError) as error:
-        raise ProtocolViolationError(f"not a table of connections: {bytes(view[:12])!r} ({error})") from error
+        raise ProtocolViolationError(f"not a table of connections: {whole[:12]!r} ({error})") from error
     return links

@@ -40,6 +40,7 @@ class Follower:
         self._commands = folder.parent / "bin"
         self._commands.mkdir()
         self._command("livecore", f'exec "{sys.executable}" -m livereload_core "$@"')
+        self._command("python", f'exec "{sys.executable}" "$@"')
         if shutil.which("curl") is None:
             self._command("curl", f'exec "{sys.executable}" -c \'{CURL}\' "$@"')
 
@@ -97,7 +98,7 @@ class Follower:
     def _type(self, text: str) -> None:
         for command, expected in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", text, re.MULTILINE):
             done = subprocess.run(
-                ["sh", "-c", command.replace("localhost:8000", f"http://127.0.0.1:{self.port}")],
+                ["sh", "-c", re.sub("(http://)?localhost:8000", f"http://127.0.0.1:{self.port}", command)],
                 cwd=self.folder,
                 env={**os.environ, "PATH": f"{self._commands}:{os.environ['PATH']}"},
                 capture_output=True,

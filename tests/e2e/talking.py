@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from livereload_core.testing import LivecoreProcess, Load, free_port
+from livereload_core.testing.harness import JsonRecord
 from livereload_core.testing.link_clients import (
     EventsClient,
     KeepAliveClient,
@@ -17,7 +18,7 @@ from livereload_core.testing.links import Client
 from livereload_core.testing.waiting import scaled, until
 from tests.e2e.launching import Launcher
 
-__all__ = ["TALKERS", "Talk", "Talker", "break_in_start_up", "break_syntax", "mend", "new_version"]
+__all__ = ["FOLDER", "TALKERS", "Talk", "Talker", "break_in_start_up", "break_syntax", "mend"]
 
 FOLDER = Path(__file__).parent / "talkers"
 
@@ -89,16 +90,20 @@ class Talk:
             clients.append(EventsClient(at))
         return clients
 
-    def edit(self) -> None:
-        """Save a new version and wait until it serves."""
-        new_version(self)
-        self.run.wait_reload("committed", timeout=60)
+    def edit(self) -> JsonRecord:
+        """Save a new version and wait until it serves; return the record."""
+        self.save_edit()
+        return self.run.wait_reload("committed", timeout=60)
 
+    def save_edit(self) -> None:
+        """Save a new version."""
+        self.run.edit(self.file, f'VERSION = "{self.version}"', f'VERSION = "{self.version + 1}"')
+        self.version += 1
 
-def new_version(talk: Talk) -> None:
-    """Save the next version."""
-    talk.run.edit(talk.file, f'VERSION = "{talk.version}"', f'VERSION = "{talk.version + 1}"')
-    talk.version += 1
+    def change(self, old: str, new: str) -> JsonRecord:
+        """Change something else and wait until it serves; return the record."""
+        self.run.edit(self.file, old, new)
+        return self.run.wait_reload("committed", timeout=60)
 
 
 def break_syntax(talk: Talk) -> None:

@@ -104,14 +104,23 @@ class Stage:
 
     async def switch(self, new: Callable[[], asyncio.BaseProtocol], *, grace: float = 5.0) -> dict[str, int]:
         """Hand everything over; returns what stays, with the reasons."""
-        await self.old.hub.quiesce(grace)
-        numbers, table, staying = self.old.hub.export()
-        self.old.hub.cut()
-        self._servers[0].close()
-        self._servers.append(await self.new.serve(self.listener, new))
+        numbers, table, staying = await self.freeze(grace=grace)
+        await self.succeed(new)
         if numbers:
             self.give(numbers, table)
         return staying
+
+    async def freeze(self, *, grace: float = 5.0) -> tuple[tuple[int, ...], bytes, dict[str, int]]:
+        """Let the old generation part with what it can, with nobody there yet to take it."""
+        await self.old.hub.quiesce(grace)
+        exported = self.old.hub.export()
+        self.old.hub.cut()
+        self._servers[0].close()
+        return exported
+
+    async def succeed(self, new: Callable[[], asyncio.BaseProtocol]) -> None:
+        """The new generation serves."""
+        self._servers.append(await self.new.serve(self.listener, new))
 
     def give(self, numbers: Sequence[int], table: bytes) -> None:
         """Do what the parent does with connections: give them to the new generation."""

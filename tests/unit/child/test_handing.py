@@ -142,7 +142,7 @@ def test_state_that_was_taken_over_is_watched_by_what_it_has_become() -> None:
 def test_what_was_opened_for_the_snapshot_alone_is_nobody_elses_to_close() -> None:
     handing = Handing()
     outgoing = Outgoing()
-    outgoing.own(os.open(os.devnull, os.O_RDONLY))
+    outgoing.own("null", lambda: os.open(os.devnull, os.O_RDONLY))
     handed = outgoing.hand_over([outgoing.end()])
     assert handed.sources == [GONE]
     handing.sent(handing.next(), handed)

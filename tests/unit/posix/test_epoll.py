@@ -41,6 +41,18 @@ def test_taking_out_leaves_other_files_of_the_set_alone() -> None:
             assert poller.poll(5) == [(other.fileno(), select.EPOLLIN)]
 
 
+def test_a_set_that_is_said_to_be_none_is_not_looked_at() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        select.epoll() as poller,
+        select.epoll() as other,
+    ):
+        poller.register(listener.fileno(), select.EPOLLIN)
+        other.register(listener.fileno(), select.EPOLLIN)
+        entries = epoll.take_out(listener.fileno(), {other.fileno()})
+        assert [entry.epoll_fd for entry in entries] == [poller.fileno()]
+
+
 def test_a_file_closed_meanwhile_does_not_come_back_under_its_number() -> None:
     with select.epoll() as poller:
         listener = socket.create_server(("127.0.0.1", 0))

@@ -291,17 +291,27 @@ class NoInit:
         return super().__new__(cls)
 
 
+def decorated_in_a_function() -> type:
+    @functools.total_ordering
+    class Ordered:
+        def __lt__(self, other: object) -> bool:
+            return False
+
+    return Ordered
+
+
 HOSTILE: list[tuple[Callable[[], Any], str]] = [
     (ReduceRaises, "ValueError: not me (in ReduceRaises.__reduce__"),
     (ReduceLies, "cannot be carried (__reduce__ must return a string or a tuple"),
     (lambda: threading.Thread(), "a thread cannot cross"),
     (lambda: (n for n in "ab"), "a generator stands in the middle"),
     (lambda: sys._getframe(), "a frame belongs to running code"),
-    (lambda: memoryview(b""), "a memoryview has no bytes of its own"),
-    (lambda: threading.local(), "thread-local data"),
-    (lambda: queue.SimpleQueue(), "a SimpleQueue cannot be read"),
-    (lambda: type("Local", (), {"__qualname__": "f.<locals>.Local"})(), "is local to a function"),
-    (lambda: type("Nowhere", (), {"__module__": __name__})(), "is not what that name stands for"),
+    (lambda: memoryview(b"ab")[1:], "a memoryview of a part of a buffer"),
+    (
+        lambda: decorated_in_a_function()(),
+        "is local to a function and decorated with 'functools.total_ordering'",
+    ),
+    (lambda: type("Node", (), {"__module__": __name__})(), "is not what that name stands for"),
     (ReduceTricks, "cannot be carried (first item of the tuple"),
 ]
 

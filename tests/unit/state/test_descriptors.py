@@ -39,8 +39,8 @@ def test_sockets_in_two_roots_cross_over_many_generations_and_leak_nothing(
 ) -> None:
     source = KEPT + 'other = preserve("other", list)\n'
     app = program.start(app=source)
-    app.kept["a"], (theirs) = pair
-    app.other.append(pair[0])
+    app.kept["a"], theirs = pair
+    app.other.append(socket.socket(fileno=os.dup(pair[0].fileno())))
     before = None
     for number in range(8):
         last = app
@@ -149,7 +149,7 @@ def test_fds_of_a_stream_that_failed_are_forgotten() -> None:
     outgoing = Outgoing()
     before = census()
     outgoing.begin()
-    outgoing.own(os.open(os.devnull, os.O_RDONLY))
+    outgoing.own("null", lambda: os.open(os.devnull, os.O_RDONLY))
     outgoing.begin()
     assert outgoing.end() == ()
     assert census() == before

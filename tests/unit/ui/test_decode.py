@@ -32,6 +32,8 @@ records: st.SearchStrategy[Record] = st.one_of(
         roots,
         failures,
         files,
+        connections=st.integers(0, 3),
+        kept_back=st.dictionaries(texts, st.integers(1, 3), max_size=2).map(lambda left: tuple(left.items())),
     ),
     st.builds(Notice, st.sampled_from(NoticeKind), texts, st.integers(0, 9), failures, roots, milliseconds),
 )

@@ -1,0 +1,261 @@
+"""What fields a class declares, whatever declares them: the shape that travels beside the data.
+
+    kind        fields                                     default of a new one
+    dataclass   as declared                                default, default_factory
+    attrs       as declared                                default, Factory
+    pydantic    model_fields                               default, default_factory
+    msgspec     __struct_fields__                          filled in by the class itself
+    tuple       _fields                                    _field_defaults
+    slots       __slots__ of the class and its bases       as for plain
+    plain       what ``__init__`` always assigns to self   the assigned value, where it is a literal, an
+                                                           argument's default, or made by the standard library
+
+Libraries are told by the marks that they leave on a class; none is imported.
+
+Invariant: a shape is made of JSON types only, and is equal for equal declarations.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import copyreg
+import dataclasses
+import functools
+import sys
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from livereload_core.state.matching import class_statement
+
+__all__ = ["NO_DEFAULT", "Shape", "default_of", "hint_of", "is_same", "kind_of", "shape_of"]
+
+Shape = dict[str, Any]
+"""``{"kind": str, "fields": {name: annotation or ""}}``, fields in the order of the declaration."""
+
+NO_DEFAULT: Any = object()
+
+_HARMLESS = frozenset(("builtins", "collections", "asyncio", "datetime", "queue", "_queue", "decimal"))
+
+_ALLOWED = (
+    *(ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.Name, ast.Attribute, ast.Call, ast.keyword),
+    *(ast.UnaryOp, ast.BinOp, ast.operator, ast.unaryop, ast.expr_context),
+)
+
+
+def kind_of(cls: type) -> str:
+    """Return the kind of a class, as in the table above."""
+    if dataclasses.is_dataclass(cls):
+        return "dataclass"
+    if "__attrs_attrs__" in _marks(cls):
+        return "attrs"
+    if "__pydantic_validator__" in _marks(cls):
+        return "pydantic"
+    if "__struct_fields__" in _marks(cls):
+        return "msgspec"
+    if issubclass(cls, tuple):
+        return "tuple" if isinstance(getattr(cls, "_fields", None), tuple) else ""
+    if any("__slots__" in vars(base) for base in cls.__mro__[:-1]):
+        return "slots"
+    return "plain"
+
+
+def _marks(cls: type) -> set[str]:
+    return {name for base in cls.__mro__[:-1] for name in vars(base)}
+
+
+@functools.lru_cache(maxsize=4096)
+def shape_of(cls: type) -> Shape | None:
+    """Return the shape of a class, ``None`` for one without fields."""
+    kind = kind_of(cls)
+    names = _names(cls, kind) if kind else None
+    if names is None:
+        return None
+    # Dataclasses with slots cross by position where they are frozen: they are a kind of their own.
+    slots = kind == "dataclass" and "__slots__" in vars(cls)
+    return {"kind": f"{kind} with slots" if slots else kind, "fields": names}
+
+
+def is_same(one: Shape | None, other: Shape | None) -> bool:
+    """Whether two shapes are equal, the order of fields included."""
+    return one == other and (not one or not other or list(one["fields"]) == list(other["fields"]))
+
+
+def _names(cls: Any, kind: str) -> dict[str, str] | None:
+    if kind == "dataclass":
+        return {field.name: _text(field.type) for field in dataclasses.fields(cls)}
+    if kind == "attrs":
+        return {field.name: _text(field.type) for field in cls.__attrs_attrs__}
+    if kind == "pydantic":
+        return {name: _text(field.annotation) for name, field in cls.model_fields.items()}
+    noted = _annotations(cls)
+    if kind in ("msgspec", "tuple"):
+        names = cls.__struct_fields__ if kind == "msgspec" else cls._fields
+        return {name: noted.get(name, "") for name in names}
+    found = {name: assigned.annotation for name, assigned in _assigned(cls).items()}
+    if kind == "slots":
+        slots = vars(copyreg)["_slotnames"](cls)
+        return {name: noted.get(name) or found.get(name, "") for name in slots}
+    return {name: noted.get(name) or note for name, note in found.items()} if found else None
+
+
+def _annotations(cls: type) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__[:-1]):
+        notes = vars(base).get("__annotations__")
+        if isinstance(notes, dict):
+            found.update({name: _text(note) for name, note in notes.items()})
+    return found
+
+
+def _text(annotation: Any) -> str:
+    """Write an annotation down, the same whether or not it was a string in the source."""
+    if annotation is None or annotation is dataclasses.MISSING:
+        return ""
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        return annotation.__qualname__
+    text = annotation if isinstance(annotation, str) else repr(annotation)
+    return text.replace("typing.", "")
+
+
+def hint_of(cls: Any, name: str) -> Any:
+    """Return what a field is annotated with, :data:`NO_DEFAULT` where that cannot be found out."""
+    if kind_of(cls) == "pydantic":
+        return cls.model_fields[name].annotation
+    try:
+        hints = typing.get_type_hints(cls)
+    except Exception:  # an annotation of the user's that cannot be evaluated: nothing is known then
+        return NO_DEFAULT
+    if name in hints:
+        return hints[name]
+    note = _assigned(cls).get(name)
+    if note is None or not note.annotation:
+        return NO_DEFAULT
+    try:
+        return eval(note.annotation, dict(vars(sys.modules[note.module])))
+    except Exception:
+        return NO_DEFAULT
+
+
+def default_of(cls: Any, name: str) -> Callable[[], Any] | None:
+    """Return what makes the value of a new field, ``None`` where the code has none for it."""
+    kind = kind_of(cls)
+    if kind == "dataclass":
+        field = next(field for field in dataclasses.fields(cls) if field.name == name)
+        if field.default is not dataclasses.MISSING:
+            return lambda: field.default
+        return None if field.default_factory is dataclasses.MISSING else field.default_factory
+    if kind == "attrs":
+        return _attrs_default(next(field.default for field in cls.__attrs_attrs__ if field.name == name))
+    if kind == "pydantic":
+        info = cls.model_fields[name]
+        return None if info.is_required() else lambda: info.get_default(call_default_factory=True)
+    if kind == "tuple":
+        defaults = cls._field_defaults
+        return (lambda: defaults[name]) if name in defaults else None
+    assigned = _assigned(cls).get(name)
+    return None if assigned is None else _value_of(cls, assigned)
+
+
+def _attrs_default(default: Any) -> Callable[[], Any] | None:
+    if getattr(default, "name", "") == "NOTHING":
+        return None
+    factory = getattr(default, "factory", None)
+    if factory is not None and hasattr(default, "takes_self"):
+        return None if default.takes_self else typing.cast("Callable[[], Any]", factory)
+    return lambda: default
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Assigned:
+    """``self.name: annotation = value`` in an ``__init__``."""
+
+    module: str
+    init: Any
+    annotation: str
+    value: ast.expr | None
+
+
+@functools.lru_cache(maxsize=4096)
+def _assigned(cls: type) -> dict[str, _Assigned]:
+    """Return what the ``__init__`` of a class and its bases assigns in any case."""
+    found: dict[str, _Assigned] = {}
+    for base in reversed(cls.__mro__[:-1]):
+        module = sys.modules.get(base.__module__)
+        init = vars(base).get("__init__")
+        statement = (
+            class_statement(module, base.__qualname__) if module and hasattr(init, "__code__") else None
+        )
+        if statement is None or base.__module__.partition(".")[0] in sys.stdlib_module_names - {"__main__"}:
+            continue
+        for node in statement.body:
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__" and node.args.args:
+                _collect(node.body, node.args.args[0].arg, base.__module__, init, found)
+    return found
+
+
+def _collect(body: list[ast.stmt], me: str, module: str, init: Any, found: dict[str, _Assigned]) -> None:
+    for node in body:
+        if isinstance(node, (ast.With, ast.Try)):
+            _collect(node.body, me, module, init, found)
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets = [node.target]
+        for target in targets:
+            parts = target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]
+            for index, part in enumerate(parts):
+                if not (isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name)):
+                    continue
+                if part.value.id == me:
+                    note = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else ""
+                    value = typing.cast("ast.expr | None", getattr(node, "value", None))
+                    if part is not target:
+                        several = value if isinstance(value, (ast.Tuple, ast.List)) else None
+                        value = several.elts[index] if several and len(several.elts) == len(parts) else None
+                    found[part.attr] = _Assigned(module, init, note, value)
+
+
+def _value_of(cls: type, assigned: _Assigned) -> Callable[[], Any] | None:
+    """Return what evaluates an assigned value, if that needs nothing of the call and harms nobody."""
+    value = assigned.value
+    if value is None:
+        return None
+    code = assigned.init.__code__
+    space = vars(sys.modules[assigned.module])
+    if isinstance(value, ast.Name) and value.id in code.co_varnames:
+        return _argument_default(assigned.init, value.id)
+    for node in ast.walk(value):
+        if not isinstance(node, _ALLOWED):
+            return None
+        if isinstance(node, ast.Name) and (
+            node.id in code.co_varnames or not (node.id in space or hasattr(builtins, node.id))
+        ):
+            return None
+        if isinstance(node, ast.Call) and not _is_harmless(_evaluated(node.func, space)):
+            return None
+    return lambda: _evaluated(value, space)
+
+
+def _argument_default(init: Any, name: str) -> Callable[[], Any] | None:
+    import inspect
+
+    parameter = inspect.signature(init).parameters.get(name)
+    if parameter is None or parameter.default is inspect.Parameter.empty:
+        return None
+    return lambda: parameter.default
+
+
+def _evaluated(node: ast.expr, space: dict[str, Any]) -> Any:
+    try:
+        return eval(compile(ast.Expression(node), "<default>", "eval"), dict(space))
+    except Exception:  # not for us to tell: the caller says that there is no default
+        return NO_DEFAULT
+
+
+def _is_harmless(called: Any) -> bool:
+    """Whether a call makes an object and does nothing else, as ``dict()`` and ``threading.Lock()``."""
+    module = (getattr(called, "__module__", "") or "").partition(".")[0]
+    if module in ("threading", "_thread"):
+        return True
+    return module in _HARMLESS and isinstance(called, type)

@@ -1,0 +1,163 @@
+"""Taking many connections over: in turns, those first whose clients wait."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+from typing import Any
+
+import pytest
+
+from livereload_core.child.conn_adopt import BATCH
+from livereload_core.child.net_descriptors import inode_of, open_sockets
+from livereload_core.child.net_unseen import find
+from livereload_core.posix import memfd
+from livereload_core.posix.addresses import Address
+from tests.unit.child.conn_stage import Stage, in_loop, stage, until
+
+
+class Echo(asyncio.Protocol):
+    """Sends back what comes, and says when it got its transport."""
+
+    made: list[int]
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.made.append(transport.get_extra_info("peername")[1])
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+@pytest.fixture
+def made() -> list[int]:
+    """The clients' ports, in the order in which the new code took them."""
+    Echo.made = []
+    return Echo.made
+
+
+async def _crowd(on: Stage, count: int) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open connections that speak no HTTP and are held by the parent."""
+    clients = [await on.connect() for _ in range(count)]
+    for reader, writer in clients:
+        writer.write(b"\0")
+        assert await reader.readexactly(1) == b"\0"
+    for link in on.old.hub.all():
+        on.old.hub.register(link)
+    return clients
+
+
+@in_loop
+async def test_clients_who_wait_for_an_answer_are_taken_before_those_who_are_idle(made: list[int]) -> None:
+    async with stage(Echo) as on:
+        clients = await _crowd(on, BATCH + 5)
+        numbers, table, _ = await on.freeze()
+        reader, writer = clients[-1]
+        writer.write(b"now")
+        await until(lambda: writer.transport.get_write_buffer_size() == 0)
+        await on.succeed(Echo)
+        made.clear()
+        on.give(numbers, table)
+        assert await reader.readexactly(3) == b"now"
+        await until(on.new.settled)
+        assert made[0] == writer.get_extra_info("sockname")[1]
+        assert len(made) == len(clients)
+
+
+@in_loop
+async def test_what_is_there_already_is_served_between_two_turns_of_taking_over(made: list[int]) -> None:
+    async with stage(Echo) as on:
+        await _crowd(on, 3 * BATCH)
+        numbers, table, _ = await on.freeze()
+        await on.succeed(Echo)
+        made.clear()
+        on.give(numbers, table)
+        seen = set()
+        while not on.new.settled():
+            seen.add(len(made))
+            await asyncio.sleep(0)
+        assert any(0 < count < len(numbers) for count in seen)
+
+
+@in_loop
+async def test_what_was_cut_off_is_known_by_its_fd_as_long_as_that_is_open(made: list[int]) -> None:
+    # else it would be taken for a connection that nobody knows, and shut for the next generation, too
+    async with stage(Echo) as on:
+        await _crowd(on, 1)
+        link = on.old.link
+        fd = link.fileno()
+        await on.old.hub.quiesce(5)
+        on.old.hub.export()
+        on.old.hub.cut()
+        assert link.moved
+        assert on.old.hub.filenos() == {fd}
+        await until(lambda: not on.old.hub.links)
+        assert link.fileno() == -1
+
+
+@in_loop
+async def test_the_collector_rests_while_connections_are_taken_over(made: list[int]) -> None:
+    async with stage(Echo) as on:
+        await _crowd(on, 2)
+        numbers, table, _ = await on.freeze()
+        await on.succeed(Echo)
+        assert gc.isenabled()
+        on.give(numbers, table)
+        assert not gc.isenabled()
+        await until(on.new.settled)
+        assert gc.isenabled()
+
+
+@in_loop
+async def test_a_program_that_has_stopped_the_collector_finds_it_so(made: list[int]) -> None:
+    async with stage(Echo) as on:
+        await _crowd(on, 2)
+        numbers, table, _ = await on.freeze()
+        await on.succeed(Echo)
+        gc.disable()
+        try:
+            on.give(numbers, table)
+            await until(on.new.settled)
+            assert not gc.isenabled()
+        finally:
+            gc.enable()
+
+
+@in_loop
+async def test_tables_are_closed_whether_messages_share_one_or_not(made: list[int]) -> None:
+    async with stage(Echo) as on:
+        clients = await _crowd(on, 6)
+        numbers, table, _ = await on.freeze()
+        await on.succeed(Echo)
+        before = set(os.listdir("/proc/self/fd"))
+        shared, other = memfd.create(table), memfd.create(table)
+        for part, memory in ((numbers[:2], shared), (numbers[2:4], shared), (numbers[4:], other)):
+            on.new.adopter.expect(
+                part, [os.dup(memory), *(os.dup(on.held[number].fileno()) for number in part)]
+            )
+        os.close(shared)
+        os.close(other)
+        on.new.adopter.begin()
+        await until(on.new.settled)
+        for reader, writer in clients:
+            writer.write(b"on")
+            assert await reader.readexactly(2) == b"on"
+        assert len(set(os.listdir("/proc/self/fd")) - before) == len(numbers), "a table is still open"
+
+
+def test_sockets_that_are_known_are_left_out_of_the_census() -> None:
+    with socket.socket() as one, socket.socket() as other:
+        found = open_sockets({one.fileno()})
+        assert inode_of(one.fileno()) not in found
+        assert found[inode_of(other.fileno())] == [other.fileno()]
+
+
+def test_a_duplicate_of_a_connection_that_is_seen_is_not_unseen() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = Address.of(listener)
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as seen:
+            assert find([address], set()) == [seen.fileno()]
+            with seen.dup():
+                assert find([address], {seen.fileno()}) == []
