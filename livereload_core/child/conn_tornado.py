@@ -8,8 +8,8 @@ IOStream that reads and writes the link::
 
 The stream is made of the methods that Tornado documents for streams of one's own: ``read_from_fd``,
 ``write_to_fd``, ``close_fd``; its ``io_loop`` is one that tells when the *link* can be read and written. What
-Tornado does not promise is one name, :data:`ACCEPT` in ``tornado.tcpserver``; where that is gone nothing is
-patched, and connections end politely at an edit, as those of servers that are not known do.
+Tornado does not promise are two names, :data:`ACCEPT` in ``tornado.tcpserver`` and the method that it gets;
+where they are gone nothing is patched, and connections end at an edit as those of unknown servers do.
 
 What a handler has dealt with: a stream is read again only when what it gave before has been dealt with. So a
 message of a WebSocket counts as taken when the next frame is asked for, which Tornado does once
@@ -28,10 +28,11 @@ import asyncio
 import functools
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from livereload_core.child.conn_link import Link
 from livereload_core.framing.websocket import frame_lengths
@@ -55,24 +56,36 @@ def callbacks(patches: Patches, net: Net) -> dict[str, Callable[[ModuleType], No
     return {"tornado.tcpserver": lambda module: _patch(patches, net, module)}
 
 
+class _Library(NamedTuple):
+    """What is used of Tornado, all of it documented."""
+
+    stream_class: Any
+    io_loop_class: Any
+    convert_yielded: Callable[[Any], Any]
+    log: Any
+
+
 def _patch(patches: Patches, net: Net, module: ModuleType) -> None:
     server_class, stream_base = getattr(module, "TCPServer", None), getattr(module, "IOStream", None)
     accept = getattr(module, ACCEPT, None)
-    if accept is None or server_class is None or not _is_extensible(stream_base):
+    # the method that all servers share; one that has its own is left alone
+    handle = getattr(server_class, "_handle_connection", None)
+    if accept is None or handle is None or not _is_extensible(stream_base):
         return
-    stream_class = _stream_class(stream_base)
+    ioloop, gen, log = (sys.modules[f"tornado.{name}"] for name in ("ioloop", "gen", "log"))
+    library = _Library(_stream_class(stream_base), ioloop.IOLoop, gen.convert_yielded, log.app_log)
 
     @functools.wraps(accept)
     def add_accept_handler(sock: Any, callback: Callable[[Any, Any], None]) -> Any:
+        loop = getattr(library.io_loop_class.current(), "asyncio_loop", None)
         server = getattr(callback, "__self__", None)
-        main = threading.current_thread() is threading.main_thread()
-        if (
-            not isinstance(server, server_class)
-            or getattr(server, "ssl_options", None) is not None
-            or not main
-        ):
-            return accept(sock, callback)
-        return accept(sock, _linked(net, sock, server, stream_class, module))
+        can_follow = (
+            loop is not None
+            and getattr(callback, "__func__", None) is handle
+            and getattr(server, "ssl_options", None) is None
+            and threading.current_thread() is threading.main_thread()
+        )
+        return accept(sock, _linked(net, loop, sock, server, library) if can_follow else callback)
 
     patches.put(module, ACCEPT, add_accept_handler)
 
@@ -82,11 +95,10 @@ def _is_extensible(stream_class: Any) -> bool:
     return all(hasattr(stream_class, name) for name in names)
 
 
-def _linked(net: Net, sock: Any, server: Any, stream_class: Any, module: Any) -> Callable[[Any, Any], None]:
+def _linked(net: Net, loop: Any, sock: Any, server: Any, library: _Library) -> Callable[[Any, Any], None]:
     """Return what to do with each accepted connection."""
     hub = net.connections
-    loop: Any = module.IOLoop.current().asyncio_loop
-    entry = hub.server(loop, lambda: Inlet(server, stream_class, module))
+    entry = hub.server(loop, lambda: Inlet(server, library))
     listener = net.listeners.of(sock.fileno())
     if listener is not None:
         listener.linked = True
@@ -113,14 +125,12 @@ class Inlet(asyncio.Protocol):
 
     Args:
         server: the TCPServer.
-        stream_class: of the stream that it gets.
-        module: ``tornado.tcpserver``.
+        library: what is used of Tornado.
     """
 
-    def __init__(self, server: Any, stream_class: Any, module: Any) -> None:
+    def __init__(self, server: Any, library: _Library) -> None:
         self._server = server
-        self._stream_class = stream_class
-        self._module = module
+        self._library = library
         self._stream: Any = None
         self._buffer = bytearray()
         self._eof = False
@@ -137,15 +147,15 @@ class Inlet(asyncio.Protocol):
         assert isinstance(transport, Link)
         self.link = transport
         transport.gate, transport.streams = "tornado", True
-        server, module = self._server, self._module
+        server, library = self._server, self._library
         try:
-            self._stream = self._stream_class(self, server.max_buffer_size, server.read_chunk_size)
+            self._stream = library.stream_class(self, server.max_buffer_size, server.read_chunk_size)
             handled = server.handle_stream(self._stream, transport.get_extra_info("peername"))
             if handled is not None:
-                handled = module.gen.convert_yielded(handled)
-                module.IOLoop.current().add_future(handled, lambda future: future.result())
+                handled = library.convert_yielded(handled)
+                library.io_loop_class.current().add_future(handled, lambda future: future.result())
         except Exception:
-            module.app_log.error("Error in connection callback", exc_info=True)
+            library.log.error("Error in connection callback", exc_info=True)
 
     def data_received(self, data: bytes) -> None:
         """Keep it until the stream reads it."""
