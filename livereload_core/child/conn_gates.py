@@ -186,8 +186,11 @@ def gated_app(app: Any) -> Any:
 
     @functools.wraps(app, updated=())
     def gated(scope: Any, receive: Any, send: Any) -> Any:
-        link = _asgi_link(scope)
-        return app(scope, receive if link is None else _gated(link, receive), send)
+        if scope["type"] == "websocket":
+            link = _asgi_link(scope)
+            if link is not None:
+                receive = _gated(link, receive)
+        return app(scope, receive, send)
 
     return gated
 

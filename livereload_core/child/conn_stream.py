@@ -89,6 +89,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_unsent",
         "gate",
         "generation",
+        "is_closing",
         "mark",
         "moved",
         "number",
@@ -158,6 +159,8 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         """The loop's transport is there."""
         self._transport = transport
         self._send = transport.write  # type: ignore[attr-defined]
+        # Servers ask it several times for each request: the loop's own method answers, without us between.
+        self.is_closing = transport.is_closing  # type: ignore[method-assign]
         current.set(self)
         self._hub.enter(self)
         self._protocol.connection_made(self)
@@ -377,10 +380,6 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             self.replay.closed()
         else:
             self._transport.abort()
-
-    def is_closing(self) -> bool:
-        """Whether it is closed or about to be."""
-        return self._lost or bool(self._transport.is_closing())
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What the loop's transport knows."""
