@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import subprocess
@@ -24,6 +25,12 @@ HEAD = "from livereload_core import preserve\n"
 A = HEAD + "a = preserve('a', dict)\n"
 B = "b = preserve('b', dict{more})\n"
 TWO = A + B.format(more="")
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage() -> None:
+    """What tests before this one have left in cycles does not close its fds within this one."""
+    gc.collect()
 
 
 @pytest.fixture
