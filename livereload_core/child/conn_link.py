@@ -208,7 +208,7 @@ class Link(Stream):
         if not self._holding:
             return
         self._holding = False
-        self._wake()
+        self.wake()
         if self._released:
             self._released = False
             if self._paused:
@@ -223,7 +223,7 @@ class Link(Stream):
 
     async def park(self) -> None:
         """Keep a handler that wants to receive, while the link holds."""
-        while self._holding and not self._lost and not self.moved:
+        while self._holding and not (self._farewell or self._lost or self.moved):
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             self._hub.looked_at(self)
@@ -233,7 +233,8 @@ class Link(Stream):
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let handlers go that are parked."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -379,14 +380,14 @@ class Link(Stream):
         self.moved = True
         self._send = _nowhere
         self._transport.abort()
-        self._wake()
+        self.wake()
 
     def close_with_reason(self) -> None:
         """Close it so that the client knows to come again."""
         if self._lost or self.moved:
             return
         self._holding = False
-        self._wake()
+        self.wake()
         server = self._server_frames
         if self._transport.is_closing() or server is None or server.closing or not server.at_boundary:
             self._transport.close()

@@ -237,6 +237,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         if self._lost:
             return
         self._lost = True
+        self.wake()
         self._hub.leave(self)
         self._protocol.connection_lost(exc)
 
@@ -486,6 +487,9 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         """Its bytes cannot be followed any more (TLS inside of the stream)."""
         self._kind = OPAQUE
         self.note()
+
+    def wake(self) -> None:
+        """Let handlers go that are kept from receiving."""
 
     # -- following what passes -----------------------------------------------------------------------------
 

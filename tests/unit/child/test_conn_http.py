@@ -242,3 +242,23 @@ async def test_a_handlers_policy_keeps_its_connection_back(policy: Any) -> None:
         assert (frame[0], int.from_bytes(frame[2:], "big")) == (0x88, 1012)
         writer.close()
         await leaving
+
+
+@pytest.mark.parametrize("ends", ["lost", "farewell"])
+@in_loop
+async def test_a_handler_that_is_parked_is_let_go_when_its_connection_ends(ends: str) -> None:
+    async with stage(Web) as on:
+        reader, writer = await on.connect()
+        writer.write(OPEN)
+        await reader.readuntil(b"\r\n\r\n")
+        link = on.old.link
+        link.gate = "test"
+        link.hold()
+        parked = asyncio.create_task(link.park())
+        await until(lambda: link._waiters)
+        if ends == "lost":
+            link.loop_transport.abort()
+        else:
+            link.close_with_reason()
+            await link.park()  # nor does a handler come to rest there again
+        await asyncio.wait_for(parked, 20)
