@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from livereload_core.child.conn_stream import OPAQUE, WISH, Stream
 from livereload_core.framing.http1 import RequestHead, ResponseHead, without_header
 from livereload_core.framing.sessions import Session
 from livereload_core.framing.websocket import close_frame
+from livereload_core.posix import epoll
 from livereload_core.wire.links import Kind
 from livereload_core.wire.links import Link as Record
 
@@ -380,7 +382,24 @@ class Link(Stream):
         self.moved = True
         self._send = _nowhere
         self._transport.abort()
+        if self._transport.get_write_buffer_size():
+            self._keep_unsent_in()
         self.wake()
+
+    def _keep_unsent_in(self) -> None:
+        """Let the loop write what it has not written to nobody.
+
+        asyncio forgets it in ``abort()``; uvloop would go on to write until it closes the socket in a turn of
+        its own, and the next generation writes it as well.
+        """
+        fd = self.fileno()
+        if fd < 0:
+            return
+        epoll.take_out(fd)  # or the set would go on to tell of a socket that others keep open
+        ours, nobodys = socket.socketpair()
+        nobodys.close()
+        with ours:
+            os.dup2(ours.fileno(), fd, inheritable=False)
 
     def close_with_reason(self) -> None:
         """Close it so that the client knows to come again."""

@@ -255,3 +255,40 @@ async def test_a_word_that_may_begin_a_request_is_given_to_a_library_again_and_n
         writer.write(b"tick")
         await until(lambda: Silent.heard == b"tick")
         assert on.old.link.export().inbound == (b"" if own else b"tick")
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_after_the_cut_the_old_loop_writes_nothing_more(loop: str) -> None:
+    async def test() -> None:
+        size = 8 * 1024 * 1024
+
+        class Pour(Upper):
+            def data_received(self, data: bytes) -> None:
+                self.transport.write(b"x" * size + b"\n")
+
+        async with stage(Pour) as on:
+            reader, writer = await on.connect()
+            transport: Any = writer.transport
+            transport.pause_reading()
+            writer.write(b"go")
+            await until(lambda: on.old.link.get_write_buffer_size() > 0)
+            await on.old.hub.quiesce(5)
+            numbers, table, _ = on.old.hub.export()
+            unsent = on.old.link.export().outbound
+            on.old.hub.cut()
+            transport.resume_reading()
+            early = await reader.readexactly(size + 1 - len(unsent))
+            assert early.count(b"x") == len(early)
+            await until(lambda: not on.old.hub.links)
+            await on.new.serve(on.listener, Upper2)
+            on.give(numbers, table)
+            writer.write(b"more")
+            rest = await asyncio.wait_for(reader.readexactly(len(unsent) + 5), 20)
+            assert rest == unsent + b"2MORE"
+
+    if loop == "uvloop":
+        uvloop = pytest.importorskip("uvloop", reason="uvloop has no build for this Python")
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(test())
+    else:
+        asyncio.run(test())
