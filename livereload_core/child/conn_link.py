@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import socket
 import time
@@ -63,11 +64,12 @@ _SLOW = Verdict("a client that reads slowly", passes=True)
 class Link(Stream):
     """See the head of the module."""
 
-    __slots__ = ("_asked", "_fileno", "_local", "_released", "_waiters", "has_spoken")
+    __slots__ = ("_asked", "_fileno", "_local", "_nobodys", "_released", "_waiters", "has_spoken")
 
     def __init__(self, hub: Any, protocol: asyncio.BaseProtocol, number: int) -> None:
         super().__init__(hub, protocol, number)
         self._waiters: list[asyncio.Future[None]] = []
+        self._nobodys: socket.socket | None = None
         self._released = False
         self._fileno = -1
         self._local: Any = None
@@ -237,6 +239,8 @@ class Link(Stream):
 
     def wake(self) -> None:
         """Let handlers go that are parked."""
+        if self._lost and self._nobodys is not None:
+            self._nobodys.close()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -395,11 +399,13 @@ class Link(Stream):
         fd = self.fileno()
         if fd < 0:
             return
-        epoll.take_out(fd)  # or the set would go on to tell of a socket that others keep open
-        ours, nobodys = socket.socketpair()
-        nobodys.close()
+        entries = epoll.take_out(fd)  # or the set would go on to tell of a socket that others keep open
+        ours, self._nobodys = socket.socketpair()
         with ours:
+            ours.setblocking(False)
             os.dup2(ours.fileno(), fd, inheritable=False)
+        # libuv ends the process when an entry that it has made is not there to be changed
+        epoll.put_back(dataclasses.replace(entry, inode=os.fstat(fd).st_ino) for entry in entries)
 
     def close_with_reason(self) -> None:
         """Close it so that the client knows to come again."""
