@@ -122,6 +122,10 @@ class Stage:
         """The new generation serves."""
         self._servers.append(await self.new.serve(self.listener, new))
 
+    async def serve_new(self, new: Callable[[], asyncio.BaseProtocol]) -> None:
+        """The new generation serves."""
+        self._servers.append(await self.new.serve(self.listener, new))
+
     def give(self, numbers: Sequence[int], table: bytes) -> None:
         """Do what the parent does with connections: give them to the new generation."""
         fds = [memfd.create(table), *(os.dup(self.held[number].fileno()) for number in numbers)]

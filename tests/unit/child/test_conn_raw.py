@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -268,25 +269,33 @@ async def pour_and_cut() -> None:
         def data_received(self, data: bytes) -> None:
             self.transport.write(b"x" * size + b"\n")
 
-    async with stage(Pour) as on:
-        reader, writer = await on.connect()
-        transport: Any = writer.transport
-        transport.pause_reading()
-        writer.write(b"go")
-        await until(lambda: on.old.link.get_write_buffer_size() > 0)
-        await on.old.hub.quiesce(5)
-        numbers, table, _ = on.old.hub.export()
-        unsent = on.old.link.export().outbound
-        on.old.hub.cut()
-        transport.resume_reading()
-        early = await reader.readexactly(size + 1 - len(unsent))
-        assert early.count(b"x") == len(early)
-        await until(lambda: not on.old.hub.links)
-        await on.new.serve(on.listener, Upper2)
-        on.give(numbers, table)
-        writer.write(b"more")
-        rest = await asyncio.wait_for(reader.readexactly(len(unsent) + 5), 20)
-        assert rest == unsent + b"2MORE"
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setblocking(False)
+        async with stage(Pour) as on:
+            await loop.sock_connect(client, on.listener.getsockname())
+            await loop.sock_sendall(client, b"go")
+            await until(lambda: on.old.hub.links and on.old.link.get_write_buffer_size())
+            await on.old.hub.quiesce(5)
+            numbers, table, _ = on.old.hub.export()
+            unsent = on.old.link.export().outbound
+            # In one turn of the loop: with what the kernel had read, the socket can be written to again.
+            received = len(client.recv(size))
+            on.old.hub.cut()
+            while received < size + 1 - len(unsent):
+                received += len(await loop.sock_recv(client, size))
+            await until(lambda: not on.old.hub.links)
+            await on.serve_new(Upper2)
+            on.give(numbers, table)
+            await loop.sock_sendall(client, b"more")
+            end = b""
+            async with asyncio.timeout(20):
+                while received < size + 6:
+                    chunk = await loop.sock_recv(client, size)
+                    received += len(chunk)
+                    end = (end + chunk)[-6:]
+            assert received == size + 6
+            assert end == b"\n2MORE"
 
 
 UVLOOP = """
