@@ -37,6 +37,8 @@ AFTER_COMMIT = 0.05
 """Seconds after the switch until sources and modules are handed over: the first requests come first."""
 LATE_IMPORT_DELAY = 0.2
 """Seconds after a late import until the sources are handed over: an import pulls in many modules."""
+WORKER_BUSY = 0.1
+"""Seconds between two looks at whether the worker has done what a reload asked of it."""
 LAST_WARNING = 2.0
 """Seconds that a program without listeners may take to leave; one that swallows KeyboardInterrupt would go on
 beside its successor."""
@@ -112,10 +114,16 @@ class Control:
 
     def _patience(self) -> float | None:
         """Milliseconds until something is due of itself."""
+        if self._worker.attempt:
+            return WORKER_BUSY * 1000
         due = [at for at in (self._next_checkpoint, self._next_look, *self._late.values()) if at is not None]
         return max(0.0, (min(due) - time.monotonic()) * 1000) + 1 if due else None
 
     def _idle(self) -> None:
+        if self._worker.attempt:
+            # It may have the channel to itself, and hang in the program's code: whoever wanted to send now
+            # would wait with it, and could not hear "resume".
+            return
         now = time.monotonic()
         if self._late and min(self._late.values()) <= now:
             self._late.clear()
