@@ -8,7 +8,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 
-__all__ = ["ENTRY_POINTS", "Failure", "RootFate", "RootReport"]
+__all__ = ["CODEC_ENTRY_POINTS", "ENTRY_POINTS", "Failure", "RootFate", "RootReport"]
+
+CODEC_ENTRY_POINTS = "livereload_core.codecs"
+"""The group of codecs of third-party types."""
 
 ENTRY_POINTS = "livereload_core.targets"
 """The group of entry points of adapters; the parent finds them, a child loads them."""

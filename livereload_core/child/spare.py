@@ -26,7 +26,7 @@ from livereload_core.errors import UsageError
 from livereload_core.posix import memfd
 from livereload_core.posix.channel import BlockingChannel, ChannelClosedError
 from livereload_core.posix.process import die_with_parent
-from livereload_core.state import declare, hooks
+from livereload_core.state import declare, hooks, thirdparty
 from livereload_core.wire import bundle
 from livereload_core.wire import messages as wire
 
@@ -95,6 +95,7 @@ class _Spare:
         return self._channel.pending or bool(self._poll.poll(0))
 
     def _warm(self, message: wire.Warm) -> None:
+        thirdparty.know(message.codecs)
         if self._runtime is None:
             settings = Settings.from_json(message.settings)
             self._runtime = Runtime(self._channel, settings, message.roots, self._adapters(message.adapters))

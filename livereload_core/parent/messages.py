@@ -114,12 +114,13 @@ class ChildMessages:
 
     def warm(self, handle: GenerationHandle) -> None:
         """Tell a fresh interpreter of the run, and what to import ahead."""
-        adapters = self.warmth.adapters(handle.env)
+        adapters, codecs = self.warmth.plugins(handle.env)
         modules, reason = self.warmth.modules() if self._run.settings.spare else ((), "")
         if reason and not self._reason_told:
             self._reason_told = True
             self._run.emit(Notice(NoticeKind.INFO, reason))
-        handle.send(wire.Warm(self._run.settings.to_json(), self._run.user_roots(), adapters, modules))
+        settings, roots = self._run.settings.to_json(), self._run.user_roots()
+        handle.send(wire.Warm(settings, roots, adapters, codecs, modules))
 
     def activate(self, command: ev.Activate) -> None:
         """Let a child import the user's code."""

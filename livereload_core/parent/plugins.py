@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from livereload_core.facts import ENTRY_POINTS
+from livereload_core.facts import CODEC_ENTRY_POINTS, ENTRY_POINTS
 
 __all__ = ["registered", "search_path"]
 
@@ -20,14 +20,15 @@ def search_path(env: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys([*filter(None, env.get("PYTHONPATH", "").split(os.pathsep)), *own]))
 
 
-def registered(path: Sequence[str]) -> tuple[str, ...]:
-    """Return the adapters that are installed on ``path``, each as ``name = module:attribute``."""
+def registered(path: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the adapters and the codecs installed on ``path``, each as ``name = module:attribute``."""
     import importlib_metadata  # while the first child boots, so that it delays nothing
 
     found = {
-        (distribution.name, point.name): f"{point.name} = {point.value}"
+        (point.group, distribution.name, point.name): f"{point.name} = {point.value}"
         for distribution in reversed(list(importlib_metadata.distributions(path=list(path))))
         for point in distribution.entry_points
-        if point.group == ENTRY_POINTS
+        if point.group in (ENTRY_POINTS, CODEC_ENTRY_POINTS)
     }
-    return tuple(found.values())
+    adapters = tuple(value for key, value in found.items() if key[0] == ENTRY_POINTS)
+    return adapters, tuple(value for key, value in found.items() if key[0] == CODEC_ENTRY_POINTS)

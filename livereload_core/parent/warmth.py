@@ -43,7 +43,7 @@ class Warmth:
         self._path = _cache_file(settings.root)
         self._learned: tuple[str, ...] = self._read()
         self._spoiling: set[str] = set()
-        self._adapters: tuple[object, tuple[str, ...]] = (None, ())
+        self._plugins: tuple[object, tuple[tuple[str, ...], tuple[str, ...]]] = (None, ((), ()))
         self.configure(settings)
 
     def configure(self, settings: Settings) -> None:
@@ -68,12 +68,12 @@ class Warmth:
         excluded = (*self._settings.preload_exclude, *sorted(self._spoiling))
         return preload.choose(self._learned, self._settings.preload, excluded)
 
-    def adapters(self, env: Mapping[str, str]) -> tuple[str, ...]:
-        """The entry points of the kinds of target that a child with this environment can run."""
+    def plugins(self, env: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The entry points of a child with this environment: its kinds of target, and its codecs."""
         world = (self.fingerprint(), env.get("PYTHONPATH"))
-        if self._adapters[0] != world:
-            self._adapters = (world, registered(search_path(env)))
-        return self._adapters[1]
+        if self._plugins[0] != world:
+            self._plugins = (world, registered(search_path(env)))
+        return self._plugins[1]
 
     def learn(self, names: tuple[str, ...]) -> bool:
         """Take the list of the serving generation over; returns whether it says anything new."""

@@ -15,14 +15,28 @@ Invariant: the new process needs no codec to load what one wrote; the stream nam
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
+from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
+from livereload_core.facts import CODEC_ENTRY_POINTS as ENTRY_POINTS
 from livereload_core.state.refusals import RefusedError
 
-__all__ = ["ENTRY_POINTS", "StateCodec", "codec_for"]
+__all__ = ["ENTRY_POINTS", "StateCodec", "codec_for", "know"]
 
-ENTRY_POINTS = "livereload_core.codecs"
+_known: tuple[tuple[str, str], ...] | None = None
+
+
+def know(points: Iterable[str]) -> None:
+    """Take over what the parent has found, each as ``name = module:attribute``.
+
+    To read the metadata of all distributions takes tens of milliseconds and fds, and an export has neither.
+    """
+    global _known
+    pairs = (point.partition("=") for point in points)
+    _known = tuple((name.strip(), value.strip()) for name, _, value in pairs)
+    _codecs.cache_clear()
 
 
 @runtime_checkable
@@ -57,24 +71,28 @@ def codec_for(cls: type) -> StateCodec | None:
 
 @functools.cache
 def _codecs(library: str) -> tuple[StateCodec, ...]:
-    return tuple(_load(point) for point in _points() if point.name == library)
+    return tuple(_load(name, value) for name, value in _points() if name == library)
+
+
+def _points() -> tuple[tuple[str, str], ...]:
+    return _found() if _known is None else _known
 
 
 @functools.cache
-def _points() -> tuple[Any, ...]:
+def _found() -> tuple[tuple[str, str], ...]:
     import importlib_metadata
 
-    return tuple(importlib_metadata.entry_points(group=ENTRY_POINTS))
+    points = importlib_metadata.entry_points(group=ENTRY_POINTS)
+    return tuple((point.name, point.value) for point in points)
 
 
-def _load(point: Any) -> StateCodec:
+def _load(name: str, value: str) -> StateCodec:
     remedy = f"fix or uninstall the package that registers it under {ENTRY_POINTS!r}"
+    module, _, attribute = value.partition(":")
     try:
-        codec = point.load()()
+        codec = getattr(importlib.import_module(module), attribute)()
     except Exception as error:
-        raise RefusedError(
-            f"its codec {point.name!r} ({point.value}) cannot be loaded ({error})", remedy
-        ) from error
+        raise RefusedError(f"its codec {name!r} ({value}) cannot be loaded ({error})", remedy) from error
     if not isinstance(codec, StateCodec):
-        raise RefusedError(f"its codec {point.name!r} ({point.value}) lacks types or reduce()", remedy)
+        raise RefusedError(f"its codec {name!r} ({value}) lacks types or reduce()", remedy)
     return codec

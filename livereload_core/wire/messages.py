@@ -156,12 +156,14 @@ class Warm(Message):
         settings: of the run.
         roots: folders whose Python files are the user's own code.
         adapters: entry points of the kinds of target, each as ``name = module:attribute``.
+        codecs: those of codecs of third-party types.
         modules: what to import ahead, in order.
     """
 
     settings: Json
     roots: tuple[str, ...]
     adapters: tuple[str, ...]
+    codecs: tuple[str, ...]
     modules: tuple[str, ...]
 
 

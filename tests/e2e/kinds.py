@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from livereload_core.testing import LivecoreProcess, free_port, until
+from livereload_core.testing import LivecoreProcess, free_port, scaled, until
 from tests.e2e.launching import Launcher
 from tests.e2e.talking import FOLDER, Talk, Talker
 from tests.e2e.wires import Wire
@@ -84,7 +84,11 @@ def start_kinds(folder: Path, talker: Talker, *options: str) -> Iterator[Kinds]:
         yield kinds
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=lambda talker: talker.name)
+CHOSEN = KINDS[: scaled(len(KINDS), least=2)]
+"""All of them at the full size of a test run; one of each event loop otherwise."""
+
+
+@pytest.fixture(scope="module", params=CHOSEN, ids=lambda talker: talker.name)
 def kinds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinds]:
     """A program of all kinds, shared by the tests of a module; its version goes up with each edit."""
     yield from start_kinds(tmp_path_factory.mktemp("kinds"), request.param)

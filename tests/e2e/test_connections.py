@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from livereload_core.testing import scaled
 from livereload_core.testing.links import Crowd
 from tests.e2e.launching import Launcher
 from tests.e2e.talking import TALKERS, Talker, break_in_start_up, break_syntax, mend
 
 pytestmark = pytest.mark.timeout(300)
+CHOSEN = TALKERS[:: max(1, round(len(TALKERS) / scaled(len(TALKERS), least=8)))]
+"""All of them at the full size of a test run; every second one otherwise."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("talker", TALKERS, ids=lambda talker: talker.name)
+@pytest.mark.parametrize("talker", CHOSEN, ids=lambda talker: talker.name)
 def test_edits_cost_no_connection_anything(livecore: Launcher, talker: Talker) -> None:
     talk = talker.start(livecore)
     talk.answers()

@@ -16,7 +16,7 @@ from livereload_core.parent.plugins import registered
 
 def discover() -> list[TargetAdapter]:
     """What the parent finds, as the child loads it."""
-    return load_adapters(registered(sys.path))
+    return load_adapters(registered(sys.path)[0])
 
 
 class Takes:

@@ -288,7 +288,7 @@ channel.receive()
     async def test(handle: GenerationHandle, seen: Seen) -> None:
         size = 8_000_000
         handle.send(wire.Commit(1))
-        handle.send(wire.Warm({}, (), (), ("x" * size,)))
+        handle.send(wire.Warm({}, (), (), (), ("x" * size,)))
         assert (await seen.until(2))[1] == wire.Warn(str(size))
         handle.send(wire.Commit(2))
         assert (await seen.until(3))[2] == 0

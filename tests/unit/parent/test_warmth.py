@@ -228,8 +228,8 @@ def _install(folder: Path, *points: str) -> None:
 def test_kinds_of_target_are_found_where_the_child_will_look(settings: Settings, tmp_path: Path) -> None:
     _install(tmp_path / "lib", "mine = plugin.module:Adapter")
     warmth = Warmth(settings)
-    assert "mine = plugin.module:Adapter" not in warmth.adapters({})
-    found = warmth.adapters({"PYTHONPATH": str(tmp_path / "lib")})
+    assert "mine = plugin.module:Adapter" not in warmth.plugins({})[0]
+    found = warmth.plugins({"PYTHONPATH": str(tmp_path / "lib")})[0]
     assert "mine = plugin.module:Adapter" in found
     assert {point.partition(" ")[0] for point in found} >= {
         "aiohttp",
@@ -248,11 +248,11 @@ def test_kinds_of_target_are_looked_for_once_per_installation(
     monkeypatch.syspath_prepend(tmp_path)  # stands for the folder of the command, which children do not have
     monkeypatch.setattr(sys, "path", [sys.path[0], str(place), *sys.path[1:]])
     warmth = Warmth(settings)
-    first = warmth.adapters({})
-    assert warmth.adapters({}) is first
+    first = warmth.plugins({})[0]
+    assert warmth.plugins({})[0] is first
     _install(place, "late = plugin.module:Adapter")
     os.utime(place, (1, 1))
-    assert "late = plugin.module:Adapter" in warmth.adapters({})
+    assert "late = plugin.module:Adapter" in warmth.plugins({})[0]
 
 
 def test_a_folder_of_installed_distributions_on_the_path_is_part_of_the_world(

@@ -56,7 +56,7 @@ def test_fds_arrive_with_the_message_that_sent_them(pair: Pair) -> None:
 def test_a_message_larger_than_the_socket_buffer_stalls_and_drains(pair: Pair) -> None:
     parent, child, stalls = pair
     fd = memfd.create(b"x")
-    large = Warm({"text": "x" * 3_000_000}, (), (), ())
+    large = Warm({"text": "x" * 3_000_000}, (), (), (), ())
     parent.send(large, [fd])
     parent.send(Warn("after"))
     os.close(fd)
