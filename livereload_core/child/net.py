@@ -247,7 +247,7 @@ class Net:
             future.result(grace + LOOP_PATIENCE)
         except TimeoutError:
             future.cancel()  # the loop is busy; who comes next waits for its safe point
-        except Exception:  # of a loop that was closed meanwhile; whatever else it is, the control thread tells
+        except Exception:  # of a loop closed meanwhile; of anything else the control thread tells
             if not loop.is_closed():
                 raise
 
