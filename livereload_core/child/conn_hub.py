@@ -176,6 +176,11 @@ class Connections:
     def enter(self, link: Link) -> None:
         """A connection is open."""
         self.links[link.number] = link
+        if self.holding or self._leaving:
+            # accepted a moment before nobody accepted any more: what it asks is for whoever goes on
+            link.hold()
+            if self._leaving:
+                asyncio.get_running_loop().call_soon(self._finish, link)
         if self._send is None or link.vaulted:
             return
         self._young.append(link)

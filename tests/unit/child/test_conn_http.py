@@ -262,3 +262,14 @@ async def test_a_handler_that_is_parked_is_let_go_when_its_connection_ends(ends:
             link.close_with_reason()
             await link.park()  # nor does a handler come to rest there again
         await asyncio.wait_for(parked, 20)
+
+
+@in_loop
+async def test_a_connection_that_was_accepted_just_before_is_held_from_its_first_byte() -> None:
+    async with stage(Web) as on:
+        on.old.hub.holding = True
+        reader, writer = await on.connect()
+        writer.write(ASK)
+        await until(lambda: on.old.link._held)
+        assert await on.switch(Web2) == {}
+        assert await answer(reader) == b"2"
