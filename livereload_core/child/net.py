@@ -235,8 +235,8 @@ class Net:
 
     def _in_loop(self, make: Callable[[], Coroutine[Any, Any, None]], grace: float) -> None:
         loop = current_loop()
-        if loop is None or not self.connections.links:
-            return
+        if loop is None or not (self.connections.links or self.connections.servers):
+            return  # a server without a link may have accepted one that is on its way to become one
         coroutine = make()
         try:
             future = asyncio.run_coroutine_threadsafe(coroutine, loop)
