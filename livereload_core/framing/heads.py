@@ -230,6 +230,7 @@ def _tokens(telling: list[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:
     return [token.strip(b" \t") for name, value in telling if name == wanted for token in value.split(b",")]
 
 
+@functools.lru_cache(maxsize=8)  # who opens or adopts a connection asks the same head for many fields
 def _fields(raw: bytes) -> list[tuple[bytes, bytes]]:
     fields = []
     for line in raw.splitlines()[1:-1]:
