@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from livereload_core.errors import StateError
@@ -34,10 +34,10 @@ class Exports:
 
     Args:
         runtime: that of the generation.
-        export: exports the state while serving, in so many seconds.
+        export: exports the state while serving, in so many seconds, without the contents of these roots.
     """
 
-    def __init__(self, runtime: Runtime, export: Callable[[float], Export]) -> None:
+    def __init__(self, runtime: Runtime, export: Callable[[float, Collection[str]], Export]) -> None:
         self._runtime = runtime
         self._export = export
         self._cpu = 0.0
@@ -50,7 +50,8 @@ class Exports:
         Raises:
             StateError: it cannot be carried.
         """
-        with contextlib.closing(self._export(self._runtime.settings.timeout_prepare)) as export:
+        limit = self._runtime.settings.timeout_prepare
+        with contextlib.closing(self._export(limit, message.reset)) as export:
             self._send(wire.Exported(message.attempt, export.roots), export)
 
     def checkpoint(self) -> float:
@@ -61,11 +62,7 @@ class Exports:
         if cpu - self._cpu < BUSY_CPU:
             return began + interval
         try:
-            with contextlib.closing(self._export(interval)) as export:
-                contents = zlib.crc32(export.data), self._runtime.handing.identities(export.handed)
-                if contents != self._contents:
-                    self._send_newest(wire.Checkpoint, export)
-                    self._contents = contents
+            self.newest(interval, unchanged=False)
         except ChannelClosedError:
             raise
         except Exception:
@@ -74,6 +71,23 @@ class Exports:
             pass
         self._cpu = time.process_time()
         return time.monotonic() + max(interval, CHECKPOINT_DUTY * (time.monotonic() - began))
+
+    def newest(self, timeout: float, *, unchanged: bool) -> None:
+        """Give the parent the state as it is now.
+
+        Args:
+            timeout: seconds in which the program has to come to a moment at which it can be looked at.
+            unchanged: send it also if the parent has the same already.
+
+        Raises:
+            StateError: it cannot be carried.
+            TimeoutError: the program did not come to such a moment.
+        """
+        with contextlib.closing(self._export(timeout, ())) as export:
+            contents = zlib.crc32(export.data), self._runtime.handing.identities(export.handed)
+            if unchanged or contents != self._contents:
+                self._send_newest(wire.Checkpoint, export)
+                self._contents = contents
 
     def last(self, message: wire.Finished) -> None:
         """The program has ended by itself: its last state goes with the message."""

@@ -23,7 +23,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from livereload_core.child.handing import Marks
@@ -118,8 +118,12 @@ class Standstill:
         with self._main_parked(message.timeout):
             self._leave = self._stand_still(message)
 
-    def export(self, timeout: float) -> Export:
+    def export(self, timeout: float, reset: Collection[str] = ()) -> Export:
         """Export while serving, at a moment when the main thread is not in the midst of a line.
+
+        Args:
+            timeout: seconds.
+            reset: keys of roots whose contents the user has given up.
 
         Raises:
             TimeoutError: it did not come to such a moment in time.
@@ -127,12 +131,12 @@ class Standstill:
         """
         engine = self._runtime.engine
         if current_loop() is not None or self._runtime.net.listening() or PAUSE_SIGNAL is None:
-            return at_safe_point(engine.export, timeout=timeout)
+            return at_safe_point(lambda: engine.export(reset=reset), timeout=timeout)
         try:
-            return engine.export(quiet=False)
+            return engine.export(quiet=False, reset=reset)
         except NotQuietError:
             with self._main_parked(timeout):
-                return engine.export()
+                return engine.export(reset=reset)
 
     @contextlib.contextmanager
     def _main_parked(self, timeout: float) -> Iterator[None]:
@@ -165,7 +169,7 @@ class Standstill:
         channel = runtime.channel
         listening = tuple(address.to_json() for address in runtime.net.listening())
         with contextlib.ExitStack() as stack, channel.exclusive(), stopped.standstill():
-            export = runtime.engine.export() if message.export else Export(b"", ())
+            export = runtime.engine.export(reset=message.reset) if message.export else Export(b"", ())
             stack.callback(export.close)
             if self._given_up >= message.attempt:
                 return False

@@ -9,11 +9,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from livereload_core.core import events as ev
+from livereload_core.core.attempt import Kind
 from livereload_core.core.records import Notice, NoticeKind
 from livereload_core.core.settings import Settings
-from livereload_core.core.states import PAUSED
+from livereload_core.core.states import PAUSED, State
 from livereload_core.errors import PortBusyError, UsageError
 from livereload_core.parent.children import GenerationHandle
+from livereload_core.parent.kept import KeptStates
 from livereload_core.parent.snapshots import HeldSnapshot
 from livereload_core.parent.vault import Vault
 from livereload_core.parent.warmth import Warmth
@@ -69,6 +71,8 @@ class ChildMessages:
     def __init__(self, supervisor: Supervisor) -> None:
         self._run = supervisor
         self._snapshot: HeldSnapshot | None = None
+        self.kept = KeptStates(supervisor.settings.keep_generations)
+        self.earlier: HeldSnapshot | None = None
         self._trial: HeldSnapshot | None = None
         self._sources = _Slot()
         self._prepared = _Slot()
@@ -81,18 +85,20 @@ class ChildMessages:
         self._required: tuple[dict[str, Any], ...] = ()
         self._reason_told = False
         self._servers: set[ev.Child] = set()
-        self._with_state = True
+        self._taken_up: HeldSnapshot | None = None
         self._activation: ev.Activate | None = None
         self._before: tuple[_Held | None, HeldSnapshot | None, int, tuple[dict[str, Any], ...]] | None = None
 
     def configure(self, settings: Settings) -> None:
         """Go by other settings from now on."""
         self.warmth.configure(settings)
+        self.kept.configure(settings.keep_generations)
         self._reason_told = self._reason_told and settings.preload == self._run.settings.preload
 
     def close(self) -> None:
         """Let go of every fd."""
-        self._before = self._snapshot = self._trial = None
+        self._before = self._snapshot = self._trial = self.earlier = None
+        self.kept.clear()
         for slot in (self._prepared, self._sources, self._code, self._links):
             slot.put(None)
         self.vault.close()
@@ -105,6 +111,15 @@ class ChildMessages:
             self.vault.abandoned(child)
         self._generations.pop(child, None)
         self._servers.discard(child)
+
+    @property
+    def newest(self) -> HeldSnapshot | None:
+        """The newest snapshot of what serves, or served last."""
+        return self._snapshot
+
+    def resume(self, held: HeldSnapshot) -> None:
+        """Begin with the state of an earlier run."""
+        self._snapshot = held
 
     def generation_of(self, child: ev.Child) -> int:
         """The generation that a child is or wants to become; 0 for a spare."""
@@ -144,23 +159,29 @@ class ChildMessages:
         settings = self._run.settings
         match command:
             case ev.AskExport():
-                self._send(command.child, wire.Export(number))
+                self._send(command.child, wire.Export(number, command.keys))
             case ev.AskPrecopy():
-                self._send(command.child, wire.Precopy(number), self._trial.fds if self._trial else ())
+                held = self.earlier if command.earlier else self._trial
+                precopy = wire.Precopy(number, command.keys, held is not None and held.resumed)
+                self._send(command.child, precopy, held.fds if held else ())
                 self._trial = None
             case ev.AskQuiesce():
                 self._send(command.child, wire.Quiesce(number, settings.timeout_quiesce))
             case ev.AskFreeze():
-                self._send(command.child, wire.Freeze(number, settings.timeout_hook, command.export))
+                freeze = wire.Freeze(number, settings.timeout_hook, command.export, command.keys)
+                self._send(command.child, freeze)
             case ev.AskResume():
                 self._links.put(None)
                 if not number:
                     self.fall_back()
                 self._send(command.child, wire.Resume(number))
             case ev.AskRehydrate():
-                self._with_state = command.with_state
                 held = self._snapshot if command.with_state else None
-                rehydrate = wire.Rehydrate(number, self._required, held.gone if held else ())
+                if command.earlier:
+                    held = self.earlier
+                self._taken_up = held
+                gone, resumed = (held.gone, held.resumed) if held else ((), False)
+                rehydrate = wire.Rehydrate(number, self._required, gone, command.keys, resumed)
                 self._send(command.child, rehydrate, held.fds if held else ())
                 self._promise(command.child)
             case ev.AskCommit():
@@ -168,6 +189,8 @@ class ChildMessages:
             case ev.AskRetire():
                 if command.final:
                     self._before = None
+                    if self._snapshot is not None:
+                        self._run.saving.note(self._snapshot)
                     self._snapshot = None  # nothing comes after, and what the program closes now shall end
                 self._drop_unused()
                 self._send(command.child, wire.Retire(settings.timeout_graceful, command.final))
@@ -197,7 +220,9 @@ class ChildMessages:
                 dispatch(ev.Prepared(child, message.attempt, message.seconds, message.foreign))
             case wire.Failed():
                 self._run.edits.loaded(child, message.loaded)
-                if active:
+                if active and not message.attempt:
+                    self._run.state_arrived()
+                elif active:
                     dispatch(ev.ActiveFailed(child, message.attempt, message.failure))
                 else:
                     dispatch(
@@ -207,7 +232,7 @@ class ChildMessages:
                     )
             case wire.Exported():
                 if active:
-                    self._trial = HeldSnapshot(_taken(fds))
+                    self._trial = HeldSnapshot(_taken(fds), generation=self.generation_of(child))
                     dispatch(ev.Exported(child, message.attempt))
             case wire.Precopied():
                 dispatch(ev.Precopied(child, message.attempt))
@@ -240,11 +265,12 @@ class ChildMessages:
                 self._receive_other(handle, message, fds, active=active)
 
     def _serving(self, child: ev.Child, message: wire.Serving) -> None:
-        if not self._with_state:
-            self._snapshot = None  # the user gave it up
+        self._keep(child)
+        before = self._snapshot if self._taken_up is not None else None  # else the user gave it up
+        self._snapshot, self._taken_up = self._taken_up, None
         if self._run.machine.active is not None:
-            serial = self._snapshot.serial if self._snapshot else 0
-            self._before = (_held(self._sources.fd), self._snapshot, serial, self._required)
+            serial = before.serial if before else 0
+            self._before = (_held(self._sources.fd), before, serial, self._required)
         if self._snapshot is not None:
             self._snapshot.serial = 0  # the one that this generation began with
         self._sources.put(self._prepared.fd)
@@ -271,6 +297,7 @@ class ChildMessages:
             case wire.Checkpoint():
                 if active:
                     self._hold(handle, message, fds)
+                    self._run.state_arrived()
             case wire.Closed():
                 if active and self._snapshot is not None and self._snapshot.serial == message.serial:
                     self._snapshot.drop(message.places)
@@ -322,9 +349,33 @@ class ChildMessages:
         fds: list[int],
     ) -> None:
         """Keep a snapshot in the place of the one before."""
-        if fds:
-            self._snapshot = HeldSnapshot(_taken(fds), message.serial)
-            handle.spared = frozenset(message.processes)
+        if not fds:
+            return
+        generation = self.generation_of(handle.number)
+        held = HeldSnapshot(_taken(fds), message.serial, generation=generation)
+        handle.spared = frozenset(message.processes)
+        self._run.saving.note(held)
+        # At the end nothing comes after, and what the program closes then shall end.
+        self._snapshot = None if self._run.machine.state is State.STOPPING else held
+
+    def _keep(self, child: ev.Child) -> None:
+        """Another generation serves: keep what the one before has left."""
+        held, attempt = self._snapshot, self._run.machine.attempt
+        if held is None or attempt is None or held.generation == self.generation_of(child):
+            return
+        if attempt.kind is Kind.START:
+            why = "the run before"
+        elif attempt.kind is Kind.RECOVER:
+            why = "died"
+        elif attempt.earlier:
+            why = "rollback"
+        elif attempt.reset or attempt.keys:
+            why = "reset"
+        else:
+            names = sorted(os.path.basename(file) for file in attempt.files)
+            why = f"edit of {names[0]}" if names else "reload"
+            why += f" and {len(names) - 1} more" if len(names) > 1 else ""
+        self.kept.keep(held, why)
 
     # -- connections --------------------------------------------------------------------------------
 
@@ -346,6 +397,8 @@ class ChildMessages:
         """The machine has decided something: do what follows from the state that it is in."""
         if self._before is not None and not self._run.machine.may_fall_back:
             self._before = None
+        if self._run.machine.attempt is None:
+            self._taken_up = None
         self._pass_on_connections()
 
     def _pass_on_connections(self) -> None:

@@ -16,7 +16,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -32,7 +32,29 @@ from livereload_core.state.roots import UNSET, Form, Options, Place, Root, class
 from livereload_core.state.sharing import Sharing
 from livereload_core.state.snapshot import Entry, Kind, unpack
 
-__all__ = ["Engine", "Export"]
+__all__ = ["Engine", "Export", "Waive"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Waive:
+    """Roots that may be lost without turning the new code down.
+
+    Attributes:
+        reset: keys whose contents the user has given up.
+        resumed: no process holds the state any more: what it could not keep is lost whatever the code says.
+    """
+
+    reset: Collection[str] = ()
+    resumed: bool = False
+
+    def sort(self, entries: dict[str, Entry]) -> tuple[dict[str, Entry], dict[str, RootFate]]:
+        """Return the entries, those of ``reset`` without their contents, and the fates of what is waived."""
+        fates = {key: RootFate.LOST for key, entry in entries.items() if entry.lost and self.resumed}
+        for key in self.reset:
+            if key in entries:
+                entries[key] = dataclasses.replace(entries[key], **exporting.WITHOUT_CONTENTS)
+                fates[key] = RootFate.RESET
+        return entries, fates
 
 
 class Engine:
@@ -131,10 +153,11 @@ class Engine:
 
     # -- what the child's runtime calls --------------------------------------------------------------
 
-    def export(self, *, quiet: bool = True) -> Export:
+    def export(self, *, quiet: bool = True, reset: Collection[str] = ()) -> Export:
         """Write the state of all roots; the program may go on running.
 
         Args:
+            reset: keys of roots whose contents the user has given up.
             quiet: the thread that works with the state is not in the midst of a line.
 
         Raises:
@@ -149,14 +172,18 @@ class Engine:
                 self._is_user_module,
                 self._sharing,
                 quiet=quiet,
+                reset=reset,
             )
 
-    def trial(self, data: bytes | memoryview, fds: Sequence[int] = ()) -> tuple[RootReport, ...]:
+    def trial(
+        self, data: bytes | memoryview, fds: Sequence[int] = (), waive: Waive | None = None
+    ) -> tuple[RootReport, ...]:
         """Decode, migrate and validate a snapshot into scratch objects; live ones are not touched.
 
         Args:
             data: the snapshot.
             fds: what came beside it, -1 for what is gone; they stay the caller's.
+            waive: whose loss turns nothing down.
 
         Returns:
             the fates that :meth:`adopt` would bring about; roots that nobody declared yet are left out.
@@ -166,8 +193,9 @@ class Engine:
             SnapshotError: the snapshot cannot be read.
         """
         with self._lock:
-            entries = unpack(data, fds).entries
+            entries, waived = (waive or Waive()).sort(unpack(data, fds).entries)
             restorer = self._new_restorer(entries, scratch=True)
+            restorer.waived = waived
             try:
                 outcomes = restorer.restore(self._pairs(entries))
             finally:
@@ -180,12 +208,13 @@ class Engine:
                     raise outcome.error()
             return tuple(outcome.report() for outcome in outcomes)
 
-    def adopt(self, data: bytes | memoryview, fds: Sequence[int] = ()) -> None:
+    def adopt(self, data: bytes | memoryview, fds: Sequence[int] = (), waive: Waive | None = None) -> None:
         """Fill every declared root in place; roots that are declared later are filled then.
 
         Args:
             data: the snapshot.
             fds: what came beside it, -1 for what is gone; they stay the caller's.
+            waive: whose loss turns nothing down.
 
         Raises:
             CannotCarryError: the new code cannot take a root.
@@ -196,7 +225,8 @@ class Engine:
             self._carried = {place: [] for place in range(len(fds))}
             own = [fd if fd == GONE else os.dup(fd) for fd in fds]
             self._vault = {fd: place for place, fd in enumerate(own) if fd != GONE}
-            self._held.update(unpack(bytes(data), own).entries)
+            entries, self._restorer.waived = (waive or Waive()).sort(unpack(bytes(data), own).entries)
+            self._held.update(entries)
             final = main_waits()
             self._restore_found(final=final)
             if not final and any(key.startswith("__main__:") for key in self._held):
@@ -239,7 +269,7 @@ class Engine:
                 else:  # the others of its group go on without it
                     self._held[key] = dataclasses.replace(entry, group="")
             for key, entry in self._held.items():
-                fate = RootFate.LOST if entry.lost else RootFate.PARKED
+                fate = self._restorer.waived.get(key, RootFate.LOST if entry.lost else RootFate.PARKED)
                 detail = entry.lost or "its declaration is gone; it comes back with it"
                 self._reports[key] = RootReport(key, fate, detail, entry.remedy)
             for key in [key for key, entry in self._held.items() if entry.lost]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
@@ -26,7 +27,16 @@ from livereload_core.state.sharing import Memo, Sharing
 from livereload_core.state.snapshot import Entry, Kind, pack
 from livereload_core.state.walker import find_culprit
 
-__all__ = ["Export", "export"]
+__all__ = ["WITHOUT_CONTENTS", "Export", "export"]
+
+WITHOUT_CONTENTS: Mapping[str, Any] = {
+    "lost": "was reset on request",
+    "remedy": "",
+    "stream": b"",
+    "fds": (),
+    "group": "",
+}
+"""What an entry says of a root that its user has given up; its kind stays, for those that refer to it."""
 
 _needs_quiet = False
 """Whether the state of this program holds what must not be interrupted while it is looked at."""
@@ -62,6 +72,7 @@ def export(
     sharing: Sharing,
     *,
     quiet: bool = True,
+    reset: Collection[str] = (),
 ) -> Export:
     """Write the state of all roots.
 
@@ -72,6 +83,7 @@ def export(
         is_user_module: tells whose classes are the user's, by module name.
         sharing: which roots belong together.
         quiet: the thread that works with the state is not in the midst of a line.
+        reset: keys of roots whose contents the user has given up; they are not looked at.
 
     Raises:
         CannotCarryError: a root cannot be carried, and its user did not say ``on_error="reset"``.
@@ -79,7 +91,11 @@ def export(
         OSError: no fd left for a duplicate.
     """
     alive = [root for root in roots if root.value is not UNSET and root.key not in held]
-    work, entries, handed = _write(alive, held, is_user_module, sharing, quiet=quiet)
+    held = {
+        key: dataclasses.replace(entry, **WITHOUT_CONTENTS) if key in reset else entry
+        for key, entry in held.items()
+    }
+    work, entries, handed = _write(alive, held, is_user_module, sharing, quiet=quiet, reset=reset)
     work.raise_failures()
     reports = [_report(entry) for entry in entries[: len(alive)]]
     reports += [
@@ -101,6 +117,7 @@ def _write(
     sharing: Sharing,
     *,
     quiet: bool,
+    reset: Collection[str],
 ) -> tuple[_Work, list[Entry], Handed]:
     """Write the streams, and duplicate their fds in the same stretch.
 
@@ -113,7 +130,7 @@ def _write(
             if still:
                 become_quiet(interval)
             parking.sweep()
-            work = _Work(alive, is_user_module, looks=sharing.is_due(), quiet=still)
+            work = _Work(alive, is_user_module, looks=sharing.is_due(), quiet=still, reset=reset)
             try:
                 entries = [*work.entries(sharing), *held.values()]
                 return work, entries, work.hand_over(entries)
@@ -149,10 +166,17 @@ class _Work:
     """
 
     def __init__(
-        self, roots: list[Root], is_user_module: Callable[[str], bool], *, looks: bool, quiet: bool
+        self,
+        roots: list[Root],
+        is_user_module: Callable[[str], bool],
+        *,
+        looks: bool,
+        quiet: bool,
+        reset: Collection[str] = (),
     ) -> None:
         self.memos: dict[str, Memo] = {}
         self._roots = roots
+        self._reset = reset
         self._looks = looks and len(roots) > 1
         self._contents: dict[str, Callable[[], object]] = {}
         self._failures: list[CannotCarryError] = []
@@ -166,6 +190,11 @@ class _Work:
 
     def entry(self, root: Root) -> Entry:
         """Write one root; a failure is noted, and leaves an entry without a stream."""
+        if root.key in self._reset:
+            args = None if root.slot else _shell_args(root.value)
+            kind = Kind.WHOLE if args is None else Kind.SHELL
+            entry = self._entry(root, kind, class_key(type(root.value)), args or (), b"", {})
+            return dataclasses.replace(entry, **WITHOUT_CONTENTS)
         try:
             return self._written(root)
         except CannotCarryError as error:

@@ -33,6 +33,7 @@ class Outcome:
         notes: what was converted on the way; makes it "migrated" instead of "kept".
         refused: why it could not be restored.
         expired: it was kept for as long as its declaration says.
+        waived: its fate, where its loss turns nothing down: the user asked for it, or no process has it.
     """
 
     root: Root
@@ -41,11 +42,12 @@ class Outcome:
     notes: list[str] = dataclasses.field(default_factory=list)
     refused: RefusedError | None = None
     expired: bool = False
+    waived: RootFate | None = None
 
     @property
     def rejects(self) -> bool:
         """Whether the new code is to be turned down because of this root."""
-        return self.refused is not None and not (self.expired or self.root.options.resets)
+        return self.refused is not None and not (self.expired or self.waived or self.root.options.resets)
 
     @property
     def later(self) -> bool:
@@ -63,7 +65,7 @@ class Outcome:
         """Return the fate of the root."""
         key = self.root.key
         if self.refused is not None:
-            return RootReport(key, RootFate.RESET, self.refused.message, self.refused.remedy)
+            return RootReport(key, self.waived or RootFate.RESET, self.refused.message, self.refused.remedy)
         if self.notes:
             return RootReport(key, RootFate.MIGRATED, "; ".join(self.notes))
         return RootReport(key, RootFate.KEPT)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from livereload_core.facts import RootFate
 from livereload_core.state.codec import load, uncollected
 from livereload_core.state.descriptors import Incoming, receiving
 from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
@@ -51,6 +52,7 @@ class Restorer:
 
     Attributes:
         received: the fds of the streams that were read; whoever restores decides when they are closed.
+        waived: roots whose loss turns nothing down, with their fates.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Restorer:
         self._referenced: set[str] = set()
         self._wanted: dict[str, Outcome] = {}
         self.received: list[Incoming] = []
+        self.waived: dict[str, RootFate] = {}
         # None: it could not be loaded. Contents, until settled; taken ones are UNSET.
         self._groups: dict[str, tuple[list[Any], list[str], Incoming] | None] = {}
 
@@ -115,6 +118,9 @@ class Restorer:
 
     def _decode(self, outcome: Outcome) -> None:
         entry = outcome.entry
+        outcome.waived = self.waived.get(entry.key)
+        if outcome.waived is not None:
+            raise RefusedError(entry.lost, entry.remedy)
         ttl, age = outcome.root.options.ttl, time.time() - entry.born
         if ttl is not None and age > ttl:
             outcome.expired = True
@@ -269,6 +275,8 @@ class Restorer:
             self._guarded(outcome, functools.partial(self._fill, key))
 
     def _fill(self, key: str, outcome: Outcome) -> None:
+        if self._entries[key].lost:
+            raise RefusedError(f"refers to {key}, which {self._entries[key].lost}", MIGRATE)
         new, _ = self._load(self._entries[key], outcome)
         shell = self._shells[key]
         family = family_of(shell)

@@ -2,13 +2,7 @@
 
      offset  size
     ┌──────┬─────┬──────────────────────────────────────────────────────────────┐
-    │    0 │   8 │ magic, b"LIVECORE"                                           │
-    │    8 │   2 │ format number                               (all little-endian)
-    │   10 │   2 │ Python that wrote it: major, minor                           │
-    │   12 │   4 │ generation that wrote it                                     │
-    │   16 │   4 │ length of the index in bytes (n)                             │
-    │   20 │   8 │ length of all streams in bytes (m)                           │
-    │   28 │   4 │ CRC-32 of the bytes 0..27 and of everything from 32 on       │
+    │    0 │  32 │ header: see ``wire.snapshots``                               │
     ├──────┼─────┼──────────────────────────────────────────────────────────────┤
     │   32 │   n │ index: JSON, UTF-8                                           │
     │      │     │   {"tables": [[key, ...], ...], "fds": count,                │
@@ -34,7 +28,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import struct
 import sys
 import zlib
 from collections.abc import Sequence
@@ -42,16 +35,12 @@ from typing import Any
 
 from livereload_core.errors import SnapshotError
 from livereload_core.state.descriptors import GONE, table_of
+from livereload_core.wire import snapshots
+from livereload_core.wire.snapshots import FORMAT, MAGIC
 
 __all__ = ["FORMAT", "MAGIC", "Entry", "Kind", "Snapshot", "pack", "unpack"]
 
-MAGIC = b"LIVECORE"
-FORMAT = 2
-
-_HEADER = struct.Struct("<8sHBBIIQ")
-_CHECKSUM = struct.Struct("<I")
 _HELD_PART = 5 * 1024
-_START = _HEADER.size + _CHECKSUM.size
 
 
 class Kind:
@@ -145,13 +134,13 @@ def pack(entries: Sequence[Entry], generation: int) -> bytes:
     described = {"tables": list(tables), "fds": len(places) - 1, "roots": roots}
     index = json.dumps(described, separators=(",", ":")).encode()
     major, minor = sys.version_info[:2]
-    header = _HEADER.pack(MAGIC, FORMAT, major, minor, generation, len(index), offset)
+    header = snapshots.HEADER.pack(MAGIC, FORMAT, major, minor, generation, len(index), offset)
     checksum = _checksum(index, zlib.crc32(header))
     for stream in streams:
         checksum = _checksum(stream, checksum)
     # The decisive snapshot is taken while every thread stands still: join() of bytes alone would let go of
     # the GIL from 1 MiB on, and with a view among them it does not.
-    return b"".join([header, _CHECKSUM.pack(checksum), memoryview(index), *streams])
+    return b"".join([header, snapshots.CHECKSUM.pack(checksum), memoryview(index), *streams])
 
 
 def _checksum(data: bytes | memoryview, value: int) -> int:
@@ -172,51 +161,24 @@ def unpack(data: bytes | memoryview, fds: Sequence[int] = ()) -> Snapshot:
     Raises:
         SnapshotError: it is damaged, foreign, from another Python or from a newer format, or fds are missing.
     """
-    view = memoryview(data).toreadonly().cast("B")
-    if len(view) < _START:
-        raise SnapshotError(f"snapshot has {len(view)} bytes, its header alone takes {_START}")
-    magic, number, major, minor, generation, index_size, streams_size = _HEADER.unpack_from(view)
-    if magic != MAGIC:
-        raise SnapshotError(f"snapshot begins with {magic!r}, so it is not one of livecore")
-    if number != FORMAT:
-        raise SnapshotError(
-            f"snapshot has format {number}, this livecore reads format {FORMAT}",
-            remedy="start without it, or with the livecore that wrote it",
-        )
-    if (major, minor) != sys.version_info[:2]:
-        raise SnapshotError(
-            f"snapshot was written by Python {major}.{minor},"
-            f" this is {sys.version_info[0]}.{sys.version_info[1]}",
-            remedy="run with the Python that wrote it, or start without it",
-        )
-    if len(view) != _START + index_size + streams_size:
-        raise SnapshotError(
-            f"snapshot has {len(view)} bytes, its header announces {_START + index_size + streams_size}"
-        )
-    (expected,) = _CHECKSUM.unpack_from(view, _HEADER.size)
-    found = zlib.crc32(view[_START:], zlib.crc32(view[: _HEADER.size]))
-    if found != expected:
-        raise SnapshotError(f"snapshot is damaged: checksum {found:08x} instead of {expected:08x}")
-    body = _START + index_size
+    head = snapshots.read(data)
     try:
-        index = json.loads(bytes(view[_START:body]))
-        if index["fds"] != len(fds):
-            raise SnapshotError(f"snapshot comes with {index['fds']} fds, {len(fds)} have arrived")
-        entries = _entries(index, view[body:], fds)
+        if head.index["fds"] != len(fds):
+            raise SnapshotError(f"snapshot comes with {head.index['fds']} fds, {len(fds)} have arrived")
+        entries = _entries(head, fds)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise SnapshotError(f"snapshot has an index that cannot be read: {error!r}") from error
-    return Snapshot(generation, entries)
+    return Snapshot(head.generation, entries)
 
 
-def _entries(index: dict[str, Any], streams: memoryview, fds: Sequence[int]) -> dict[str, Entry]:
-    tables = [tuple(table) for table in index["tables"]]
+def _entries(head: snapshots.Head, fds: Sequence[int]) -> dict[str, Entry]:
+    tables = [tuple(table) for table in head.index["tables"]]
     entries = {}
-    for fields in index["roots"]:
-        offset, length = fields.pop("offset"), fields.pop("length")
-        if not 0 <= offset <= offset + length <= len(streams):
-            raise ValueError(f"stream of {fields['key']!r} lies outside")
+    for fields in head.index["roots"]:
+        stream = head.stream(fields)
+        del fields["offset"], fields["length"]
         fields["table"] = tables[fields["table"]]
         fields["args"] = tuple(fields["args"])
         fields["fds"] = tuple(GONE if place == GONE else fds[place] for place in fields["fds"])
-        entries[fields["key"]] = Entry(**fields, stream=streams[offset : offset + length])
+        entries[fields["key"]] = Entry(**fields, stream=stream)
     return entries
