@@ -66,10 +66,10 @@ class KeptStates:
         self._most = most
         self._trim()
 
-    def keep(self, held: HeldSnapshot, why: str) -> None:
+    def keep(self, held: HeldSnapshot, generation: int, why: str) -> None:
         """Keep the last state of a generation in the place of an earlier one of the same."""
-        self._kept = [kept for kept in self._kept if kept.generation != held.generation]
-        self._kept.append(Kept(held.generation, held.taken, why, held.memory, held.gone))
+        self._kept = [kept for kept in self._kept if kept.generation != generation]
+        self._kept.append(Kept(generation, held.taken, why, held.memory, held.gone))
         self._trim()
         self.too_large = 0 if self._kept or not self._most else held.memory.size
 

@@ -265,7 +265,7 @@ class ChildMessages:
                 self._receive_other(handle, message, fds, active=active)
 
     def _serving(self, child: ev.Child, message: wire.Serving) -> None:
-        self._keep(child)
+        self._keep()
         before = self._snapshot if self._taken_up is not None else None  # else the user gave it up
         self._snapshot, self._taken_up = self._taken_up, None
         if self._run.machine.active is not None:
@@ -358,10 +358,10 @@ class ChildMessages:
         # At the end nothing comes after, and what the program closes then shall end.
         self._snapshot = None if self._run.machine.state is State.STOPPING else held
 
-    def _keep(self, child: ev.Child) -> None:
+    def _keep(self) -> None:
         """Another generation serves: keep what the one before has left."""
         held, attempt = self._snapshot, self._run.machine.attempt
-        if held is None or attempt is None or held.generation == self.generation_of(child):
+        if held is None or attempt is None:
             return
         if attempt.kind is Kind.START:
             why = "the run before"
@@ -375,7 +375,8 @@ class ChildMessages:
             names = sorted(os.path.basename(file) for file in attempt.files)
             why = f"edit of {names[0]}" if names else "reload"
             why += f" and {len(names) - 1} more" if len(names) > 1 else ""
-        self.kept.keep(held, why)
+        # A generation that never handed anything over still has what it began with.
+        self.kept.keep(held, self._run.machine.generation, why)
 
     # -- connections --------------------------------------------------------------------------------
 

@@ -165,9 +165,9 @@ class States:
 
     async def _reset(self, keys: tuple[str, ...]) -> dict[str, Any]:
         await self._rest()
+        newest = await self._now()  # what is given up is kept, as it is now
         if not keys:
             return await self._reload(ev.ReloadRequested(reset=True, note="without the state before"))
-        newest = await self._now()
         known = await asyncio.to_thread(_roots, newest.memory) if newest is not None else []
         whole = tuple(snapshots.whole_key(key, [str(root["key"]) for root in known]) for key in keys)
         return await self._reload(ev.ReloadRequested(keys=whole))
