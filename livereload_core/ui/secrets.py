@@ -33,7 +33,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _64 = "A-Za-z0-9/+"
 _PATTERNS = (
     # JSON Web Tokens (RFC 7519): both parts begin with {"
-    r"eyJ[\w-]{5,}\.eyJ[\w-]{2,}\.[\w-]*",
+    r"(?<![\w-])eyJ[\w-]{5,}\.eyJ[\w-]{2,}\.[\w-]*",
     # ids of AWS keys, and the keys: forty characters of base64
     r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}\b",
     rf"(?<![{_64}=])(?=[{_64}]{{0,39}}[a-z])(?=[{_64}]{{0,39}}[A-Z])[{_64}]{{40}}(?![{_64}=])",

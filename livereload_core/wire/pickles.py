@@ -144,11 +144,14 @@ class _Machine:
             raise PickleDamageError("ends in the midst of a value")
         return self._data[start : self.at]
 
-    def _line(self) -> str:
+    def _raw_line(self) -> bytes:
         end = self._data.index(b"\n", self.at)
         line = self._data[self.at : end]
         self.at = end + 1
-        return line.decode("utf-8", "surrogateescape")
+        return line
+
+    def _line(self) -> str:
+        return self._raw_line().decode("utf-8", "surrogateescape")
 
     def _number(self, form: struct.Struct) -> Any:
         return form.unpack(self._take(form.size))[0]
@@ -310,7 +313,7 @@ _Machine._HANDLERS.update(
             "\x8c": lambda m: m._stack.append(m._take(m._take(1)[0]).decode("utf-8", "surrogatepass")),
             "X": lambda m: m._text(_U4),
             "\x8d": lambda m: m._text(_U8),
-            "V": lambda m: m._stack.append(m._line()),
+            "V": lambda m: m._stack.append(m._raw_line().decode("raw-unicode-escape")),
             "S": lambda m: m._stack.append(m._line()),
             "U": lambda m: m._stack.append(m._take(m._take(1)[0]).decode("latin-1")),
             "T": lambda m: m._old_text(_U4),

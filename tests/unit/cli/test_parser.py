@@ -208,7 +208,7 @@ def test_a_unix_socket_and_a_port_exclude_each_other_unless_one_is_said_louder(
         (["status", "--jsn"], "did you mean --json?"),
         (["stop", "--pid", "x"], "--pid is 'x'"),
         (["stop", "--", "x"], "runs no program"),
-        (["reset"], "unknown command 'reset'"),
+        (["undo"], "unknown command 'undo'"),
     ],
 )
 def test_a_mistake_gets_one_sentence(project: Path, argv: list[str], expected: str) -> None:
@@ -246,7 +246,7 @@ def test_a_bad_variable_is_named(project: Path) -> None:
 
 
 def test_a_misspelt_variable_is_warned_about_and_a_foreign_one_is_not(project: Path) -> None:
-    env = {"LIVECORE_PROT": "1", "LIVECORE_GENERATION": "3", "LIVECORE_TEST_SCALE": "1", "PATH": "/bin"}
+    env = {"LIVECORE_PROT": "1", "LIVECORE_DEPLOYMENT": "3", "LIVECORE_TEST_SCALE": "1", "PATH": "/bin"}
     command = understand(project, "run", "app", env=env)
     assert isinstance(command, Run)
     assert command.warnings == ("variable LIVECORE_PROT is unknown and ignored; did you mean LIVECORE_PORT?",)
