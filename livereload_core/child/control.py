@@ -165,7 +165,7 @@ class Control:
                 self._commit(message)
             case wire.Export(attempt=0):
                 limit = runtime.settings.timeout_hook
-                self._work(0, "serving", lambda: self._exports.newest(limit, unchanged=True))
+                self._work(0, "serving", lambda: self._exports.newest(limit, asked=True))
             case wire.Export():
                 self._work(message.attempt, "precopy", lambda: self._exports.state(message))
             case wire.Quiesce():
@@ -285,7 +285,7 @@ class Control:
 
         def hand_over() -> None:
             try:
-                self._exports.newest(LAST_EXPORT, unchanged=False)
+                self._exports.newest(LAST_EXPORT, asked=False)
             except Exception as error:  # the newest snapshot that the parent has is saved
                 with contextlib.suppress(ChannelClosedError):
                     self._runtime.channel.send(wire.Warn(f"the state is not saved as it is now: {error}"))

@@ -62,7 +62,7 @@ class Exports:
         if cpu - self._cpu < BUSY_CPU:
             return began + interval
         try:
-            self.newest(interval, unchanged=False)
+            self.newest(interval, asked=False)
         except ChannelClosedError:
             raise
         except Exception:
@@ -72,12 +72,12 @@ class Exports:
         self._cpu = time.process_time()
         return time.monotonic() + max(interval, CHECKPOINT_DUTY * (time.monotonic() - began))
 
-    def newest(self, timeout: float, *, unchanged: bool) -> None:
+    def newest(self, timeout: float, *, asked: bool) -> None:
         """Give the parent the state as it is now.
 
         Args:
             timeout: seconds in which the program has to come to a moment at which it can be looked at.
-            unchanged: send it also if the parent has the same already.
+            asked: the parent waits for it, so it is sent also if nothing has changed.
 
         Raises:
             StateError: it cannot be carried.
@@ -85,8 +85,8 @@ class Exports:
         """
         with contextlib.closing(self._export(timeout, ())) as export:
             contents = zlib.crc32(export.data), self._runtime.handing.identities(export.handed)
-            if unchanged or contents != self._contents:
-                self._send_newest(wire.Checkpoint, export)
+            if asked or contents != self._contents:
+                self._send_newest(functools.partial(wire.Checkpoint, asked=asked), export)
                 self._contents = contents
 
     def last(self, message: wire.Finished) -> None:

@@ -272,11 +272,13 @@ class _Client:
     def _path(self, source: Source) -> str:
         if source.file:
             return os.path.join(self._cwd, os.path.expanduser(source.file))
-        suffix = SUFFIX if source.word == SAVED else SUFFIX + BEFORE_SUFFIX
-        files = [path for path in self._saved_files("") if path.endswith(suffix)]
+        suffix = "" if source.word == SAVED else BEFORE_SUFFIX
         if self._runs():
-            mine = self._ask({"op": "states"}).get("saved")
-            files = [path for path in files if mine and path.startswith(str(mine))]
+            mine = str(self._ask({"op": "states"}).get("saved") or "")
+            if not mine or not os.path.exists(mine + suffix):
+                raise UsageError(f"this run has no state {source.word!r}", advice="see `livecore state ls`")
+            return mine + suffix
+        files = [path for path in self._saved_files("") if path.endswith(SUFFIX + suffix)]
         if not files:
             raise UsageError(self._nothing(), advice="start the program with `livecore run TARGET`")
         if len(files) > 1:

@@ -297,7 +297,8 @@ class ChildMessages:
             case wire.Checkpoint():
                 if active:
                     self._hold(handle, message, fds)
-                    self._run.state_arrived()
+                    if message.asked:
+                        self._run.state_arrived()
             case wire.Closed():
                 if active and self._snapshot is not None and self._snapshot.serial == message.serial:
                     self._snapshot.drop(message.places)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from livereload_core.core.records import Notice, NoticeKind
 from livereload_core.core.settings import Settings
 from livereload_core.errors import SnapshotError
-from livereload_core.parent.snapshots import HeldSnapshot, Memory, pieces
+from livereload_core.parent.snapshots import HeldSnapshot, Memory, alone
 from livereload_core.posix.private import Lock, project_folder, read_private, sweep, write_private
 from livereload_core.wire import saved, snapshots
 from livereload_core.wire.saved import About
@@ -45,6 +45,8 @@ DELAY = 0.2
 """Seconds from a newer snapshot to its being written: the first requests come first."""
 DUTY = 20
 """A write that took s seconds is followed by none for 20 s: at most 5 % of the time."""
+RATE = 10e6
+"""Bytes per second in the long run: a disk lives on what is written to it."""
 LEAST = 0.5
 """Seconds between two writes, at least."""
 ABOUT = 64 * 1024
@@ -63,7 +65,7 @@ def _target(settings: Settings) -> str:
     return " ".join([str(settings.target), *settings.target.args])
 
 
-def load(path: str) -> tuple[About, bytes]:
+def load(path: str) -> tuple[About, memoryview]:
     """Read a saved state that is to be taken up.
 
     Returns:
@@ -75,7 +77,7 @@ def load(path: str) -> tuple[About, bytes]:
     """
     found = saved.read(read_private(path))
     snapshots.read(found.snapshot)
-    return found.about, bytes(found.snapshot)
+    return found.about, found.snapshot
 
 
 def clock(seconds: float) -> str:
@@ -111,6 +113,7 @@ class Saving:
         self._timer: asyncio.TimerHandle | None = None
         self._writer: asyncio.Future[None] | None = None
         self._not_before = 0.0
+        self._size = 0
 
     # -- the state of the run before ----------------------------------------------------------------
 
@@ -137,7 +140,7 @@ class Saving:
             return None
         self._ours = True
         self._tell(NoticeKind.INFO, f"resumes the state of {clock(about.saved)}")
-        return HeldSnapshot.alone(data, 0, about.saved)
+        return HeldSnapshot.alone([data], 0, about.saved)
 
     def _take_lock(self) -> None:
         try:
@@ -214,7 +217,7 @@ class Saving:
 
     def _done(self, began: float, trouble: str) -> None:
         now = self._run.loop.time()
-        self._not_before = now + max(LEAST, DUTY * (now - began))
+        self._not_before = now + max(LEAST, DUTY * (now - began), self._size / RATE)
         writer, self._writer = self._writer, None
         self._complain(trouble)
         if writer is not None and not writer.done():
@@ -224,12 +227,14 @@ class Saving:
 
     def _write(self, memory: Memory, gone: tuple[int, ...], taken: float, *, durable: bool) -> None:
         """Write the file; in the writer's thread, of which there is one at a time."""
-        roots, parts = pieces(memory, gone)
-        if not self._ours:
-            if not roots:
-                return  # nothing to go on with: what another run has saved is worth more
-            move_aside(self.path)
-        write_private(self.path, saved.parts(parts, self.about(taken, "run")), durable=durable)
+        with alone(memory, gone) as (roots, pieces):
+            if not self._ours:
+                if not roots:
+                    return  # nothing to go on with: what another run has saved is worth more
+                move_aside(self.path)
+            self._size = write_private(
+                self.path, saved.parts(pieces, self.about(taken, "run")), durable=durable
+            )
         self._ours = True
 
     def about(self, taken: float, why: str) -> About:

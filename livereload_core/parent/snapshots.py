@@ -11,14 +11,15 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from livereload_core.posix import memfd
 from livereload_core.wire import snapshots
 
-__all__ = ["HeldSnapshot", "Memory", "pieces"]
+__all__ = ["HeldSnapshot", "Memory", "alone"]
 
 
 class Memory:
@@ -67,9 +68,9 @@ class HeldSnapshot:
         self.taken = time.time()
 
     @classmethod
-    def alone(cls, data: bytes, generation: int, taken: float) -> HeldSnapshot:
+    def alone(cls, pieces: Iterable[bytes | memoryview], generation: int, taken: float) -> HeldSnapshot:
         """Hold what was kept beyond the process that wrote it."""
-        held = cls([memfd.create(data, "livecore-state")], generation=generation, resumed=True)
+        held = cls([memfd.create_of(pieces, "livecore-state")], generation=generation, resumed=True)
         held.taken = taken
         return held
 
@@ -96,14 +97,15 @@ class HeldSnapshot:
             os.close(fd)
 
 
-def pieces(memory: Memory, gone: Collection[int]) -> tuple[int, list[bytes]]:
-    """Return the number of roots in a snapshot, and its pieces for a time when no fd is beside it.
+@contextlib.contextmanager
+def alone(memory: Memory, gone: Collection[int]) -> Iterator[tuple[int, list[bytes | memoryview]]]:
+    """Give the number of roots in a snapshot, and its pieces for a time when no fd is beside it.
 
-    Runs in any thread: nothing but the memfd is touched.
+    Runs in any thread: nothing but the memfd is touched, and nothing of it is copied but the index.
 
     Raises:
         SnapshotError: it is damaged.
     """
     with memfd.mapped(memory.fd) as view:
         head = snapshots.read(view, any_python=True)
-        return len(head.roots), [bytes(piece) for piece in snapshots.alone(head, gone)]
+        yield len(head.roots), snapshots.alone(head, gone)

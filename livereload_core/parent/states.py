@@ -27,7 +27,7 @@ from livereload_core.core.states import REST, State
 from livereload_core.errors import LivecoreError, SnapshotError, UsageError
 from livereload_core.parent.kept import Kept
 from livereload_core.parent.saving import clock, load
-from livereload_core.parent.snapshots import HeldSnapshot, Memory, pieces
+from livereload_core.parent.snapshots import HeldSnapshot, Memory, alone
 from livereload_core.posix import memfd
 from livereload_core.posix.private import write_private
 from livereload_core.wire import messages as wire
@@ -128,7 +128,7 @@ class States:
         memory, gone, number, taken = source
         about = self._run.saving.about(taken, "copy")
         try:
-            await asyncio.to_thread(lambda: write_private(path, saved.parts(pieces(memory, gone)[1], about)))
+            await asyncio.to_thread(_write, path, memory, gone, about)
         except OSError as error:
             raise LivecoreError(f"{path} cannot be written: {error.strerror or error}") from error
         return {"generation": number, "taken": taken}
@@ -146,12 +146,11 @@ class States:
             raise LivecoreError(f"{path}: {error}") from error
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror or error}") from error
-        held = HeldSnapshot.alone(data, 0, about.saved)
+        held = HeldSnapshot.alone([data], 0, about.saved)
         return await self._take_up(held, f"with the state of {path} ({clock(about.saved)})")
 
     async def _go_back(self, kept: Kept) -> dict[str, Any]:
-        parts = (await asyncio.to_thread(pieces, kept.memory, kept.gone))[1]
-        held = HeldSnapshot.alone(b"".join(parts), kept.generation, kept.taken)
+        held = await asyncio.to_thread(_held, kept)
         whose = f"of generation {kept.generation}" if kept.generation else "of the run before"
         return await self._take_up(held, f"with the state {whose} ({clock(kept.taken)})")
 
@@ -207,6 +206,16 @@ class States:
         if self._run.messages.kept.too_large:
             return "it is too large to be kept in memory; `livecore state export` writes it to a file"
         return "one is kept with each reload"
+
+
+def _write(path: str, memory: Memory, gone: tuple[int, ...], about: saved.About) -> None:
+    with alone(memory, gone) as (_, pieces):
+        write_private(path, saved.parts(pieces, about))
+
+
+def _held(kept: Kept) -> HeldSnapshot:
+    with alone(kept.memory, kept.gone) as (_, pieces):
+        return HeldSnapshot.alone(pieces, kept.generation, kept.taken)
 
 
 def _roots(memory: Memory) -> list[dict[str, Any]]:

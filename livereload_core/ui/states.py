@@ -40,7 +40,7 @@ def render_list(
     """
     rows = [("gen", "taken", "size", "objects", "ended by")] if states else []
     for state in states:
-        number = str(state["generation"]) if state["generation"] else "-"
+        number = str(state["generation"])
         why = "(serves)" if state["why"] == "now" else str(state["why"])
         roots = [root for root in state["roots"] if not root["lost"]]
         rows.append((number, clock(state["taken"]), size(state["size"]), str(len(roots)), one_line(why)))

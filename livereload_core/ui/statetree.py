@@ -178,7 +178,9 @@ def fields_of(node: Any, shapes: Shapes) -> list[str]:
     """Return the names of the fields of an object's class, where its shape is known."""
     if not isinstance(node, Call) or not isinstance(node.function, Name):
         return []
-    return list(shapes.get(f"{node.function.module}:{node.function.name}", {}).get("fields", ()))
+    shape = shapes.get(f"{node.function.module}:{node.function.name}")
+    fields = shape.get("fields") if isinstance(shape, dict) else None
+    return [str(name) for name in fields] if isinstance(fields, (dict, list)) else []
 
 
 def is_secret_type(node: Any) -> bool:

@@ -445,10 +445,12 @@ class Checkpoint(Message):
 
     Attributes:
         serial, processes: as of ``Frozen``.
+        asked: it answers ``Export`` of attempt 0.
     """
 
     serial: int = 0
     processes: tuple[int, ...] = ()
+    asked: bool = False
 
 
 class Closed(Message):

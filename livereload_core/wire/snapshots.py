@@ -67,6 +67,16 @@ REOPEN = "keep its path or address, and open it where it is used"
 _OURS = "livereload_core:"
 
 
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("key", "form", "kind", "type", "lost", "remedy", "group"), str),
+    **dict.fromkeys(("version", "table", "offset", "length"), int),
+    "born": (int, float),
+    "classes": dict,
+    "fds": list,
+}
+"""Of an entry of the index, what is looked at here and by people; the rest is the engine's."""
+
+
 class OtherPythonError(SnapshotError):
     """Another Python wrote it: what is in it can be shown, but not be taken up."""
 
@@ -141,7 +151,14 @@ def read(data: bytes | memoryview, *, any_python: bool = False) -> Head:
     streams = view[body:]
     try:
         index = json.loads(bytes(view[START:body]))
+        if not all(isinstance(key, str) for table in index["tables"] for key in table):
+            raise TypeError("a table of other things than keys")
         for fields in index["roots"]:
+            for name, kind in _FIELDS.items():
+                if not isinstance(fields[name], kind):
+                    raise TypeError(f"{name} of {fields['key']!r} is {fields[name]!r}")
+            if not 0 <= fields["table"] < len(index["tables"]):
+                raise ValueError(f"{fields['key']!r} has no table")
             offset, length = fields["offset"], fields["length"]
             if not 0 <= offset <= offset + length <= len(streams):
                 raise ValueError(f"stream of {fields['key']!r} lies outside")

@@ -216,9 +216,24 @@ def test_a_state_that_todays_code_cannot_take_waits_for_the_fix(livecore: Launch
     hold = second.wait_event("hold")
     assert "was dict, is list now" in hold["failure"]["reason"]
     assert saved_count(second) == 1
+    assert "'n'  1" in answer(second, "state", "show", "counts"), "it is held as well"
     second.edit("app.py", 'preserve("counts", list)', 'preserve("counts", dict)')
     second.wait_reload("committed")
     assert count(second) == 1
+
+
+def test_a_state_that_todays_code_cannot_take_is_given_up_on_request(livecore: Launcher) -> None:
+    first = livecore.app(source=COUNTER)
+    first.get("/hit")
+    first.stop()
+    changed = COUNTER.replace('preserve("counts", dict)', 'preserve("counts", list)').replace(
+        'counts["n"] = counts.get("n", 0) + 1', "counts.append(1)"
+    )
+    changed = changed.replace('counts.get("n", 0)', "len(counts)")
+    second = livecore.program("app:app", "--resume", files={"app.py": changed}, started=False)
+    second.wait_event("hold")
+    assert "reset 1" in answer(second, "reset", "counts")
+    assert second.get("/hit").json()["count"] == 1
 
 
 def test_two_runs_of_one_target_do_not_mix(livecore: Launcher) -> None:
@@ -361,6 +376,14 @@ def test_mistakes_get_one_sentence_with_what_to_do(livecore: Launcher, tmp_path:
     assert "nothing runs in" in refusal(run, "rollback")
     assert "nothing runs in" in refusal(run, "reset", "counts")
     assert "`saved` is what the last run has left" in refusal(run, "state", "diff", "1")
+
+
+def test_a_look_is_at_the_state_of_this_moment(livecore: Launcher) -> None:
+    run = livecore.app("--checkpoint", "0", source=COUNTER)
+    for number in range(1, 6):
+        run.get("/hit")
+        (root,) = parsed(run, "state", "show", "counts", "--json")["roots"]
+        assert root["tree"]["children"][0]["value"] == number
 
 
 @pytest.mark.parametrize("most", ["0", "1"])
