@@ -18,6 +18,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,9 @@ __all__ = ["OPERATIONS", "States"]
 OPERATIONS = frozenset({"states", "copy", "restore", "rollback", "reset"})
 _LOOK = 0.05
 """Seconds between two looks at whether an attempt that is under way has ended."""
-_FRESH = 2.0
-"""Seconds that the program has to hand its state over as it is now; then the newest that is held serves."""
+_FRESH = 10.0
+"""Seconds for an attempt to end, and then for the program to hand its state over as it is now; after that the
+newest that is held serves."""
 
 
 class States:
@@ -83,6 +85,8 @@ class States:
     async def _now(self) -> HeldSnapshot | None:
         """Return the state as it is now; the newest that is held where the program does not say."""
         machine = self._run.machine
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._rest(), _FRESH)
         handle = self._run.children.get(machine.active or 0)
         if handle is not None and machine.state in (State.IDLE, State.PROBATION):
             future: asyncio.Future[None] = self._run.loop.create_future()
