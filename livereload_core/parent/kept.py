@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from livereload_core.parent.snapshots import HeldSnapshot, Memory
+from livereload_core.parent.snapshots import HeldSnapshot, Stored
 
 __all__ = ["MOST_BYTES", "Kept", "KeptStates"]
 
@@ -27,17 +27,13 @@ class Kept:
 
     Attributes:
         generation: the one whose last state it is; 0 for that of an earlier run.
-        taken: seconds since the epoch.
         why: what ended that generation.
-        memory: the snapshot.
-        gone: places of descriptors that the program had closed itself.
+        stored: the state.
     """
 
     generation: int
-    taken: float
     why: str
-    memory: Memory
-    gone: tuple[int, ...]
+    stored: Stored
 
 
 class KeptStates:
@@ -69,9 +65,10 @@ class KeptStates:
     def keep(self, held: HeldSnapshot, generation: int, why: str) -> None:
         """Keep the last state of a generation in the place of an earlier one of the same."""
         self._kept = [kept for kept in self._kept if kept.generation != generation]
-        self._kept.append(Kept(generation, held.taken, why, held.memory, held.gone))
+        stored = dataclasses.replace(held.stored(), generation=generation)
+        self._kept.append(Kept(generation, why, stored))
         self._trim()
-        self.too_large = 0 if self._kept or not self._most else held.memory.size
+        self.too_large = 0 if self._kept or not self._most else stored.size
 
     def find(self, generation: int) -> Kept | None:
         """Return the state of a generation, if it is kept."""
@@ -87,5 +84,10 @@ class KeptStates:
         self._kept.clear()
 
     def _trim(self) -> None:
-        while len(self._kept) > self._most or sum(kept.memory.size for kept in self._kept) > MOST_BYTES:
+        while len(self._kept) > self._most or self._size() > MOST_BYTES:
             del self._kept[0]
+
+    def _size(self) -> int:
+        """Bytes of all; memory that several refer to counts once."""
+        parts = [part for kept in self._kept for part in (kept.stored.memory, *kept.stored.segments)]
+        return sum({part.identity: part.size for part in parts}.values())

@@ -355,9 +355,12 @@ class ChildMessages:
         generation = self.generation_of(handle.number)
         held = HeldSnapshot(_taken(fds), message.serial, generation=generation)
         handle.spared = frozenset(message.processes)
-        self._run.saving.note(held)
-        # At the end nothing comes after, and what the program closes then shall end.
-        self._snapshot = None if self._run.machine.state is State.STOPPING else held
+        if self._run.machine.state is State.STOPPING:
+            self._run.saving.note(held)
+            self._snapshot = None  # nothing comes after, and what the program closes now shall end
+        else:
+            self._run.loop.call_soon(self._run.saving.note, held)  # in a reload: after what it waits for
+            self._snapshot = held
 
     def _keep(self) -> None:
         """Another generation serves: keep what the one before has left."""

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from livereload_core.core.records import Notice, NoticeKind
 from livereload_core.core.settings import Settings
 from livereload_core.errors import SnapshotError
-from livereload_core.parent.snapshots import HeldSnapshot, Memory, alone
+from livereload_core.parent.snapshots import HeldSnapshot, Stored
 from livereload_core.posix.private import Lock, project_folder, read_private, sweep, write_private
 from livereload_core.wire import saved, snapshots
 from livereload_core.wire.saved import About
@@ -65,7 +65,7 @@ def _target(settings: Settings) -> str:
     return " ".join([str(settings.target), *settings.target.args])
 
 
-def load(path: str) -> tuple[About, memoryview]:
+def load(path: str) -> tuple[About, HeldSnapshot]:
     """Read a saved state that is to be taken up.
 
     Returns:
@@ -77,7 +77,7 @@ def load(path: str) -> tuple[About, memoryview]:
     """
     found = saved.read(read_private(path))
     snapshots.read(found.snapshot)
-    return found.about, found.snapshot
+    return found.about, HeldSnapshot.saved(found.snapshot, found.segments, 0, found.about.saved)
 
 
 def clock(seconds: float) -> str:
@@ -109,7 +109,7 @@ class Saving:
         self._trouble = ""
         self._told = ""
         self._ours = False
-        self._newest: tuple[Memory, tuple[int, ...], float] | None = None
+        self._newest: Stored | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._writer: asyncio.Future[None] | None = None
         self._not_before = 0.0
@@ -126,7 +126,7 @@ class Saving:
             self._mention()
             return None
         try:
-            about, data = load(self.path)
+            about, held = load(self.path)
         except FileNotFoundError:
             self._tell(NoticeKind.INFO, "no state of this target is saved: the program starts afresh")
             return None
@@ -140,7 +140,7 @@ class Saving:
             return None
         self._ours = True
         self._tell(NoticeKind.INFO, f"resumes the state of {clock(about.saved)}")
-        return HeldSnapshot.alone([data], 0, about.saved)
+        return held
 
     def _take_lock(self) -> None:
         try:
@@ -172,7 +172,7 @@ class Saving:
         if self._lock is None:
             self._complain(self._trouble)
             return
-        self._newest = held.memory, held.gone, held.taken
+        self._newest = held.stored()
         if self._timer is None and self._writer is None:
             wait = max(DELAY, self._not_before - self._run.loop.time())
             self._timer = self._run.loop.call_later(wait, self._begin)
@@ -205,7 +205,7 @@ class Saving:
 
         def work() -> None:
             try:
-                self._write(*newest, durable=durable)
+                self._write(newest, durable=durable)
                 trouble = ""
             except (OSError, SnapshotError, MemoryError) as error:
                 reason = error.strerror if isinstance(error, OSError) else None
@@ -225,16 +225,15 @@ class Saving:
         if self._newest is not None and self._timer is None and self._lock is not None:
             self._timer = self._run.loop.call_later(self._not_before - now, self._begin)
 
-    def _write(self, memory: Memory, gone: tuple[int, ...], taken: float, *, durable: bool) -> None:
+    def _write(self, stored: Stored, *, durable: bool) -> None:
         """Write the file; in the writer's thread, of which there is one at a time."""
-        with alone(memory, gone) as (roots, pieces):
+        with stored.opened() as contents:
             if not self._ours:
-                if not roots:
+                if not contents.roots:
                     return  # nothing to go on with: what another run has saved is worth more
                 move_aside(self.path)
-            self._size = write_private(
-                self.path, saved.parts(pieces, self.about(taken, "run")), durable=durable
-            )
+            file = saved.parts(contents.pieces, self.about(stored.taken, "run"), contents.segments)
+            self._size = write_private(self.path, file, durable=durable)
         self._ours = True
 
     def about(self, taken: float, why: str) -> About:

@@ -28,7 +28,7 @@ from livereload_core.core.states import REST, State
 from livereload_core.errors import LivecoreError, SnapshotError, UsageError
 from livereload_core.parent.kept import Kept
 from livereload_core.parent.saving import clock, load
-from livereload_core.parent.snapshots import HeldSnapshot, Memory, alone
+from livereload_core.parent.snapshots import HeldSnapshot, Stored
 from livereload_core.posix import memfd
 from livereload_core.posix.private import write_private
 from livereload_core.wire import messages as wire
@@ -97,20 +97,19 @@ class States:
 
     async def _list(self) -> dict[str, Any]:
         now = await self._now()
-        kept = list(reversed(list(self._run.messages.kept)))
-        rows = []
-        if now is not None:
-            rows.append(await self._row(now.memory, now.generation, now.taken, "now"))
-        rows += [await self._row(one.memory, one.generation, one.taken, one.why) for one in kept]
+        kept = reversed(list(self._run.messages.kept))
+        rows = [] if now is None else [await self._row(now.stored(), now.generation, "now")]
+        rows += [await self._row(one.stored, one.generation, one.why) for one in kept]
         return {
             "states": rows,
             "saved": self._run.saving.path if self._run.settings.save else "",
             "too_large": self._run.messages.kept.too_large,
         }
 
-    async def _row(self, memory: Memory, generation: int, taken: float, why: str) -> dict[str, Any]:
-        roots = await asyncio.to_thread(_roots, memory)
-        return {"generation": generation, "taken": taken, "size": memory.size, "why": why, "roots": roots}
+    async def _row(self, stored: Stored, generation: int, why: str) -> dict[str, Any]:
+        roots = await asyncio.to_thread(_roots, stored)
+        row = {"generation": generation, "taken": stored.taken, "size": stored.size}
+        return {**row, "why": why, "roots": roots}
 
     async def _copy(self, request: dict[str, Any]) -> dict[str, Any]:
         path, generation = str(request.get("path", "")), request.get("generation")
@@ -120,22 +119,15 @@ class States:
             now = await self._now()
             if now is None:
                 raise UsageError("there is no state yet", advice="declare some with preserve()")
-            source: tuple[Memory, tuple[int, ...], int, float] = (
-                now.memory,
-                now.gone,
-                now.generation,
-                now.taken,
-            )
+            stored = now.stored()
         else:
-            kept = self._kept(generation)
-            source = kept.memory, kept.gone, kept.generation, kept.taken
-        memory, gone, number, taken = source
-        about = self._run.saving.about(taken, "copy")
+            stored = self._kept(generation).stored
+        about = self._run.saving.about(stored.taken, "copy")
         try:
-            await asyncio.to_thread(_write, path, memory, gone, about)
+            await asyncio.to_thread(_write, path, stored, about)
         except OSError as error:
             raise LivecoreError(f"{path} cannot be written: {error.strerror or error}") from error
-        return {"generation": number, "taken": taken}
+        return {"generation": stored.generation, "taken": stored.taken}
 
     # -- going back -------------------------------------------------------------------------------------
 
@@ -145,18 +137,17 @@ class States:
             return await self._go_back(self._kept(request.get("generation")))
         path = str(file)
         try:
-            about, data = await asyncio.to_thread(load, path)
+            about, held = await asyncio.to_thread(load, path)
         except SnapshotError as error:
             raise LivecoreError(f"{path}: {error}") from error
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror or error}") from error
-        held = HeldSnapshot.alone([data], 0, about.saved)
         return await self._take_up(held, f"with the state of {path} ({clock(about.saved)})")
 
     async def _go_back(self, kept: Kept) -> dict[str, Any]:
-        held = await asyncio.to_thread(_held, kept)
+        held = await asyncio.to_thread(HeldSnapshot.alone, kept.stored)
         whose = f"of generation {kept.generation}" if kept.generation else "of the run before"
-        return await self._take_up(held, f"with the state {whose} ({clock(kept.taken)})")
+        return await self._take_up(held, f"with the state {whose} ({clock(kept.stored.taken)})")
 
     async def _take_up(self, held: HeldSnapshot, note: str) -> dict[str, Any]:
         await self._rest()
@@ -171,7 +162,7 @@ class States:
         newest = await self._now()  # what is given up is kept, as it is now
         if not keys:
             return await self._reload(ev.ReloadRequested(reset=True, note="without the state before"))
-        known = await asyncio.to_thread(_roots, newest.memory) if newest is not None else []
+        known = await asyncio.to_thread(_roots, newest.stored()) if newest is not None else []
         whole = tuple(snapshots.whole_key(key, [str(root["key"]) for root in known]) for key in keys)
         return await self._reload(ev.ReloadRequested(keys=whole))
 
@@ -212,19 +203,14 @@ class States:
         return "one is kept with each reload"
 
 
-def _write(path: str, memory: Memory, gone: tuple[int, ...], about: saved.About) -> None:
-    with alone(memory, gone) as (_, pieces):
-        write_private(path, saved.parts(pieces, about))
+def _write(path: str, stored: Stored, about: saved.About) -> None:
+    with stored.opened() as contents:
+        write_private(path, saved.parts(contents.pieces, about, contents.segments))
 
 
-def _held(kept: Kept) -> HeldSnapshot:
-    with alone(kept.memory, kept.gone) as (_, pieces):
-        return HeldSnapshot.alone(pieces, kept.generation, kept.taken)
-
-
-def _roots(memory: Memory) -> list[dict[str, Any]]:
+def _roots(stored: Stored) -> list[dict[str, Any]]:
     """Return key, size and fate of each root in a snapshot."""
-    with memfd.mapped(memory.fd) as view:
+    with memfd.mapped(stored.memory.fd) as view:
         head = snapshots.read(view, any_python=True)
         return [
             {"key": root["key"], "size": root["length"], "type": root["type"], "lost": root["lost"]}

@@ -3,7 +3,7 @@
      offset  size
     ┌──────┬─────┬──────────────────────────────────────────────────────────────┐
     │    0 │   n │ snapshot (``wire.snapshots``), without descriptors           │
-    │      │     │ (segments: each from a multiple of 4096 on, zeroes between)  │
+    │      │     │ segments, each from a multiple of 4096 on, zeroes between    │
     │    a │   m │ about: JSON, UTF-8                                           │
     │      │     │   {"saved": seconds, "target", "root", "cwd", "python",      │
     │      │     │    "why", "snapshot": [0, n], "segments": [[offset, length], │
@@ -45,6 +45,8 @@ _FOOTER = struct.Struct("<8sHHIQ")
 _CHECKSUM = struct.Struct("<I")
 FOOTER_SIZE = _FOOTER.size + _CHECKSUM.size
 _START = b"LIVECORE"
+PAGE = 4096
+"""Segments begin at multiples of it, so that they can be mapped where they lie."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,24 +77,37 @@ class Saved:
     Attributes:
         about: what the file tells of itself.
         snapshot: a view of the snapshot, whose own header is still to be read.
+        segments: views of what it refers to.
     """
 
     about: About
     snapshot: memoryview
+    segments: tuple[memoryview, ...] = ()
 
 
-def parts(snapshot: Iterable[bytes | memoryview], about: About) -> Iterator[bytes | memoryview]:
+def parts(
+    snapshot: Iterable[bytes | memoryview], about: About, segments: Iterable[memoryview] = ()
+) -> Iterator[bytes | memoryview]:
     """Yield the file, piece by piece.
 
     Args:
         snapshot: the pieces of a snapshot without descriptors.
         about: what to tell of it.
+        segments: what it refers to.
     """
     checksum = size = 0
     for piece in snapshot:
         checksum, size = zlib.crc32(piece, checksum), size + len(piece)
         yield piece
-    described = {**dataclasses.asdict(about), "snapshot": [0, size], "segments": []}
+    length, places = size, []
+    for segment in segments:
+        padding = bytes(-size % PAGE)
+        places.append([size + len(padding), len(segment)])
+        checksum = zlib.crc32(segment, zlib.crc32(padding, checksum))
+        size += len(padding) + len(segment)
+        yield padding
+        yield segment
+    described = {**dataclasses.asdict(about), "snapshot": [0, length], "segments": places}
     text = json.dumps(described, separators=(",", ":")).encode()
     footer = _FOOTER.pack(FOOT_MAGIC, FILE_FORMAT, 0, len(text), size + len(text) + FOOTER_SIZE)
     end = text + footer
@@ -116,12 +131,13 @@ def tell(end: bytes) -> About:
     return _about(end[len(end) - FOOTER_SIZE - length : len(end) - FOOTER_SIZE])[0]
 
 
-def _about(text: bytes) -> tuple[About, tuple[int, int]]:
+def _about(text: bytes) -> tuple[About, list[tuple[int, int]]]:
+    """Read what a file tells of itself, and where its parts lie: the snapshot, then the segments."""
     try:
         told: dict[str, Any] = json.loads(text)
         fields = {field.name: told[field.name] for field in dataclasses.fields(About)}
-        start, taken = told["snapshot"]
-        return About(**fields), (int(start), int(taken))
+        places = [(int(start), int(length)) for start, length in (told["snapshot"], *told["segments"])]
+        return About(**fields), places
     except (ValueError, KeyError, TypeError) as error:
         raise SnapshotError(f"cannot be read: {error!r}") from error
 
@@ -150,7 +166,8 @@ def read(data: bytes | memoryview) -> Saved:
     if found != expected or size != len(view) or length > size - FOOTER_SIZE:
         raise SnapshotError(f"is damaged: checksum {found:08x} instead of {expected:08x}")
     end = size - FOOTER_SIZE
-    about, (start, taken) = _about(bytes(view[end - length : end]))
-    if not 0 <= start <= start + taken <= end - length:
-        raise SnapshotError("cannot be read: its snapshot lies outside")
-    return Saved(about, view[start : start + taken])
+    about, places = _about(bytes(view[end - length : end]))
+    if not all(0 <= start <= start + taken <= end - length for start, taken in places):
+        raise SnapshotError("cannot be read: a part of it lies outside")
+    snapshot, *segments = (view[start : start + taken] for start, taken in places)
+    return Saved(about, snapshot, tuple(segments))

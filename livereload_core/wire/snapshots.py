@@ -47,6 +47,7 @@ __all__ = [
     "Head",
     "OtherPythonError",
     "alone",
+    "descriptors",
     "read",
     "whole_key",
 ]
@@ -65,6 +66,16 @@ LOST_WITH_ITS_PROCESS = "holds an open file, socket or pipe, which ended with th
 REOPEN = "keep its path or address, and open it where it is used"
 
 _OURS = "livereload_core:"
+_PARTS = ("fds", "pieces", "layers")
+"""Fields of an entry that list what its stream needs beside itself."""
+_WITHOUT_CONTENTS: dict[str, Any] = {
+    "lost": LOST_WITH_ITS_PROCESS,
+    "remedy": REOPEN,
+    "group": "",
+    "classes": {},
+    "offset": 0,
+    "length": 0,
+}
 
 
 _FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -167,44 +178,58 @@ def read(data: bytes | memoryview, *, any_python: bool = False) -> Head:
     return Head(generation, (major, minor), index, streams)
 
 
+def descriptors(data: memoryview) -> int:
+    """Return how many fds beside a snapshot that this process holds are those of objects; segments follow."""
+    index_size = HEADER.unpack_from(data)[5]
+    count: int = json.loads(bytes(data[START : START + index_size]))["fds"]
+    return count
+
+
 def alone(head: Head, gone: Collection[int] = ()) -> list[bytes | memoryview]:
-    """Write a snapshot again for a time when nothing can travel beside it any more.
+    """Write a snapshot again for a time when no descriptor can travel beside it any more.
 
     A root with an open descriptor is lost with the reason; the connections, which the engine keeps, are left
-    out. Roots that share objects still do so.
+    out. Roots that share objects still do so. Segments are referred to as before.
 
     Args:
         head: what was read.
         gone: places of descriptors that the program had closed itself: those objects come back closed.
 
     Returns:
-        the parts of the new snapshot; views of the old one's streams among them.
+        the parts of the new snapshot; views of the old one's streams among them. What is left out is zero
+        there, and what remains is where it was: other parts of the index may refer to it.
     """
     roots: list[dict[str, Any]] = []
-    streams: list[memoryview] = []
-    offset = 0
+    left_out: list[tuple[int, int]] = []
     for fields in head.index["roots"]:
-        if fields["key"].startswith(_OURS):
-            continue
-        stream, again = head.stream(fields), dict(fields)
-        open_ones = [place for place in fields["fds"] if place != GONE and place not in gone]
-        if open_ones and fields["kind"] != "group":
-            again |= {"lost": LOST_WITH_ITS_PROCESS, "remedy": REOPEN, "group": "", "classes": {}}
-            again["fds"], stream = [], stream[:0]
+        again = dict(fields)
+        lost = any(place != GONE and place not in gone for place in fields["fds"])
+        ours = fields["key"].startswith(_OURS)
+        if ours or (lost and fields["kind"] != "group"):
+            left_out.append((fields["offset"], fields["offset"] + fields["length"]))
+            again |= _WITHOUT_CONTENTS | {name: [] for name in _PARTS if name in fields}
         else:
             # A group is still read as one: what its other members share has no descriptor, or they had one.
             again["fds"] = [GONE for _ in fields["fds"]]
-        again["offset"], again["length"] = offset, len(stream)
-        offset += len(stream)
-        roots.append(again)
-        streams.append(stream)
-    described = {**head.index, "fds": 0, "roots": roots}
-    index = json.dumps(described, separators=(",", ":")).encode()
-    header = HEADER.pack(MAGIC, FORMAT, *head.python, head.generation, len(index), offset)
+        if not ours:
+            roots.append(again)
+    index = json.dumps({**head.index, "fds": 0, "roots": roots}, separators=(",", ":")).encode()
+    header = HEADER.pack(MAGIC, FORMAT, *head.python, head.generation, len(index), len(head.streams))
     checksum = zlib.crc32(index, zlib.crc32(header))
+    streams = _without(head.streams, sorted(left_out))
     for stream in streams:
         checksum = zlib.crc32(stream, checksum)
     return [header + CHECKSUM.pack(checksum) + index, *streams]
+
+
+def _without(streams: memoryview, left_out: list[tuple[int, int]]) -> list[bytes | memoryview]:
+    """Return all streams, with zeroes for some."""
+    parts: list[bytes | memoryview] = []
+    at = 0
+    for start, end in left_out:
+        parts += [streams[at:start], bytes(end - max(start, at))]
+        at = max(at, end)
+    return [part for part in (*parts, streams[at:]) if part]
 
 
 def whole_key(word: str, keys: list[str]) -> str:

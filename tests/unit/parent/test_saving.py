@@ -82,9 +82,13 @@ async def until(fact: Callable[[], object]) -> None:
         await asyncio.sleep(0.01)
 
 
+def content_of(path: str) -> bytes:
+    _, again = load(path)
+    return memfd.read(again.memory.fd)
+
+
 def value_of(path: str) -> bytes:
-    _, data = load(path)
-    return bytes(unpack(data).entries["app:x"].stream)
+    return bytes(unpack(content_of(path)).entries["app:x"].stream)
 
 
 def saved(path: str) -> bool:
@@ -389,8 +393,7 @@ def test_what_cannot_be_kept_beyond_its_process_is_marked(settings: Settings) ->
         saving.note(HeldSnapshot([memfd.create(pack(roots, 1)), writing]))
 
     play(settings, work)
-    _, data = load(saved_path(settings))
-    entries = unpack(data).entries
+    entries = unpack(content_of(saved_path(settings))).entries
     assert entries.keys() == {"app:x", "app:pipe"}
     assert entries["app:pipe"].lost == snapshots.LOST_WITH_ITS_PROCESS
 
@@ -405,3 +408,14 @@ def test_load_verifies_before_it_believes(settings: Settings) -> None:
         path.write_bytes(bytes(bad))
         with pytest.raises(SnapshotError):
             load(str(path))
+
+
+def test_segments_are_saved_and_come_back(settings: Settings) -> None:
+    async def work(run: Run, saving: Saving) -> None:
+        saving.open()
+        saving.note(HeldSnapshot([memfd.create(snapshot(b"1")), *map(memfd.create, (b"a" * 5000, b"b"))]))
+
+    play(settings, work)
+    _, again = load(saved_path(settings))
+    assert [memfd.read(fd) for fd in again.fds[1:]] == [b"a" * 5000, b"b"]
+    assert again.resumed

@@ -27,6 +27,22 @@ def test_a_file_tells_of_itself_and_holds_the_snapshot() -> None:
     assert bytes(head.stream(head.roots[0])) == b"abc" * 9
 
 
+def test_segments_follow_the_snapshot_at_page_boundaries() -> None:
+    segments = [memoryview(b"a" * 5000), memoryview(b""), memoryview(b"c" * 4096), memoryview(b"d")]
+    pieces = snapshots.alone(snapshots.read(pack(ENTRIES, 7)))
+    file = b"".join(saved.parts(pieces, ABOUT, segments))
+    found = saved.read(file)
+    assert [bytes(segment) for segment in found.segments] == [bytes(segment) for segment in segments]
+    assert bytes(found.snapshot) == b"".join(pieces)
+    assert file.index(b"a" * 5000) % saved.PAGE == 0
+    assert file.index(b"c" * 4096) % saved.PAGE == 0
+    for place in range(0, len(file), 97):
+        bad = bytearray(file)
+        bad[place] ^= 4
+        with pytest.raises(SnapshotError):
+            saved.read(bytes(bad))
+
+
 def test_its_end_alone_tells_of_it() -> None:
     file = _file()
     assert saved.tell(file[-1000:]) == ABOUT

@@ -68,8 +68,30 @@ def test_roots_that_share_objects_still_do() -> None:
     assert (entries["g"].stream, entries["g"].fds) == (b"both", (GONE,))
 
 
-def test_connections_are_left_out() -> None:
+def test_connections_are_left_out_to_the_last_byte() -> None:
     assert "livereload_core:connections" not in _alone()
+    data = b"".join(alone(read(pack(ENTRIES, 3))))
+    assert b"livereload_core:connections" not in data
+    assert b"app:plain" in data
+
+
+def test_what_remains_is_where_it_was() -> None:
+    before, after = read(pack(ENTRIES, 3)), read(b"".join(alone(read(pack(ENTRIES, 3)))))
+    places = {fields["key"]: (fields["offset"], fields["length"]) for fields in before.index["roots"]}
+    for fields in after.index["roots"]:
+        if not fields["lost"]:
+            assert (fields["offset"], fields["length"]) == places[fields["key"]]
+    assert len(before.streams) == len(after.streams)
+
+
+def test_what_streams_need_beside_themselves_goes_with_them() -> None:
+    data = pack(ENTRIES[:2], 3)
+    head = read(data)
+    for fields in head.index["roots"]:
+        fields["pieces"] = [1, 2]
+    kept, lost = read(b"".join(alone(head))).index["roots"]
+    assert kept["pieces"] == [1, 2]
+    assert lost["pieces"] == []
 
 
 def test_it_is_as_well_protected_as_before() -> None:
