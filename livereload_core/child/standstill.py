@@ -30,7 +30,7 @@ from livereload_core.child.handing import Marks
 from livereload_core.child.hooks import run_hooks_in
 from livereload_core.child.loops import current_loop
 from livereload_core.child.safepoint import at_safe_point
-from livereload_core.errors import ReloadFailedError
+from livereload_core.errors import ReloadFailedError, StateError
 from livereload_core.posix import stopped
 from livereload_core.posix.channel import framed
 from livereload_core.state.descriptors import NotQuietError
@@ -169,12 +169,12 @@ class Standstill:
         channel = runtime.channel
         listening = tuple(address.to_json() for address in runtime.net.listening())
         with contextlib.ExitStack() as stack, channel.exclusive(), stopped.standstill():
-            export = runtime.engine.export(reset=message.reset) if message.export else Export(b"", ())
+            export = self._decisive(message)
             stack.callback(export.close)
             if self._given_up >= message.attempt:
                 return False
             fds = list(export.handed.fds)
-            if message.export:
+            if export.data:
                 fds.insert(0, stopped.memfd_write(export.data, "livecore-state"))
                 stack.callback(os.close, fds[0])
             marks, serial = Marks(export.handed), runtime.handing.next()
@@ -200,9 +200,20 @@ class Standstill:
                     runtime.net.connections.cut()
             if retire:
                 return True
-            if message.export:
+            if export.data:
                 runtime.handing.sent(serial, export.handed)
         return False
+
+    def _decisive(self, message: wire.Freeze) -> Export:
+        """Export for the last time, if that is wanted."""
+        if not message.export:
+            return Export(b"", ())
+        try:
+            return self._runtime.engine.export(reset=message.reset)
+        except StateError:
+            if message.needed:
+                raise
+            return Export(b"", ())
 
     @contextlib.contextmanager
     def _hearing(self) -> Iterator[None]:

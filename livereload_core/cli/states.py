@@ -252,6 +252,8 @@ class _Client:
             path = os.path.join(folder, "copy")
             answer = self._ask({"op": "copy", "generation": source.generation, "path": path})
             number, taken = answer.get("generation"), float(answer.get("taken") or 0)
+            if answer.get("stale"):
+                self._warn(f"this is not the state of now, but of {clock(taken)}: {answer['stale']}")
             whose = f"generation {number}" if number else "the run before"
             return self._open_file(path, f"state of {whose}, {clock(taken)}", named=True)
 

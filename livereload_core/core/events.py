@@ -396,12 +396,17 @@ class AskQuiesce(Command):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AskFreeze(Command):
-    """``export`` is false when the user gave the state up (reset), ``keys`` what he gave up of it."""
+    """``export`` is false when the user gave the state up (reset), ``keys`` what he gave up of it.
+
+    Attributes:
+        needed: false when the new generation starts with another state, and this one is only to be kept.
+    """
 
     child: Child
     attempt: int
     export: bool
     keys: tuple[str, ...] = ()
+    needed: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

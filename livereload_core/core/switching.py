@@ -63,7 +63,15 @@ class Switching(Decider):
             return
         attempt.lingering = event.lingering
         self._enter(State.FREEZE)
-        self._do(ev.AskFreeze(event.child, attempt.number, export=not attempt.reset, keys=attempt.keys))
+        self._do(
+            ev.AskFreeze(
+                event.child,
+                attempt.number,
+                export=not attempt.reset,
+                keys=attempt.keys,
+                needed=not attempt.earlier,
+            )
+        )
 
     def _on_frozen(self, event: ev.Frozen) -> None:
         attempt = self._current(event.child, event.attempt, self.active, State.FREEZE)

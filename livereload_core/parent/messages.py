@@ -168,7 +168,9 @@ class ChildMessages:
             case ev.AskQuiesce():
                 self._send(command.child, wire.Quiesce(number, settings.timeout_quiesce))
             case ev.AskFreeze():
-                freeze = wire.Freeze(number, settings.timeout_hook, command.export, command.keys)
+                freeze = wire.Freeze(
+                    number, settings.timeout_hook, command.export, command.keys, command.needed
+                )
                 self._send(command.child, freeze)
             case ev.AskResume():
                 self._links.put(None)
@@ -221,7 +223,7 @@ class ChildMessages:
             case wire.Failed():
                 self._run.edits.loaded(child, message.loaded)
                 if active and not message.attempt:
-                    self._run.state_arrived()
+                    self._run.state_arrived(message.failure.reason)
                 elif active:
                     dispatch(ev.ActiveFailed(child, message.attempt, message.failure))
                 else:

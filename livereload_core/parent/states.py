@@ -4,7 +4,8 @@
     request    fields                             answer
     =========  =================================  =========================================================
     states     none                               ``states`` (newest first), ``saved``, ``too_large``
-    copy       ``generation`` or null, ``path``   writes a file of the saved format; ``taken``, ``generation``
+    copy       ``generation`` or null, ``path``   writes a file as it is saved; ``generation``, ``taken``,
+                                                   ``stale``: why it is not the state of now, if so
     restore    ``generation`` or ``file``         ``record``: how the reload ended
     rollback   none                               the same, with the state that was kept last
     reset      ``keys``, none for all             the same, without these objects
@@ -52,7 +53,7 @@ class States:
 
     def __init__(self, run: Supervisor) -> None:
         self._run = run
-        self._fresh: list[asyncio.Future[None]] = []
+        self._fresh: list[asyncio.Future[str]] = []
         self._turn = asyncio.Lock()
 
     async def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -73,30 +74,32 @@ class States:
                 return await self._go_back(self._newest_kept())
             return await self._reset(tuple(map(str, request.get("keys") or ())))
 
-    def arrived(self) -> None:
-        """The program has handed its state over, or has said that it cannot."""
+    def arrived(self, refused: str) -> None:
+        """The program has handed its state over, or has said why it cannot."""
         fresh, self._fresh = self._fresh, []
         for future in fresh:
             if not future.done():
-                future.set_result(None)
+                future.set_result(refused)
 
     # -- looking --------------------------------------------------------------------------------------
 
-    async def _now(self) -> HeldSnapshot | None:
-        """Return the state as it is now; the newest that is held where the program does not say."""
+    async def _now(self) -> tuple[HeldSnapshot | None, str]:
+        """Return the state as it is now; else the newest that is held, and why it is not that of now."""
         machine = self._run.machine
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._rest(), _FRESH)
+        refused = "the program is not serving"
         handle = self._run.children.get(machine.active or 0)
         if handle is not None and machine.state in (State.IDLE, State.PROBATION):
-            future: asyncio.Future[None] = self._run.loop.create_future()
+            future: asyncio.Future[str] = self._run.loop.create_future()
             self._fresh.append(future)
             handle.send(wire.Export(0))
-            await asyncio.wait([future], timeout=_FRESH)
-        return self._run.messages.newest
+            done, _ = await asyncio.wait([future], timeout=_FRESH)
+            refused = future.result() if done else "the program does not answer"
+        return self._run.messages.newest, refused
 
     async def _list(self) -> dict[str, Any]:
-        now = await self._now()
+        now, _ = await self._now()
         kept = reversed(list(self._run.messages.kept))
         rows = [] if now is None else [await self._row(now.stored(), now.generation, "now")]
         rows += [await self._row(one.stored, one.generation, one.why) for one in kept]
@@ -115,10 +118,11 @@ class States:
         path, generation = str(request.get("path", "")), request.get("generation")
         if not os.path.isabs(path):
             raise UsageError(f"the copy has no absolute path but {path!r}")
+        refused = ""
         if generation is None:
-            now = await self._now()
+            now, refused = await self._now()
             if now is None:
-                raise UsageError("there is no state yet", advice="declare some with preserve()")
+                raise LivecoreError(f"there is no state: {refused}")
             stored = now.stored()
         else:
             stored = self._kept(generation).stored
@@ -127,7 +131,7 @@ class States:
             await asyncio.to_thread(_write, path, stored, about)
         except OSError as error:
             raise LivecoreError(f"{path} cannot be written: {error.strerror or error}") from error
-        return {"generation": stored.generation, "taken": stored.taken}
+        return {"generation": stored.generation, "taken": stored.taken, "stale": refused}
 
     # -- going back -------------------------------------------------------------------------------------
 
@@ -159,7 +163,7 @@ class States:
 
     async def _reset(self, keys: tuple[str, ...]) -> dict[str, Any]:
         await self._rest()
-        newest = await self._now()  # what is given up is kept, as it is now
+        newest, _ = await self._now()  # what is given up is kept, as it is now
         if not keys:
             return await self._reload(ev.ReloadRequested(reset=True, note="without the state before"))
         known = await asyncio.to_thread(_roots, newest.stored()) if newest is not None else []

@@ -384,9 +384,9 @@ class Supervisor:
         self._waiting.append(future)
         return future
 
-    def state_arrived(self) -> None:
-        """The program has handed its state over, or has said that it cannot."""
-        self._states.arrived()
+    def state_arrived(self, refused: str = "") -> None:
+        """The program has handed its state over, or has said why it cannot."""
+        self._states.arrived(refused)
 
     async def _answer_control(self, request: dict[str, Any]) -> dict[str, Any]:
         operation = request.get("op")

@@ -220,12 +220,14 @@ class Freeze(Message):
         timeout: seconds each hook may take.
         export: whether a snapshot is wanted; without, the state is given up on the user's word.
         reset: keys of roots whose contents the user has given up.
+        needed: whether there is no going on without the snapshot; else it is left out if it cannot be made.
     """
 
     attempt: int
     timeout: float
     export: bool
     reset: tuple[str, ...] = ()
+    needed: bool = True
 
 
 class Resume(Message):

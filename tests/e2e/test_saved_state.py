@@ -55,7 +55,13 @@ async def join(request):
     return await show(request)
 
 
+async def poison(request):
+    counts["poison"] = (number for number in range(3))
+    return await show(request)
+
+
 app = web.Application()
+app.router.add_get("/poison", poison)
 app.router.add_get("/", show)
 app.router.add_get("/hit", hit)
 app.router.add_get("/join", join)
@@ -314,6 +320,44 @@ def test_a_state_that_todays_code_cannot_take_leaves_the_old_one(livecore: Launc
     assert done.returncode == 1
     assert count(run) == 0
     run.wait_reload("rejected")
+
+
+def test_what_cannot_be_carried_any_more_does_not_block_the_way_back(livecore: Launcher) -> None:
+    run = livecore.app("--checkpoint", "0", source=COUNTER)
+    run.get("/hit")
+    run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
+    run.wait_reload("committed")
+    run.get("/hit")
+    answer(run, "state", "ls")  # the state of now is held
+    run.get("/poison")
+    done = command(run, "state", "show", "counts")
+    assert "'n'  2" in done.stdout
+    assert "this is not the state of now" in done.stderr
+    assert 'counts["poison"]: a generator stands in the middle of old code' in done.stderr
+    run.edit("app.py", 'VERSION = "2"', 'VERSION = "3"')
+    run.wait_reload("rejected")
+    answer(run, "rollback")
+    assert count(run) == 1
+    answer(run, "rollback")
+    assert count(run) == 2, "the newest that could be carried"
+    run.get("/poison")
+    assert "reset 1" in answer(run, "reset", "counts")
+    assert count(run) == 0
+
+
+def test_a_disk_that_cannot_be_written_is_said_and_the_run_goes_on(livecore: Launcher) -> None:
+    """In /proc nobody can make a folder, not even root."""
+    run = livecore.program("app:app", files={"app.py": COUNTER}, env={"XDG_CACHE_HOME": "/proc/nowhere"})
+    run.get("/hit")
+    run.wait_for(
+        lambda record: "the state of this run cannot be saved" in str(record.get("text")), what="warning"
+    )
+    run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
+    run.wait_reload("committed")
+    assert count(run) == 1
+    answer(run, "rollback")
+    assert run.stop() == 130
+    assert sum("cannot be saved" in str(record.get("text")) for record in run.records) == 1
 
 
 def test_show_hides_secrets_and_runs_no_code(livecore: Launcher) -> None:

@@ -789,7 +789,7 @@ def test_an_earlier_state_is_proved_while_the_old_code_serves_and_not_exported_o
     assert asked == [ev.AskPrecopy(play.candidate, play.number, earlier=True)]
     play.say(ev.Precopied(play.candidate, play.number))
     frozen = play.say(ev.Quiesced(play.active, play.number, 0))
-    assert frozen == [ev.AskFreeze(play.active, play.number, export=True)], "it is kept, to come back to"
+    assert frozen == [ev.AskFreeze(play.active, play.number, export=True, needed=False)], "to be kept"
     (asked_again,) = play.say(ev.Frozen(play.active, play.number, 0))
     assert asked_again == ev.AskRehydrate(play.candidate, play.number, with_state=True, earlier=True)
     play.reach(State.PROBATION)
