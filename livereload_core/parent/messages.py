@@ -9,13 +9,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from livereload_core.core import events as ev
-from livereload_core.core.attempt import Kind
 from livereload_core.core.records import Notice, NoticeKind
 from livereload_core.core.settings import Settings
 from livereload_core.core.states import PAUSED, State
 from livereload_core.errors import PortBusyError, UsageError
 from livereload_core.parent.children import GenerationHandle
-from livereload_core.parent.kept import KeptStates
+from livereload_core.parent.holding import Holding
 from livereload_core.parent.snapshots import HeldSnapshot
 from livereload_core.parent.vault import Vault
 from livereload_core.parent.warmth import Warmth
@@ -70,10 +69,7 @@ class ChildMessages:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._run = supervisor
-        self._snapshot: HeldSnapshot | None = None
-        self.kept = KeptStates(supervisor.settings.keep_generations)
-        self.earlier: HeldSnapshot | None = None
-        self._trial: HeldSnapshot | None = None
+        self.states = Holding(supervisor.settings.keep_generations)
         self._sources = _Slot()
         self._prepared = _Slot()
         self._code = _Slot()
@@ -85,20 +81,19 @@ class ChildMessages:
         self._required: tuple[dict[str, Any], ...] = ()
         self._reason_told = False
         self._servers: set[ev.Child] = set()
-        self._taken_up: HeldSnapshot | None = None
         self._activation: ev.Activate | None = None
         self._before: tuple[_Held | None, HeldSnapshot | None, int, tuple[dict[str, Any], ...]] | None = None
 
     def configure(self, settings: Settings) -> None:
         """Go by other settings from now on."""
         self.warmth.configure(settings)
-        self.kept.configure(settings.keep_generations)
+        self.states.kept.configure(settings.keep_generations)
         self._reason_told = self._reason_told and settings.preload == self._run.settings.preload
 
     def close(self) -> None:
         """Let go of every fd."""
-        self._before = self._snapshot = self._trial = self.earlier = None
-        self.kept.clear()
+        self._before = None
+        self.states.close()
         for slot in (self._prepared, self._sources, self._code, self._links):
             slot.put(None)
         self.vault.close()
@@ -111,15 +106,6 @@ class ChildMessages:
             self.vault.abandoned(child)
         self._generations.pop(child, None)
         self._servers.discard(child)
-
-    @property
-    def newest(self) -> HeldSnapshot | None:
-        """The newest snapshot of what serves, or served last."""
-        return self._snapshot
-
-    def resume(self, held: HeldSnapshot) -> None:
-        """Begin with the state of an earlier run."""
-        self._snapshot = held
 
     def generation_of(self, child: ev.Child) -> int:
         """The generation that a child is or wants to become; 0 for a spare."""
@@ -161,10 +147,9 @@ class ChildMessages:
             case ev.AskExport():
                 self._send(command.child, wire.Export(number, command.keys))
             case ev.AskPrecopy():
-                held = self.earlier if command.earlier else self._trial
+                held = self.states.take_trial(earlier=command.earlier)
                 precopy = wire.Precopy(number, command.keys, held is not None and held.resumed)
                 self._send(command.child, precopy, held.fds if held else ())
-                self._trial = None
             case ev.AskQuiesce():
                 self._send(command.child, wire.Quiesce(number, settings.timeout_quiesce))
             case ev.AskFreeze():
@@ -178,10 +163,7 @@ class ChildMessages:
                     self.fall_back()
                 self._send(command.child, wire.Resume(number))
             case ev.AskRehydrate():
-                held = self._snapshot if command.with_state else None
-                if command.earlier:
-                    held = self.earlier
-                self._taken_up = held
+                held = self.states.take_up(with_state=command.with_state, earlier=command.earlier)
                 gone, resumed = (held.gone, held.resumed) if held else ((), False)
                 rehydrate = wire.Rehydrate(number, self._required, gone, command.keys, resumed)
                 self._send(command.child, rehydrate, held.fds if held else ())
@@ -191,9 +173,11 @@ class ChildMessages:
             case ev.AskRetire():
                 if command.final:
                     self._before = None
-                    if self._snapshot is not None:
-                        self._run.saving.note(self._snapshot)
-                    self._snapshot = None  # nothing comes after, and what the program closes now shall end
+                    if self.states.newest is not None:
+                        self._run.saving.note(self.states.newest)
+                    self.states.newest = (
+                        None  # nothing comes after, and what the program closes now shall end
+                    )
                 self._drop_unused()
                 self._send(command.child, wire.Retire(settings.timeout_graceful, command.final))
 
@@ -234,7 +218,7 @@ class ChildMessages:
                     )
             case wire.Exported():
                 if active:
-                    self._trial = HeldSnapshot(_taken(fds), generation=self.generation_of(child))
+                    self.states.trial = HeldSnapshot(_taken(fds), generation=self.generation_of(child))
                     dispatch(ev.Exported(child, message.attempt))
             case wire.Precopied():
                 dispatch(ev.Precopied(child, message.attempt))
@@ -267,14 +251,13 @@ class ChildMessages:
                 self._receive_other(handle, message, fds, active=active)
 
     def _serving(self, child: ev.Child, message: wire.Serving) -> None:
-        self._keep()
-        before = self._snapshot if self._taken_up is not None else None  # else the user gave it up
-        self._snapshot, self._taken_up = self._taken_up, None
-        if self._run.machine.active is not None:
+        machine = self._run.machine
+        before = self.states.committed(machine.attempt, machine.generation)
+        if machine.active is not None:
             serial = before.serial if before else 0
             self._before = (_held(self._sources.fd), before, serial, self._required)
-        if self._snapshot is not None:
-            self._snapshot.serial = 0  # the one that this generation began with
+        if self.states.newest is not None:
+            self.states.newest.serial = 0  # the one that this generation began with
         self._sources.put(self._prepared.fd)
         self._prepared.fd = None
         self._required = message.listening
@@ -302,8 +285,9 @@ class ChildMessages:
                     if message.asked:
                         self._run.state_arrived()
             case wire.Closed():
-                if active and self._snapshot is not None and self._snapshot.serial == message.serial:
-                    self._snapshot.drop(message.places)
+                held = self.states.newest
+                if active and held is not None and held.serial == message.serial:
+                    held.drop(message.places)
             case wire.FindExit():
                 status = self._run.exits.status_of(message.pid)
                 handle.send(wire.ExitFound(message.request, status))
@@ -359,30 +343,10 @@ class ChildMessages:
         handle.spared = frozenset(message.processes)
         if self._run.machine.state is State.STOPPING:
             self._run.saving.note(held)
-            self._snapshot = None  # nothing comes after, and what the program closes now shall end
+            self.states.newest = None  # nothing comes after, and what the program closes now shall end
         else:
             self._run.loop.call_soon(self._run.saving.note, held)  # in a reload: after what it waits for
-            self._snapshot = held
-
-    def _keep(self) -> None:
-        """Another generation serves: keep what the one before has left."""
-        held, attempt = self._snapshot, self._run.machine.attempt
-        if held is None or attempt is None:
-            return
-        if attempt.kind is Kind.START:
-            why = "the run before"
-        elif attempt.kind is Kind.RECOVER:
-            why = "died"
-        elif attempt.earlier:
-            why = "rollback"
-        elif attempt.reset or attempt.keys:
-            why = "reset"
-        else:
-            names = sorted(os.path.basename(file) for file in attempt.files)
-            why = f"edit of {names[0]}" if names else "reload"
-            why += f" and {len(names) - 1} more" if len(names) > 1 else ""
-        # A generation that never handed anything over still has what it began with.
-        self.kept.keep(held, self._run.machine.generation, why)
+            self.states.newest = held
 
     # -- connections --------------------------------------------------------------------------------
 
@@ -405,7 +369,7 @@ class ChildMessages:
         if self._before is not None and not self._run.machine.may_fall_back:
             self._before = None
         if self._run.machine.attempt is None:
-            self._taken_up = None
+            self.states.give_up()
         self._pass_on_connections()
 
     def _pass_on_connections(self) -> None:
@@ -419,9 +383,9 @@ class ChildMessages:
     def fall_back(self) -> None:
         """The generation before serves again: its code and its state are the good ones."""
         if self._before is not None:
-            sources, self._snapshot, serial, self._required = self._before
-            if self._snapshot is not None:
-                self._snapshot.serial = serial
+            sources, self.states.newest, serial, self._required = self._before
+            if self.states.newest is not None:
+                self.states.newest.serial = serial
             self._sources.put(None if sources is None else os.dup(sources.fd))
             self._before = None
 

@@ -96,17 +96,17 @@ class States:
             handle.send(wire.Export(0))
             done, _ = await asyncio.wait([future], timeout=_FRESH)
             refused = future.result() if done else "the program does not answer"
-        return self._run.messages.newest, refused
+        return self._run.messages.states.newest, refused
 
     async def _list(self) -> dict[str, Any]:
         now, _ = await self._now()
-        kept = reversed(list(self._run.messages.kept))
+        kept = reversed(list(self._run.messages.states.kept))
         rows = [] if now is None else [await self._row(now.stored(), now.generation, "now")]
         rows += [await self._row(one.stored, one.generation, one.why) for one in kept]
         return {
             "states": rows,
             "saved": self._run.saving.path if self._run.settings.save else "",
-            "too_large": self._run.messages.kept.too_large,
+            "too_large": self._run.messages.states.kept.too_large,
         }
 
     async def _row(self, stored: Stored, generation: int, why: str) -> dict[str, Any]:
@@ -155,11 +155,11 @@ class States:
 
     async def _take_up(self, held: HeldSnapshot, note: str) -> dict[str, Any]:
         await self._rest()
-        self._run.messages.earlier = held
+        self._run.messages.states.earlier = held
         try:
             return await self._reload(ev.ReloadRequested(earlier=True, note=note))
         finally:
-            self._run.messages.earlier = None
+            self._run.messages.states.earlier = None
 
     async def _reset(self, keys: tuple[str, ...]) -> dict[str, Any]:
         await self._rest()
@@ -183,7 +183,7 @@ class States:
         return {"record": as_json(await record)}
 
     def _kept(self, generation: object) -> Kept:
-        kept = self._run.messages.kept
+        kept = self._run.messages.states.kept
         found = kept.find(generation) if isinstance(generation, int) else None
         if found is None:
             listed = ", ".join(str(one.generation) for one in kept)
@@ -194,7 +194,7 @@ class States:
         return found
 
     def _newest_kept(self) -> Kept:
-        newest = self._run.messages.kept.newest
+        newest = self._run.messages.states.kept.newest
         if newest is None:
             raise UsageError("no earlier state is kept", advice=self._why_none())
         return newest
@@ -202,7 +202,7 @@ class States:
     def _why_none(self) -> str:
         if not self._run.settings.keep_generations:
             return "keep-generations is 0"
-        if self._run.messages.kept.too_large:
+        if self._run.messages.states.kept.too_large:
             return "it is too large to be kept in memory; `livecore state export` writes it to a file"
         return "one is kept with each reload"
 

@@ -144,7 +144,7 @@ class Supervisor:
             self.emit(Notice(NoticeKind.STARTING, f"{self.settings.target} in {self.settings.root}"))
             saved = self.saving.open()
             if saved is not None:
-                self.messages.resume(saved)
+                self.messages.states.newest = saved
             self.dispatch(ev.Started(resume=saved is not None))
             # The first interpreter starts while the watcher sets itself up.
             self.edits.start()
