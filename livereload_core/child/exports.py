@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from livereload_core.errors import StateError
@@ -34,10 +34,10 @@ class Exports:
 
     Args:
         runtime: that of the generation.
-        export: exports the state while serving, in so many seconds, without the contents of these roots.
+        export: exports the state while serving, in so many seconds; see ``Standstill.export``.
     """
 
-    def __init__(self, runtime: Runtime, export: Callable[[float, Collection[str]], Export]) -> None:
+    def __init__(self, runtime: Runtime, export: Callable[..., Export]) -> None:
         self._runtime = runtime
         self._export = export
         self._cpu = 0.0
@@ -51,7 +51,7 @@ class Exports:
             StateError: it cannot be carried.
         """
         limit = self._runtime.settings.timeout_prepare
-        with contextlib.closing(self._export(limit, message.reset)) as export:
+        with contextlib.closing(self._export(limit, reset=message.reset)) as export:
             self._send(wire.Exported(message.attempt, export.roots), export)
 
     def checkpoint(self) -> float:
@@ -83,7 +83,7 @@ class Exports:
             StateError: it cannot be carried.
             TimeoutError: the program did not come to such a moment.
         """
-        with contextlib.closing(self._export(timeout, ())) as export:
+        with contextlib.closing(self._export(timeout)) as export:
             contents = zlib.crc32(export.data), self._runtime.handing.identities(export.handed)
             if asked or contents != self._contents:
                 self._send_newest(functools.partial(wire.Checkpoint, asked=asked), export)

@@ -118,7 +118,7 @@ class Standstill:
         with self._main_parked(message.timeout):
             self._leave = self._stand_still(message)
 
-    def export(self, timeout: float, reset: Collection[str] = ()) -> Export:
+    def export(self, timeout: float, *, reset: Collection[str] = ()) -> Export:
         """Export while serving, at a moment when the main thread is not in the midst of a line.
 
         Args:

@@ -31,30 +31,11 @@ from livereload_core.state.restoring import Restorer
 from livereload_core.state.roots import UNSET, Form, Options, Place, Root, class_key, global_of
 from livereload_core.state.sharing import Sharing
 from livereload_core.state.snapshot import Entry, Kind, unpack
+from livereload_core.state.waiving import Waive, give_up
 
 __all__ = ["Engine", "Export", "Waive"]
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Waive:
-    """Roots that may be lost without turning the new code down.
-
-    Attributes:
-        reset: keys whose contents the user has given up.
-        resumed: no process holds the state any more: what it could not keep is lost whatever the code says.
-    """
-
-    reset: Collection[str] = ()
-    resumed: bool = False
-
-    def sort(self, entries: dict[str, Entry]) -> tuple[dict[str, Entry], dict[str, RootFate]]:
-        """Return the entries, those of ``reset`` without their contents, and the fates of what is waived."""
-        fates = {key: RootFate.LOST for key, entry in entries.items() if entry.lost and self.resumed}
-        for key in self.reset:
-            if key in entries:
-                entries[key] = dataclasses.replace(entries[key], **exporting.WITHOUT_CONTENTS)
-                fates[key] = RootFate.RESET
-        return entries, fates
+_NOTHING = Waive()
 
 
 class Engine:
@@ -165,18 +146,18 @@ class Engine:
             NotQuietError: it has to be quiet, and is not.
         """
         with self._lock:
+            roots = self._all_roots()
             return exporting.export(
-                self._all_roots(),
-                self._held,
+                roots,
+                give_up(roots, self._held, reset),
                 self.generation,
                 self._is_user_module,
                 self._sharing,
                 quiet=quiet,
-                reset=reset,
             )
 
     def trial(
-        self, data: bytes | memoryview, fds: Sequence[int] = (), waive: Waive | None = None
+        self, data: bytes | memoryview, fds: Sequence[int] = (), waive: Waive = _NOTHING
     ) -> tuple[RootReport, ...]:
         """Decode, migrate and validate a snapshot into scratch objects; live ones are not touched.
 
@@ -193,7 +174,8 @@ class Engine:
             SnapshotError: the snapshot cannot be read.
         """
         with self._lock:
-            entries, waived = (waive or Waive()).sort(unpack(data, fds).entries)
+            entries = unpack(data, fds).entries
+            waived = waive.sort(entries)
             restorer = self._new_restorer(entries, scratch=True)
             restorer.waived = waived
             try:
@@ -208,7 +190,7 @@ class Engine:
                     raise outcome.error()
             return tuple(outcome.report() for outcome in outcomes)
 
-    def adopt(self, data: bytes | memoryview, fds: Sequence[int] = (), waive: Waive | None = None) -> None:
+    def adopt(self, data: bytes | memoryview, fds: Sequence[int] = (), waive: Waive = _NOTHING) -> None:
         """Fill every declared root in place; roots that are declared later are filled then.
 
         Args:
@@ -225,8 +207,8 @@ class Engine:
             self._carried = {place: [] for place in range(len(fds))}
             own = [fd if fd == GONE else os.dup(fd) for fd in fds]
             self._vault = {fd: place for place, fd in enumerate(own) if fd != GONE}
-            entries, self._restorer.waived = (waive or Waive()).sort(unpack(bytes(data), own).entries)
-            self._held.update(entries)
+            self._held.update(unpack(bytes(data), own).entries)
+            self._restorer.waived = waive.sort(self._held)
             final = main_waits()
             self._restore_found(final=final)
             if not final and any(key.startswith("__main__:") for key in self._held):

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
@@ -25,18 +24,10 @@ from livereload_core.state.inplace import family_of, is_immutable
 from livereload_core.state.roots import UNSET, Form, Root, class_key, global_of
 from livereload_core.state.sharing import Memo, Sharing
 from livereload_core.state.snapshot import Entry, Kind, pack
+from livereload_core.state.waiving import WITHOUT_CONTENTS
 from livereload_core.state.walker import find_culprit
 
-__all__ = ["WITHOUT_CONTENTS", "Export", "export"]
-
-WITHOUT_CONTENTS: Mapping[str, Any] = {
-    "lost": "was reset on request",
-    "remedy": "",
-    "stream": b"",
-    "fds": (),
-    "group": "",
-}
-"""What an entry says of a root that its user has given up; its kind stays, for those that refer to it."""
+__all__ = ["Export", "export"]
 
 _needs_quiet = False
 """Whether the state of this program holds what must not be interrupted while it is looked at."""
@@ -72,7 +63,6 @@ def export(
     sharing: Sharing,
     *,
     quiet: bool = True,
-    reset: Collection[str] = (),
 ) -> Export:
     """Write the state of all roots.
 
@@ -83,7 +73,6 @@ def export(
         is_user_module: tells whose classes are the user's, by module name.
         sharing: which roots belong together.
         quiet: the thread that works with the state is not in the midst of a line.
-        reset: keys of roots whose contents the user has given up; they are not looked at.
 
     Raises:
         CannotCarryError: a root cannot be carried, and its user did not say ``on_error="reset"``.
@@ -91,11 +80,7 @@ def export(
         OSError: no fd left for a duplicate.
     """
     alive = [root for root in roots if root.value is not UNSET and root.key not in held]
-    held = {
-        key: dataclasses.replace(entry, **WITHOUT_CONTENTS) if key in reset else entry
-        for key, entry in held.items()
-    }
-    work, entries, handed = _write(alive, held, is_user_module, sharing, quiet=quiet, reset=reset)
+    work, entries, handed = _write(alive, held, is_user_module, sharing, quiet=quiet)
     work.raise_failures()
     reports = [_report(entry) for entry in entries[: len(alive)]]
     reports += [
@@ -117,7 +102,6 @@ def _write(
     sharing: Sharing,
     *,
     quiet: bool,
-    reset: Collection[str],
 ) -> tuple[_Work, list[Entry], Handed]:
     """Write the streams, and duplicate their fds in the same stretch.
 
@@ -130,7 +114,7 @@ def _write(
             if still:
                 become_quiet(interval)
             parking.sweep()
-            work = _Work(alive, is_user_module, looks=sharing.is_due(), quiet=still, reset=reset)
+            work = _Work(alive, is_user_module, looks=sharing.is_due(), quiet=still)
             try:
                 entries = [*work.entries(sharing), *held.values()]
                 return work, entries, work.hand_over(entries)
@@ -166,17 +150,10 @@ class _Work:
     """
 
     def __init__(
-        self,
-        roots: list[Root],
-        is_user_module: Callable[[str], bool],
-        *,
-        looks: bool,
-        quiet: bool,
-        reset: Collection[str] = (),
+        self, roots: list[Root], is_user_module: Callable[[str], bool], *, looks: bool, quiet: bool
     ) -> None:
         self.memos: dict[str, Memo] = {}
         self._roots = roots
-        self._reset = reset
         self._looks = looks and len(roots) > 1
         self._contents: dict[str, Callable[[], object]] = {}
         self._failures: list[CannotCarryError] = []
@@ -190,7 +167,7 @@ class _Work:
 
     def entry(self, root: Root) -> Entry:
         """Write one root; a failure is noted, and leaves an entry without a stream."""
-        if root.key in self._reset:
+        if root.given_up:
             args = None if root.slot else _shell_args(root.value)
             kind = Kind.WHOLE if args is None else Kind.SHELL
             entry = self._entry(root, kind, class_key(type(root.value)), args or (), b"", {})
