@@ -34,12 +34,16 @@ class Exports:
 
     Args:
         runtime: that of the generation.
-        export: exports the state while serving, in so many seconds.
+        export: exports the state while serving, in so many seconds; see ``Standstill.export``.
+        is_wanted: whether something waits that is more urgent than a checkpoint.
     """
 
-    def __init__(self, runtime: Runtime, export: Callable[[float], Export]) -> None:
+    def __init__(
+        self, runtime: Runtime, export: Callable[..., Export], is_wanted: Callable[[], bool]
+    ) -> None:
         self._runtime = runtime
         self._export = export
+        self._is_wanted = is_wanted
         self._cpu = 0.0
         self._contents: object = None
         self._modules_known = 0
@@ -61,7 +65,7 @@ class Exports:
         if cpu - self._cpu < BUSY_CPU:
             return began + interval
         try:
-            with contextlib.closing(self._export(interval)) as export:
+            with contextlib.closing(self._export(interval, stop=self._is_wanted)) as export:
                 contents = zlib.crc32(export.data), self._runtime.handing.identities(export.handed)
                 if contents != self._contents:
                     self._send_newest(wire.Checkpoint, export)
@@ -73,7 +77,11 @@ class Exports:
             # are short: the next time. The newest snapshot that the parent holds stays the newest.
             pass
         self._cpu = time.process_time()
-        return time.monotonic() + max(interval, CHECKPOINT_DUTY * (time.monotonic() - began))
+        with contextlib.suppress(StateError):  # as above
+            if self._runtime.engine.is_untidy:
+                self._runtime.engine.catch_up(hurry=False, stop=self._is_wanted)
+        # Slices cost the program next to nothing; what counts is for how long it was kept.
+        return time.monotonic() + max(interval, CHECKPOINT_DUTY * self._runtime.engine.took)
 
     def last(self, message: wire.Finished) -> None:
         """The program has ended by itself: its last state goes with the message."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
+from livereload_core.state.descriptors import Incoming
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Root
 from livereload_core.state.snapshot import Entry
@@ -33,6 +34,7 @@ class Outcome:
         notes: what was converted on the way; makes it "migrated" instead of "kept".
         refused: why it could not be restored.
         expired: it was kept for as long as its declaration says.
+        received: what its stream brought along.
     """
 
     root: Root
@@ -41,6 +43,7 @@ class Outcome:
     notes: list[str] = dataclasses.field(default_factory=list)
     refused: RefusedError | None = None
     expired: bool = False
+    received: Incoming | None = None
 
     @property
     def rejects(self) -> bool:
