@@ -54,7 +54,7 @@ class Control:
         self._thread = threading.Thread(target=self._serve, name="livecore-control", daemon=True)
         self._worker = Worker()
         self._standstill = Standstill(runtime)
-        self._exports = Exports(runtime, self._standstill.export)
+        self._exports = Exports(runtime, self._standstill.export, lambda: self._worker.is_wanted)
         self._next_checkpoint: float | None = None
         self._next_look: float | None = None
         self._not_before = 0.0

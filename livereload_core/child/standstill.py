@@ -23,7 +23,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from livereload_core.child.handing import Marks
@@ -35,6 +35,7 @@ from livereload_core.posix import stopped
 from livereload_core.posix.channel import framed
 from livereload_core.state.descriptors import NotQuietError
 from livereload_core.state.engine import Export
+from livereload_core.state.store import BehindError
 from livereload_core.wire import messages as wire
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ __all__ = ["Standstill"]
 
 SWITCH_INTERVAL = 0.0002
 """Seconds of the GIL's switch interval from QUIESCE to the verdict."""
+_ROUNDS = 3
+"""How often large buffers are copied ahead of an export, if what they hold keeps changing."""
 _RETIRE = b'["Retire"'
 PAUSE_SIGNAL = getattr(signal, "SIGRTMIN", None) and signal.SIGRTMIN + 7
 """Brings the main thread of a program without listeners and event loop to a bytecode boundary; a real-time
@@ -118,25 +121,41 @@ class Standstill:
         with self._main_parked(message.timeout):
             self._leave = self._stand_still(message)
 
-    def export(self, timeout: float, *, reset: Collection[str] = ()) -> Export:
+    def export(
+        self, timeout: float, *, reset: Collection[str] = (), stop: Callable[[], bool] | None = None
+    ) -> Export:
         """Export while serving, at a moment when the main thread is not in the midst of a line.
 
+        Large buffers are copied before, in slices between which the program runs, until little is left.
+
         Args:
-            timeout: seconds.
+            timeout: seconds to wait for such a moment.
             reset: keys of roots whose contents the user has given up.
+            stop: nobody waits for it; it is given up when this says so. None: somebody does.
 
         Raises:
-            TimeoutError: it did not come to such a moment in time.
+            TimeoutError: it did not come to such a moment in time, or was given up.
             StateError: the state cannot be carried.
         """
         engine = self._runtime.engine
+        for _ in range(_ROUNDS):
+            try:
+                return self._export(timeout, reset, patient=True)
+            except BehindError:
+                engine.catch_up(hurry=stop is None, stop=stop or (lambda: False))
+            if stop is not None and stop():
+                raise TimeoutError("something else is to be done first")
+        return self._export(timeout, reset, patient=False)
+
+    def _export(self, timeout: float, reset: Collection[str], *, patient: bool) -> Export:
+        engine = self._runtime.engine
         if current_loop() is not None or self._runtime.net.listening() or PAUSE_SIGNAL is None:
-            return at_safe_point(lambda: engine.export(reset=reset), timeout=timeout)
+            return at_safe_point(lambda: engine.export(patient=patient, reset=reset), timeout=timeout)
         try:
-            return engine.export(quiet=False, reset=reset)
+            return engine.export(quiet=False, patient=patient, reset=reset)
         except NotQuietError:
             with self._main_parked(timeout):
-                return engine.export(reset=reset)
+                return engine.export(patient=patient, reset=reset)
 
     @contextlib.contextmanager
     def _main_parked(self, timeout: float) -> Iterator[None]:

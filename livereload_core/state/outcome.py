@@ -12,6 +12,7 @@ from typing import Any
 
 from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
+from livereload_core.state.descriptors import Incoming
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Root
 from livereload_core.state.snapshot import Entry
@@ -34,6 +35,7 @@ class Outcome:
         refused: why it could not be restored.
         expired: it was kept for as long as its declaration says.
         waived: its fate, where its loss turns nothing down: the user asked for it, or no process has it.
+        received: what its stream brought along.
     """
 
     root: Root
@@ -43,6 +45,7 @@ class Outcome:
     refused: RefusedError | None = None
     expired: bool = False
     waived: RootFate | None = None
+    received: Incoming | None = None
 
     @property
     def rejects(self) -> bool:

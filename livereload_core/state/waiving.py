@@ -20,6 +20,7 @@ WITHOUT_CONTENTS: Mapping[str, Any] = {
     "remedy": "",
     "stream": b"",
     "fds": (),
+    "pieces": (),
     "group": "",
 }
 """What an entry says of a root that its user has given up; its kind stays, for those that refer to it."""

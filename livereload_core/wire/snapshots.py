@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 MAGIC = b"LIVECORE"
-FORMAT = 2
+FORMAT = 3
 
 HEADER = struct.Struct("<8sHBBIIQ")
 CHECKSUM = struct.Struct("<I")
