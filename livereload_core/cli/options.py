@@ -191,7 +191,7 @@ OPTIONS: tuple[Option, ...] = (
         "resume",
         "resume",
         Kind.SWITCH,
-        "start with the state that the last run of this target has saved",
+        "start with the state that the last run of this target has saved; --fresh starts without",
         _STATE,
         antonym="fresh",
     ),

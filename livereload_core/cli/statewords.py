@@ -88,9 +88,10 @@ def add_words(parser: argparse.ArgumentParser, op: str) -> None:
         add("file", nargs="?", metavar="FILE", help="where to write")
     if op in ("show", "export"):
         add("--generation", metavar="STATE", help=f"{source} (now)")
-    if op in ("restore", "rollback"):
-        words = "a generation, saved, before, or a file" if op == "restore" else "a generation (the last one)"
-        add("sources", nargs="*", metavar="STATE", help=words)
+    if op == "restore":
+        add("sources", nargs="*", metavar="STATE", help="a generation, saved, before, or a file")
+    if op == "rollback":
+        add("sources", nargs="*", metavar="GENERATION", help="whose last state (the one that was kept last)")
     if op == "reset":
         add("keys", nargs="*", metavar="KEY", help="module:name, or the name alone; all without one")
     if op in ("ls", "show", "diff"):

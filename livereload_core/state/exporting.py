@@ -179,10 +179,7 @@ class _Work:
     def entry(self, root: Root) -> Entry:
         """Write one root; a failure is noted, and leaves an entry without a stream."""
         if root.given_up:
-            args = None if root.slot else _shell_args(root.value)
-            kind = Kind.WHOLE if args is None else Kind.SHELL
-            entry = self._entry(root, kind, class_key(type(root.value)), args or (), b"", {})
-            return dataclasses.replace(entry, **WITHOUT_CONTENTS)
+            return self._empty(root)
         try:
             return self._written(root)
         except CannotCarryError as error:
@@ -335,6 +332,14 @@ class _Work:
             born=root.born,
             stream=stream,
         )
+
+    def _empty(self, root: Root) -> Entry:
+        """Write a root whose contents its user has given up; they are not looked at."""
+        args = None if root.slot else _shell_args(root.value)
+        kind = Kind.WHOLE if args is None else Kind.SHELL
+        entry = Entry(root.key, root.form.value, kind, root.options.version, table=self._table)
+        type_key = class_key(type(root.value))
+        return dataclasses.replace(entry, type=type_key, args=args or (), born=root.born, **WITHOUT_CONTENTS)
 
     def _dump(self, root: Root, contents: Callable[[], object]) -> tuple[bytes, dict[str, Shape]]:
         self._contents[root.key] = contents

@@ -232,7 +232,7 @@ def kind_of(node: Any) -> str:
         return "dict"
     function = node.function
     if isinstance(function, Call):
-        return f"{kind_of(function)}(...)"
+        return f"{function.function}(...)" if isinstance(function.function, Name) else "?"
     if _is_rebuilt(node) and node.args and isinstance(node.args[0], Name):
         function = node.args[0]
     return str(function) if isinstance(function, Name) else "?"
@@ -269,10 +269,40 @@ def special(node: Any) -> str | None:
     if function.module.startswith("livereload_core.state.code") and len(args) >= 2:
         module, name = args[:2]
         return f"function {module}.{name}" if isinstance(module, str) and isinstance(name, str) else None
+    array = _array(node)
+    if array:
+        return array
     flat = not node.states and not isinstance(node.kwargs, Pairs)
     if flat and 1 <= len(args) <= 3 and all(_is_small(arg) for arg in args):
         return f"{function}({', '.join(scalar(arg, Limits(reveal=True))[0] for arg in args)})"
     return None
+
+
+def _array(node: Call, depth: int = 3) -> str:
+    """Describe an array of numpy, however it was written: by its kind and shape.
+
+    Args:
+        node: what may make one.
+        depth: calls around the array itself that are looked through.
+    """
+    function, parts = node.function, [*node.args]
+    if "numpy" not in function.module and function.name != "ndarray":
+        return ""
+    for state in node.states:
+        parts += state.values if isinstance(state, Items) else []
+    inner = [part for part in parts if isinstance(part, Call)]
+    kinds = [part for part in inner if isinstance(part.function, Name) and part.function.name == "dtype"]
+    shapes = [
+        part.values
+        for part in parts
+        if isinstance(part, Items) and part.kind == "tuple" and all(isinstance(n, int) for n in part.values)
+    ]
+    if not kinds or not shapes or not kinds[0].args:
+        if len(inner) != 1 or not depth or not isinstance(inner[0].function, Name) or inner[0].states:
+            return ""
+        return _array(inner[0], depth - 1)
+    shape = shapes[-1] if node.states else shapes[0]
+    return f"array of {kinds[0].args[0]}, shape ({', '.join(map(str, shape))})"
 
 
 def _is_small(node: Any) -> bool:

@@ -143,6 +143,28 @@ def test_the_very_last_request_is_in_it(livecore: Launcher) -> None:
     assert count(livecore.app("--resume", source=COUNTER)) == 1
 
 
+def test_a_last_state_that_cannot_be_carried_is_said_and_the_one_before_is_saved(livecore: Launcher) -> None:
+    first = livecore.app(source=COUNTER)
+    first.get("/hit")
+    until(lambda: saved_count(first) == 1, what="the state on the disk")
+    first.get("/poison")
+    first.stop()
+    assert said(first, 'the state is not saved as it is now: counts["poison"]: a generator')
+    assert count(livecore.app("--resume", source=COUNTER)) == 1
+
+
+def test_a_last_state_that_hangs_does_not_hold_the_end_up(livecore: Launcher) -> None:
+    source = COUNTER.replace(
+        "class User:\n",
+        "class User:\n    def __getstate__(self):\n        import time\n        time.sleep(600)\n\n",
+    )
+    run = livecore.app("--checkpoint", "0", source=source)
+    run.get("/hit")
+    run.get("/join")
+    run.interrupt()
+    assert run.wait_exit(timeout=15) == 130
+
+
 def test_a_kill_of_livecore_itself_loses_little(livecore: Launcher) -> None:
     first = livecore.app(source=COUNTER)
     for _ in range(5):

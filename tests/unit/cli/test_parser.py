@@ -273,3 +273,26 @@ def test_help_and_version_are_texts(project: Path) -> None:
     assert "--timeout-graceful-shutdown" in page.text
     assert "--no-factory" not in page.text
     assert understand(project, "run", "app.py", "--", "--help") != page
+
+
+def test_a_run_is_fresh_unless_some_place_says_that_it_goes_on(project: Path, parse: Parse) -> None:
+    assert not parse("app").resume
+    assert parse("app", "--resume").resume
+    assert parse("app", env={"LIVECORE_RESUME": "1"}).resume
+    config(project, "resume = true\nno-save = true\nkeep-generations = 0\n")
+    settings = parse("app")
+    assert (settings.resume, settings.save, settings.keep_generations) == (True, False, 0)
+    settings = parse("app", "--fresh", "--save", "--keep-generations", "12")
+    assert (settings.resume, settings.save, settings.keep_generations) == (False, True, 12)
+    assert not parse("app", env={"LIVECORE_RESUME": "0"}).resume
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "1.5", "", "٣", "99999", "1e3"])
+def test_a_number_of_generations_is_a_whole_number(project: Path, text: str) -> None:
+    assert "--keep-generations" in refused(project, "run", "app", "--keep-generations", text)
+
+
+@pytest.mark.parametrize("value", ["-1", "true", '"5"', "1.5", "[5]"])
+def test_a_number_of_generations_in_the_file_is_one_too(project: Path, value: str) -> None:
+    config(project, f"keep-generations = {value}\n")
+    assert "it takes a whole number such as 5, 0 for none" in refused(project, "run", "app")

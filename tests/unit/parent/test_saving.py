@@ -173,8 +173,11 @@ def test_the_loop_does_not_wait_for_the_disk(settings: Settings, monkeypatch: py
     assert value_of(saved_path(settings)) == b"2"
 
 
-def test_writes_keep_their_distance(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saving_module, "LEAST", 60.0)
+@pytest.mark.parametrize(("limit", "value"), [("LEAST", 60.0), ("DUTY", 1e9), ("RATE", 1.0)])
+def test_writes_keep_their_distance(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, limit: str, value: float
+) -> None:
+    monkeypatch.setattr(saving_module, limit, value)
     writes = []
 
     def counted(*args: Any, **options: Any) -> int:

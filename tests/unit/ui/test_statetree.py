@@ -11,11 +11,13 @@ import pickle
 import sys
 from typing import Any, NamedTuple
 
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livereload_core.ui.statetree import DEEPEST, Limits, View, Viewer, lines
-from livereload_core.wire.pickles import Name, Ref, read
+from livereload_core.wire.pickles import Name, PickleDamageError, Ref, read
 
 ALL = Limits(depth=DEEPEST, items=1 << 60, text=1 << 60)
 
@@ -228,3 +230,38 @@ def test_whatever_surrounds_it_a_password_is_not_shown(value: Any) -> None:
     assert "hunter2-secret" not in json.dumps(
         _view({"a": [value, User("n", "hunter2-secret")]}).as_json(), default=str
     )
+
+
+@pytest.mark.parametrize(
+    "array", [np.arange(6).reshape(2, 3), np.zeros((2, 3))[:, ::1], np.zeros((2, 3)).T.T]
+)
+def test_an_array_is_one_line(array: Any) -> None:
+    kind = array.dtype.str.lstrip("<")
+    for protocol in (4, 5):
+        shown = lines(Viewer(ALL).view(read(pickle.dumps(array, protocol))))
+        assert shown == [f"array of {kind}, shape (2, 3)"]
+    assert lines(Viewer(ALL).view(read(pickle.dumps(np.array(["a", None]), 5)))) == ["array of O8, shape (2)"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(_ANY, st.data())
+def test_what_a_damaged_stream_says_is_shown_or_refused(value: Any, data: st.DataObject) -> None:
+    stream = bytearray(pickle.dumps([value, np.zeros(2), Colour.RED, datetime.date(2026, 1, 2)], 5))
+    for _ in range(data.draw(st.integers(1, 4))):
+        stream[data.draw(st.integers(0, len(stream) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        node = read(bytes(stream))
+    except PickleDamageError:
+        return
+    assert lines(Viewer(ALL, SHAPES).view(node))
+
+
+def test_calls_within_calls_take_no_time_and_no_stack() -> None:
+    """Each of a thousand levels mentions the one below twice."""
+    name = b"\x8c\x05numpy\x8c\x01f\x93"
+    stream = b"\x80\x05K\x01"
+    for _ in range(1000):
+        stream += b"2\x86" + b"q\x07" + b"0" + name + b"h\x07R"
+    assert lines(Viewer(ALL).view(read(stream + b".")))
+    called = b"\x80\x05" + name + b")R" * 5000 + b"."
+    assert lines(Viewer(ALL).view(read(called)))
