@@ -286,9 +286,9 @@ class Control:
         def hand_over() -> None:
             try:
                 self._exports.newest(LAST_EXPORT, asked=False)
-            except Exception as error:  # the newest snapshot that the parent has is saved
+            except Exception as error:  # told: it is the newest snapshot that the parent has which is saved
                 with contextlib.suppress(ChannelClosedError):
-                    self._runtime.channel.send(wire.Warn(f"the state is not saved as it is now: {error}"))
+                    self._exports.not_saved(error)
             done.set()
 
         if self._runtime.settings.save and self._worker.idle:

@@ -104,11 +104,17 @@ class Exports:
         """The program has ended by itself: its last state goes with the message."""
         try:
             export = self._runtime.engine.export()
-        except (StateError, OSError):
-            self._runtime.channel.send(message)  # the newest snapshot that the parent holds stays the newest
+        except (StateError, OSError) as error:
+            self.not_saved(error)
+            self._runtime.channel.send(message)
         else:
             with contextlib.closing(export):
                 self._send_newest(functools.partial(wire.Finished, message.code, message.failure), export)
+
+    def not_saved(self, error: Exception) -> None:
+        """Say why the last state is not handed over; the newest snapshot that the parent holds stays that."""
+        if self._runtime.settings.save:
+            self._runtime.channel.send(wire.Warn(f"the state is not saved as it is now: {error}"))
 
     def sources(self) -> None:
         """The sources and the code of what runs, for a recovery and for the next generation."""
