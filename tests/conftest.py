@@ -14,6 +14,14 @@ from tests.e2e.launching import Launcher
 _RUNS = pytest.StashKey[list[LivecoreProcess]]()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the runs of the tests keep for the next time does not belong into the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def port() -> int:
     """A port that nobody listens on."""

@@ -39,6 +39,8 @@ LATE_IMPORT_DELAY = 0.2
 """Seconds after a late import until the sources are handed over: an import pulls in many modules."""
 WORKER_BUSY = 0.1
 """Seconds between two looks at whether the worker has done what a reload asked of it."""
+LAST_EXPORT = 2.0
+"""Seconds that the export of the last state may take, of the 5 that livecore gives a program to end."""
 LAST_WARNING = 2.0
 """Seconds that a program without listeners may take to leave; one that swallows KeyboardInterrupt would go on
 beside its successor."""
@@ -52,7 +54,7 @@ class Control:
         self._thread = threading.Thread(target=self._serve, name="livecore-control", daemon=True)
         self._worker = Worker()
         self._standstill = Standstill(runtime)
-        self._exports = Exports(runtime, self._standstill.export)
+        self._exports = Exports(runtime, self._standstill.export, lambda: self._worker.is_wanted)
         self._next_checkpoint: float | None = None
         self._next_look: float | None = None
         self._not_before = 0.0
@@ -161,6 +163,9 @@ class Control:
                     runtime.adopt_connections()
             case wire.Commit():
                 self._commit(message)
+            case wire.Export(attempt=0):
+                limit = runtime.settings.timeout_hook
+                self._work(0, "serving", lambda: self._exports.newest(limit, asked=True))
             case wire.Export():
                 self._work(message.attempt, "precopy", lambda: self._exports.state(message))
             case wire.Quiesce():
@@ -262,6 +267,8 @@ class Control:
         runtime.net.let_go()
         runtime.net.leave_connections(message.grace, final=message.final)
         runtime.net.wait_quiet(message.grace)
+        if message.final:
+            self._hand_over_last()
         try:
             run_hooks_in(current_loop(), "dispose", runtime.settings.timeout_hook)
         except BaseException as error:  # it leaves all the same
@@ -271,6 +278,22 @@ class Control:
             self._interrupt()
         if not runtime.net.listening() and not message.final:
             threading.Timer(LAST_WARNING, self._enforce).start()
+
+    def _hand_over_last(self) -> None:
+        """Livecore itself stops: its parent saves the state as it was when the last request was answered."""
+        done = threading.Event()
+
+        def hand_over() -> None:
+            try:
+                self._exports.newest(LAST_EXPORT, asked=False)
+            except Exception as error:  # told: it is the newest snapshot that the parent has which is saved
+                with contextlib.suppress(ChannelClosedError):
+                    self._exports.not_saved(error)
+            done.set()
+
+        if self._runtime.settings.save and self._worker.idle:
+            self._worker.do(hand_over)
+            done.wait(LAST_EXPORT)
 
     def wait_retired(self) -> None:
         """The main thread has come to its end first: let the dispose hooks have theirs."""

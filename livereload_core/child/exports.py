@@ -34,12 +34,16 @@ class Exports:
 
     Args:
         runtime: that of the generation.
-        export: exports the state while serving, in so many seconds.
+        export: exports the state while serving, in so many seconds; see ``Standstill.export``.
+        is_wanted: whether something waits that is more urgent than a checkpoint.
     """
 
-    def __init__(self, runtime: Runtime, export: Callable[[float], Export]) -> None:
+    def __init__(
+        self, runtime: Runtime, export: Callable[..., Export], is_wanted: Callable[[], bool]
+    ) -> None:
         self._runtime = runtime
         self._export = export
+        self._is_wanted = is_wanted
         self._cpu = 0.0
         self._contents: object = None
         self._modules_known = 0
@@ -50,7 +54,8 @@ class Exports:
         Raises:
             StateError: it cannot be carried.
         """
-        with contextlib.closing(self._export(self._runtime.settings.timeout_prepare)) as export:
+        limit = self._runtime.settings.timeout_prepare
+        with contextlib.closing(self._export(limit, reset=message.reset)) as export:
             self._send(wire.Exported(message.attempt, export.roots), export)
 
     def checkpoint(self) -> float:
@@ -61,11 +66,7 @@ class Exports:
         if cpu - self._cpu < BUSY_CPU:
             return began + interval
         try:
-            with contextlib.closing(self._export(interval)) as export:
-                contents = zlib.crc32(export.data), self._runtime.handing.identities(export.handed)
-                if contents != self._contents:
-                    self._send_newest(wire.Checkpoint, export)
-                    self._contents = contents
+            self.newest(interval, asked=False, stop=self._is_wanted)
         except ChannelClosedError:
             raise
         except Exception:
@@ -73,17 +74,47 @@ class Exports:
             # are short: the next time. The newest snapshot that the parent holds stays the newest.
             pass
         self._cpu = time.process_time()
-        return time.monotonic() + max(interval, CHECKPOINT_DUTY * (time.monotonic() - began))
+        with contextlib.suppress(StateError):  # as above
+            if self._runtime.engine.is_untidy:
+                self._runtime.engine.catch_up(hurry=False, stop=self._is_wanted)
+        # Slices cost the program next to nothing; what counts is for how long it was kept.
+        return time.monotonic() + max(interval, CHECKPOINT_DUTY * self._runtime.engine.took)
+
+    def newest(
+        self, timeout: float, *, asked: bool, stop: Callable[[], bool] | None = None
+    ) -> None:
+        """Give the parent the state as it is now.
+
+        Args:
+            timeout: seconds in which the program has to come to a moment at which it can be looked at.
+            asked: the parent waits for it, so it is sent also if nothing has changed.
+            stop: see ``Standstill.export``.
+
+        Raises:
+            StateError: it cannot be carried.
+            TimeoutError: the program did not come to such a moment.
+        """
+        with contextlib.closing(self._export(timeout, stop=stop)) as export:
+            contents = zlib.crc32(export.data), self._runtime.handing.identities(export.handed)
+            if asked or contents != self._contents:
+                self._send_newest(functools.partial(wire.Checkpoint, asked=asked), export)
+                self._contents = contents
 
     def last(self, message: wire.Finished) -> None:
         """The program has ended by itself: its last state goes with the message."""
         try:
             export = self._runtime.engine.export()
-        except (StateError, OSError):
-            self._runtime.channel.send(message)  # the newest snapshot that the parent holds stays the newest
+        except (StateError, OSError) as error:
+            self.not_saved(error)
+            self._runtime.channel.send(message)
         else:
             with contextlib.closing(export):
                 self._send_newest(functools.partial(wire.Finished, message.code, message.failure), export)
+
+    def not_saved(self, error: Exception) -> None:
+        """Say why the last state is not handed over; the newest snapshot that the parent holds stays that."""
+        if self._runtime.settings.save:
+            self._runtime.channel.send(wire.Warn(f"the state is not saved as it is now: {error}"))
 
     def sources(self) -> None:
         """The sources and the code of what runs, for a recovery and for the next generation."""

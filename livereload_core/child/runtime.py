@@ -43,7 +43,7 @@ from livereload_core.posix import memfd
 from livereload_core.posix.addresses import Address
 from livereload_core.posix.channel import BlockingChannel, ChannelClosedError
 from livereload_core.state import runtime as state_runtime
-from livereload_core.state.engine import Engine
+from livereload_core.state.engine import Engine, Waive
 from livereload_core.wire import messages as wire
 
 __all__ = ["Runtime"]
@@ -186,7 +186,7 @@ class Runtime:
         if isinstance(order, wire.Precopy):
             self._phase = "precopy"
             with memfd.mapped(fds[0]) as data:
-                roots = self.engine.trial(data, fds[1:])
+                roots = self.engine.trial(data, fds[1:], Waive(order.reset, order.resumed))
             self._send(wire.Precopied(self.attempt, roots))
         elif isinstance(order, wire.Rehydrate):
             self._phase = "rehydrate"
@@ -194,7 +194,8 @@ class Runtime:
             if fds:
                 self._with_state = True
                 with memfd.mapped(fds[0]) as data:
-                    self.engine.adopt(data, spread(fds[1:], order.gone))
+                    waive = Waive(order.reset, order.resumed)
+                    self.engine.adopt(data, spread(fds[1:], order.gone), waive)
             self._send(wire.Adopted(self.attempt))
             self._phase = "verify"
             self._started = True

@@ -23,18 +23,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from livereload_core.child.handing import Marks
 from livereload_core.child.hooks import run_hooks_in
 from livereload_core.child.loops import current_loop
 from livereload_core.child.safepoint import at_safe_point
-from livereload_core.errors import ReloadFailedError
+from livereload_core.errors import ReloadFailedError, StateError
 from livereload_core.posix import stopped
 from livereload_core.posix.channel import framed
 from livereload_core.state.descriptors import NotQuietError
 from livereload_core.state.engine import Export
+from livereload_core.state.store import BehindError
 from livereload_core.wire import messages as wire
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ __all__ = ["Standstill"]
 
 SWITCH_INTERVAL = 0.0002
 """Seconds of the GIL's switch interval from QUIESCE to the verdict."""
+_ROUNDS = 3
+"""How often large buffers are copied ahead of an export, if what they hold keeps changing."""
 _RETIRE = b'["Retire"'
 PAUSE_SIGNAL = getattr(signal, "SIGRTMIN", None) and signal.SIGRTMIN + 7
 """Brings the main thread of a program without listeners and event loop to a bytecode boundary; a real-time
@@ -118,21 +121,41 @@ class Standstill:
         with self._main_parked(message.timeout):
             self._leave = self._stand_still(message)
 
-    def export(self, timeout: float) -> Export:
+    def export(
+        self, timeout: float, *, reset: Collection[str] = (), stop: Callable[[], bool] | None = None
+    ) -> Export:
         """Export while serving, at a moment when the main thread is not in the midst of a line.
 
+        Large buffers are copied before, in slices between which the program runs, until little is left.
+
+        Args:
+            timeout: seconds to wait for such a moment.
+            reset: keys of roots whose contents the user has given up.
+            stop: nobody waits for it; it is given up when this says so. None: somebody does.
+
         Raises:
-            TimeoutError: it did not come to such a moment in time.
+            TimeoutError: it did not come to such a moment in time, or was given up.
             StateError: the state cannot be carried.
         """
         engine = self._runtime.engine
+        for _ in range(_ROUNDS):
+            try:
+                return self._export(timeout, reset, patient=True)
+            except BehindError:
+                engine.catch_up(hurry=stop is None, stop=stop or (lambda: False))
+            if stop is not None and stop():
+                raise TimeoutError("something else is to be done first")
+        return self._export(timeout, reset, patient=False)
+
+    def _export(self, timeout: float, reset: Collection[str], *, patient: bool) -> Export:
+        engine = self._runtime.engine
         if current_loop() is not None or self._runtime.net.listening() or PAUSE_SIGNAL is None:
-            return at_safe_point(engine.export, timeout=timeout)
+            return at_safe_point(lambda: engine.export(patient=patient, reset=reset), timeout=timeout)
         try:
-            return engine.export(quiet=False)
+            return engine.export(quiet=False, patient=patient, reset=reset)
         except NotQuietError:
             with self._main_parked(timeout):
-                return engine.export()
+                return engine.export(patient=patient, reset=reset)
 
     @contextlib.contextmanager
     def _main_parked(self, timeout: float) -> Iterator[None]:
@@ -165,12 +188,12 @@ class Standstill:
         channel = runtime.channel
         listening = tuple(address.to_json() for address in runtime.net.listening())
         with contextlib.ExitStack() as stack, channel.exclusive(), stopped.standstill():
-            export = runtime.engine.export() if message.export else Export(b"", ())
+            export = self._decisive(message)
             stack.callback(export.close)
             if self._given_up >= message.attempt:
                 return False
             fds = list(export.handed.fds)
-            if message.export:
+            if export.data:
                 fds.insert(0, stopped.memfd_write(export.data, "livecore-state"))
                 stack.callback(os.close, fds[0])
             marks, serial = Marks(export.handed), runtime.handing.next()
@@ -196,9 +219,20 @@ class Standstill:
                     runtime.net.connections.cut()
             if retire:
                 return True
-            if message.export:
+            if export.data:
                 runtime.handing.sent(serial, export.handed)
         return False
+
+    def _decisive(self, message: wire.Freeze) -> Export:
+        """Export for the last time, if that is wanted."""
+        if not message.export:
+            return Export(b"", ())
+        try:
+            return self._runtime.engine.export(reset=message.reset)
+        except StateError:
+            if message.needed:
+                raise
+            return Export(b"", ())
 
     @contextlib.contextmanager
     def _hearing(self) -> Iterator[None]:

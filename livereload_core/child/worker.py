@@ -29,6 +29,11 @@ class Worker:
         return self._given == self._done
 
     @property
+    def is_wanted(self) -> bool:
+        """Whether another job waits for the end of the one that runs."""
+        return self._given - self._done > 1
+
+    @property
     def attempt(self) -> int:
         """The attempt whose job runs now, 0 for none or for a job that belongs to no attempt."""
         return self._attempt

@@ -19,7 +19,7 @@ from livereload_core.ui.render import render, wants_colour
 from livereload_core.ui.status import render_status
 from livereload_core.ui.style import Palette
 
-__all__ = ["perform"]
+__all__ = ["palette", "perform", "tell_reload"]
 
 _STOP_TIMEOUT = 30.0  # seconds; a run gives its program 5 by default to finish what it is doing
 
@@ -42,25 +42,27 @@ def perform(command: Control, cwd: str, *, print_: Callable[[str], None]) -> int
     timeout = None if command.op == "reload" else 10.0
     answer = request(project_root(cwd), {"op": command.op}, pid=command.pid, timeout=timeout, cwd=cwd)
     if command.op == "reload":
-        return _reloaded(answer, print_)
+        return tell_reload(answer, print_)
     if command.op == "stop":
         return _stopped(answer, print_)
-    print_(json.dumps(answer) + "\n" if command.json else render_status(answer, _palette()))
+    print_(json.dumps(answer) + "\n" if command.json else render_status(answer, palette()))
     return 0
 
 
-def _palette() -> Palette:
+def palette() -> Palette:
+    """The colours that stdout wants."""
     return Palette(wants_colour(sys.stdout is not None and sys.stdout.isatty(), os.environ))
 
 
-def _reloaded(answer: Message, print_: Callable[[str], None]) -> int:
+def tell_reload(answer: Message, print_: Callable[[str], None]) -> int:
+    """Print how a reload ended; returns the exit code."""
     data = answer.get("record")
     record = record_from_json(data)
     if record is None:
         raise LivecoreError(
             f"the run answered {data!r} to a reload; it may be of another version: restart it"
         )
-    print_("".join(f"{line}\n" for line in render(record, _palette())))
+    print_("".join(f"{line}\n" for line in render(record, palette())))
     # An attempt that was under way anyway (a first start, a recovery) ends in a notice instead.
     if isinstance(record, Notice):
         return 0 if record.kind in (NoticeKind.STARTED, NoticeKind.RECOVERED) else 1

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from livereload_core.cli.parser import Control, Run, Text, settings_from
+from livereload_core.cli.statewords import StateCommand
 from livereload_core.core.settings import Settings
 from livereload_core.errors import LivecoreError, UsageError
 
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _print(command.text)
             return 0
         _require_posix()
+        if isinstance(command, StateCommand):
+            return _state(command)
         return _run(command, words, tty=tty) if isinstance(command, Run) else _control(command)
     except UsageError as error:
         _complain(str(error))
@@ -87,6 +90,12 @@ def _control(command: Control) -> int:
     from livereload_core.cli.client import perform
 
     return perform(command, os.getcwd(), print_=_print)
+
+
+def _state(command: StateCommand) -> int:
+    from livereload_core.cli.states import perform
+
+    return perform(command, os.getcwd(), print_=_print, warn=_complain)
 
 
 def _print(text: str) -> None:

@@ -46,6 +46,7 @@ class Kind(enum.Enum):
     PORT = "PORT"
     SECONDS = "SECONDS"  # more than zero
     SECONDS_OR_ZERO = "SECONDS, 0 for none"
+    COUNT = "NUMBER, 0 for none"
     FOLDER = "FOLDER"
     FILE = "FILE"
     SOCKET = "PATH"
@@ -79,6 +80,7 @@ class Option:
         inverted: a ``no-`` switch: switched on, it makes the field false.
         choices: the words that it takes, for ``Kind.CHOICE``.
         shown_default: what stands for the default where the bare value says little.
+        antonym: what a switch's opposite is called, where ``no-`` does not say it.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Option:
     inverted: bool = False
     choices: tuple[str, ...] = ()
     shown_default: str = ""
+    antonym: str = ""
 
     @property
     def flag(self) -> str:
@@ -100,6 +103,8 @@ class Option:
         """The flag that takes a switch of the environment or the file back, or ``""``."""
         if self.kind is not Kind.SWITCH:
             return ""
+        if self.antonym:
+            return f"--{self.antonym}"
         return f"--{self.name.removeprefix('no-')}" if self.inverted else f"--no-{self.name}"
 
     @property
@@ -126,7 +131,8 @@ _DEFAULTS: Mapping[str, object] = {
     if field.default is not dataclasses.MISSING
 }
 
-_SERVE, _CODE, _WATCH, _TIMES, _FACE = "serving", "code", "watching", "times, in seconds", "terminal"
+_SERVE, _CODE, _WATCH, _STATE = "serving", "code", "watching", "state"
+_TIMES, _FACE = "times, in seconds", "terminal"
 
 OPTIONS: tuple[Option, ...] = (
     Option("host", "host", Kind.HOST, "address to serve on", _SERVE),
@@ -181,6 +187,22 @@ OPTIONS: tuple[Option, ...] = (
         "modules and packages that the program shall import itself",
         _WATCH,
     ),
+    Option(
+        "resume",
+        "resume",
+        Kind.SWITCH,
+        "start with the state that the last run of this target has saved; --fresh starts without",
+        _STATE,
+        antonym="fresh",
+    ),
+    Option("no-save", "save", Kind.SWITCH, "do not save the state on disk", _STATE, inverted=True),
+    Option(
+        "keep-generations",
+        "keep_generations",
+        Kind.COUNT,
+        "of how many earlier generations the last state is kept, for rollback",
+        _STATE,
+    ),
     Option("timeout-prepare", "timeout_prepare", Kind.SECONDS, "longest import of new code", _TIMES),
     Option(
         "timeout-start", "timeout_start", Kind.SECONDS, "longest start-up of new code at the switch", _TIMES
@@ -231,11 +253,14 @@ COMMANDS: Mapping[str, str] = {
     "status": "tell what the run of this project is doing",
     "reload": "reload now, as if a file had been saved",
     "stop": "stop the run of this project",
+    "state": "list, show, compare, export and restore the preserved state",
+    "reset": "start the preserved state, or objects of it, anew",
+    "rollback": "go back to an earlier state, in today's code",
 }
 
 EXIT_CODES: Mapping[int, str] = {
     0: "quit",
-    1: "`livecore reload`: the new code was not taken; the old code serves on",
+    1: "`livecore reload`, `reset`, `rollback`, `state restore`: it was not taken; the old code serves on",
     2: "usage: a wrong option, target or setting, or no run to talk to",
     3: "the first start failed and files are not watched (--no-reload)",
     4: "the port is busy",
@@ -264,6 +289,8 @@ def read_text(option: Option, text: str, where: str) -> Value:
         return _switch(text, where) != option.inverted
     if option.kind is Kind.PORT:
         return _port(text, where)
+    if option.kind is Kind.COUNT:
+        return _count(text, where)
     if option.kind in (Kind.SECONDS, Kind.SECONDS_OR_ZERO):
         return _seconds(option, text, where)
     return _word(option, text, where)
@@ -289,6 +316,8 @@ def read_toml(option: Option, value: object, where: str) -> Value:
         if not isinstance(value, int) or not number:
             raise _wrong(where, value, "a whole number such as 8000")
         return _port(str(value), where)
+    if option.kind is Kind.COUNT:
+        return _count(str(value) if number else "", where)
     if option.kind in (Kind.SECONDS, Kind.SECONDS_OR_ZERO):
         if not number:
             raise _wrong(where, value, "a number of seconds such as 2.5")
@@ -315,6 +344,12 @@ def _port(text: str, where: str) -> int:
     # isdecimal alone would let through digits of other scripts, which int() reads and nobody means.
     if not (text.isascii() and text.isdecimal()) or len(text) > 5 or int(text) > 65535:
         raise _wrong(where, text, "a port from 0 to 65535 (0 picks a free one)")
+    return int(text)
+
+
+def _count(text: str, where: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 4:
+        raise _wrong(where, text, "a whole number such as 5, 0 for none")
     return int(text)
 
 

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from livereload_core.cli.config import build_settings, from_environ, from_flags, suspicious_variables
 from livereload_core.cli.options import COMMANDS, OPTIONS, Kind, closest
+from livereload_core.cli.statewords import STATE_COMMANDS, StateCommand, add_words, read_words
 from livereload_core.cli.targets import parse_target
 from livereload_core.core.settings import Settings
 from livereload_core.errors import UsageError
@@ -57,7 +58,7 @@ class Text:
     text: str
 
 
-Command = Run | Control | Text
+Command = Run | Control | StateCommand | Text
 
 
 def settings_from(
@@ -82,12 +83,18 @@ def settings_from(
     if name in ("-h", "--help", "help"):
         return Text(_overview())
     _require_command(name)
+    if name == "state":
+        name, ours = _state_command(ours)
+        if not name:
+            return Text(_state_overview())
     parser = _parser(name)
     if "-h" in ours or "--help" in ours:
         return Text(parser.format_help())
     if theirs is not None and name != "run":
         raise UsageError(f"livecore {name} runs no program", advice="leave out -- and what follows it")
     parsed = _parse(parser, name, ours[1:])
+    if name in STATE_COMMANDS or name in ("reset", "rollback"):
+        return read_words(name, parsed, _pid(parsed.pid))
     if name != "run":
         return Control(name, _pid(parsed.pid), json=bool(getattr(parsed, "json", False)))
     target = parse_target(parsed.target, parsed.module, theirs or (), cwd)
@@ -122,6 +129,18 @@ def _require_command(name: str) -> None:
     else:
         advice = f"the commands are {commands}"
     raise UsageError(f"unknown command {name!r}", advice=advice)
+
+
+def _state_command(words: list[str]) -> tuple[str, list[str]]:
+    """Return what is to be done with state, and the words from there on; ``""`` for a look at the list."""
+    name = words[1] if len(words) > 1 else ""
+    if name in STATE_COMMANDS:
+        return name, words[1:]
+    if name in ("", "-h", "--help"):
+        return "", words
+    like = closest(name, STATE_COMMANDS)
+    advice = f"did you mean `livecore state {like}`?" if like else f"there are {', '.join(STATE_COMMANDS)}"
+    raise UsageError(f"unknown command 'state {name}'", advice=advice)
 
 
 def _pid(text: str | None) -> int | None:
@@ -168,9 +187,10 @@ def _unknown_option(parser: argparse.ArgumentParser, word: str) -> UsageError:
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
+    meaning = COMMANDS.get(name) or STATE_COMMANDS[name]
     parser = _Parser(
-        prog=f"livecore {name}",
-        description=f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}.",
+        prog=f"livecore state {name}" if name in STATE_COMMANDS else f"livecore {name}",
+        description=f"{meaning[0].upper()}{meaning[1:]}.",
         formatter_class=_Formatter,
         allow_abbrev=False,
         add_help=False,
@@ -181,6 +201,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         parser.add_argument(
             "--pid", metavar="PID", help="the run that is meant, where the project has several"
         )
+        add_words(parser, name)
         if name == "status":
             parser.add_argument("--json", action="store_true", help="print the answer as one JSON object")
     group = parser.add_argument_group("more")
@@ -221,6 +242,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
             action="append" if option.kind.is_list else "store",
             help=option.help + (f" ({option.default})" if option.default != "none" else ""),
         )
+
+
+def _state_overview() -> str:
+    width = max(map(len, STATE_COMMANDS))
+    lines = ["usage: livecore state COMMAND ...", ""]
+    lines += [f"  livecore state {name:<{width}}  {help_}" for name, help_ in STATE_COMMANDS.items()]
+    lines += ["", "`livecore state COMMAND --help` tells more."]
+    return "\n".join(lines) + "\n"
 
 
 class _Formatter(argparse.HelpFormatter):

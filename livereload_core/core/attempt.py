@@ -30,6 +30,12 @@ class Attempt:
     since: float
     files: frozenset[str] = frozenset()
     reset: bool = False
+    keys: tuple[str, ...] = ()
+    """Preserved objects whose contents the user has given up."""
+    earlier: bool = False
+    """It starts with an earlier state, in the place of today's."""
+    resume: bool = False
+    """A first start with the state of the last run."""
     entered: float = 0.0
     phases: list[tuple[str, float]] = dataclasses.field(default_factory=list)
     roots: tuple[RootReport, ...] = ()

@@ -13,7 +13,7 @@ AT_RUN_TIME = frozenset(
         *("factory", "env", "env_file"),
         *("reload_dirs", "reload_include", "reload_exclude"),
         *("timeout_prepare", "timeout_start", "timeout_hook", "timeout_quiesce", "timeout_graceful"),
-        *("probation", "checkpoint"),
+        *("probation", "checkpoint", "keep_generations"),
         *("spare", "preload", "preload_exclude"),
     }
 )

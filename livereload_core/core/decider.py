@@ -72,12 +72,11 @@ class Decider:
         kind: Kind,
         *,
         files: frozenset[str] = frozenset(),
-        reset: bool = False,
         noticed: float = 0.0,
     ) -> None:
         self._last_attempt += 1
         self._deadlines.pop(("retry", 0), None)
-        self.attempt = Attempt(kind, self._last_attempt, self._now, files, reset, entered=self._now)
+        self.attempt = Attempt(kind, self._last_attempt, self._now, files, entered=self._now)
         if noticed:
             self.attempt.since -= noticed
             self.attempt.phases.append(("notice", noticed))
@@ -87,8 +86,15 @@ class Decider:
         self._last_attempt += 1
         self.attempt.number = self._last_attempt
 
-    def _begin(self, kind: Kind, *, reset: bool = False) -> None:
-        self._new_attempt(kind, reset=reset)
+    def _begin(self, kind: Kind, *, request: ev.ReloadRequested | None = None, resume: bool = False) -> None:
+        self._new_attempt(kind)
+        assert self.attempt is not None
+        self.attempt.resume = resume
+        if request is not None:
+            self.attempt.reset, self.attempt.keys = request.reset, request.keys
+            self.attempt.earlier = request.earlier
+            if request.note:
+                self.attempt.notes.append(request.note)
         self._prepare(last_good=kind is Kind.RECOVER)
 
     def _check(self) -> None:

@@ -80,7 +80,13 @@ class Command:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Started(Event):
-    """livecore itself is up: run the program for the first time."""
+    """livecore itself is up: run the program for the first time.
+
+    Attributes:
+        resume: with the state that was saved when the last run ended.
+    """
+
+    resume: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,9 +121,15 @@ class ReloadRequested(Event):
 
     Attributes:
         reset: start without the preserved state.
+        keys: start without the contents of these preserved objects alone.
+        earlier: start with the earlier state that was chosen, in the place of today's.
+        note: what the record of the reload says of it.
     """
 
     reset: bool = False
+    keys: tuple[str, ...] = ()
+    earlier: bool = False
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -357,18 +369,21 @@ class Activate(Command):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AskExport(Command):
-    """Export while serving."""
+    """Export while serving, without the contents of ``keys``."""
 
     child: Child
     attempt: int
+    keys: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AskPrecopy(Command):
-    """Decode what was exported, on trial."""
+    """Decode on trial what was exported, or the ``earlier`` state that was chosen."""
 
     child: Child
     attempt: int
+    keys: tuple[str, ...] = ()
+    earlier: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -381,11 +396,17 @@ class AskQuiesce(Command):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AskFreeze(Command):
-    """``export`` is false when the user gave the state up (reset)."""
+    """``export`` is false when the user gave the state up (reset), ``keys`` what he gave up of it.
+
+    Attributes:
+        needed: false when the new generation starts with another state, and this one is only to be kept.
+    """
 
     child: Child
     attempt: int
     export: bool
+    keys: tuple[str, ...] = ()
+    needed: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -398,11 +419,13 @@ class AskResume(Command):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AskRehydrate(Command):
-    """``with_state``: from the newest snapshot held, if there is one."""
+    """``with_state``: from the newest snapshot held, if there is one, or from the ``earlier`` one."""
 
     child: Child
     attempt: int
     with_state: bool
+    keys: tuple[str, ...] = ()
+    earlier: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

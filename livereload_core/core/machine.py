@@ -57,7 +57,7 @@ class Machine(Failing):
         return out
 
     def _on_started(self, event: ev.Started) -> None:
-        self._begin(Kind.START)
+        self._begin(Kind.START, resume=event.resume)
 
     def _on_files_touched(self, event: ev.FilesTouched) -> None:
         if self.state in (State.STOPPING, State.STOPPED):
@@ -120,7 +120,7 @@ class Machine(Failing):
 
     def _on_reload_requested(self, event: ev.ReloadRequested) -> None:
         if self.state in REST:
-            self._begin(Kind.RELOAD, reset=event.reset)
+            self._begin(Kind.RELOAD, request=event)
         elif self.state not in (State.STOPPING, State.STOPPED):
             self._pending_reload = event
 

@@ -82,6 +82,9 @@ class Settings:
         timeout_graceful: how long the old generation may drain after the switch.
         probation: how long the old generation stays frozen after the switch unless a good answer comes first.
         checkpoint: the shortest time between two background snapshots for crashes; 0.0 turns them off.
+        resume: whether the first generation starts with the state that an earlier run has saved.
+        save: whether the state is saved for the time after this run.
+        keep_generations: of how many earlier generations the last state is kept.
         keys: whether keys are read from the terminal.
         spare: whether the next interpreter is kept warm.
         preload: what it imports ahead: ``("auto",)``, ``("off",)`` or names of modules.
@@ -111,6 +114,9 @@ class Settings:
     timeout_graceful: float = 5.0
     probation: float = 2.0
     checkpoint: float = 0.25
+    resume: bool = False
+    save: bool = True
+    keep_generations: int = 5
     keys: bool = True
     spare: bool = True
     preload: tuple[str, ...] = ("auto",)

@@ -31,13 +31,17 @@ class Switching(Decider):
             self._quiesce(attempt)
         else:
             self._enter(State.PRECOPY)
-            self._do(ev.AskExport(self.active, attempt.number))
+            if attempt.earlier:
+                # What is to be proved is that today's code takes that state; today's state is given up.
+                self._do(ev.AskPrecopy(event.child, attempt.number, attempt.keys, attempt.earlier))
+            else:
+                self._do(ev.AskExport(self.active, attempt.number, attempt.keys))
 
     def _on_exported(self, event: ev.Exported) -> None:
         attempt = self._current(event.child, event.attempt, self.active, State.PRECOPY)
         if attempt is not None and self.candidate is not None:
             attempt.mark("export", self._now)
-            self._do(ev.AskPrecopy(self.candidate, attempt.number))
+            self._do(ev.AskPrecopy(self.candidate, attempt.number, attempt.keys))
 
     def _on_precopied(self, event: ev.Precopied) -> None:
         attempt = self._current(event.child, event.attempt, self.candidate, State.PRECOPY)
@@ -59,7 +63,15 @@ class Switching(Decider):
             return
         attempt.lingering = event.lingering
         self._enter(State.FREEZE)
-        self._do(ev.AskFreeze(event.child, attempt.number, export=not attempt.reset))
+        self._do(
+            ev.AskFreeze(
+                event.child,
+                attempt.number,
+                export=not attempt.reset,
+                keys=attempt.keys,
+                needed=not attempt.earlier,
+            )
+        )
 
     def _on_frozen(self, event: ev.Frozen) -> None:
         attempt = self._current(event.child, event.attempt, self.active, State.FREEZE)
@@ -72,8 +84,8 @@ class Switching(Decider):
     def _rehydrate(self, attempt: Attempt) -> None:
         assert self.candidate is not None
         self._enter(State.REHYDRATE)
-        with_state = attempt.kind is not Kind.START and not attempt.reset
-        self._do(ev.AskRehydrate(self.candidate, attempt.number, with_state))
+        with_state = (attempt.kind is not Kind.START or attempt.resume) and not attempt.reset
+        self._do(ev.AskRehydrate(self.candidate, attempt.number, with_state, attempt.keys, attempt.earlier))
 
     def _on_adopted(self, event: ev.Adopted) -> None:
         if self._current(event.child, event.attempt, self.candidate, State.REHYDRATE):

@@ -11,6 +11,7 @@ What the handler of a run answers; ``v`` and ``pid`` (the parent's) are added to
     status    ``generation state target uptime listeners children last roots watching``
     reload    ``{"record": <as_json of the terminal record>}``, once there is one
     stop      ``{}``, before the run ends
+    ...       those about state: see ``parent.states``
     ========  ==================================================================================
 
 ``hello`` is answered by the server itself: ``pid root cwd label`` tell runs apart.

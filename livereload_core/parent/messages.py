@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from livereload_core.core import events as ev
 from livereload_core.core.records import Notice, NoticeKind
 from livereload_core.core.settings import Settings
-from livereload_core.core.states import PAUSED
+from livereload_core.core.states import PAUSED, State
 from livereload_core.errors import PortBusyError, UsageError
 from livereload_core.parent.children import GenerationHandle
+from livereload_core.parent.holding import Holding
 from livereload_core.parent.snapshots import HeldSnapshot
 from livereload_core.parent.vault import Vault
 from livereload_core.parent.warmth import Warmth
@@ -68,8 +69,7 @@ class ChildMessages:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._run = supervisor
-        self._snapshot: HeldSnapshot | None = None
-        self._trial: HeldSnapshot | None = None
+        self.states = Holding(supervisor.settings.keep_generations)
         self._sources = _Slot()
         self._prepared = _Slot()
         self._code = _Slot()
@@ -81,18 +81,19 @@ class ChildMessages:
         self._required: tuple[dict[str, Any], ...] = ()
         self._reason_told = False
         self._servers: set[ev.Child] = set()
-        self._with_state = True
         self._activation: ev.Activate | None = None
         self._before: tuple[_Held | None, HeldSnapshot | None, int, tuple[dict[str, Any], ...]] | None = None
 
     def configure(self, settings: Settings) -> None:
         """Go by other settings from now on."""
         self.warmth.configure(settings)
+        self.states.kept.configure(settings.keep_generations)
         self._reason_told = self._reason_told and settings.preload == self._run.settings.preload
 
     def close(self) -> None:
         """Let go of every fd."""
-        self._before = self._snapshot = self._trial = None
+        self._before = None
+        self.states.close()
         for slot in (self._prepared, self._sources, self._code, self._links):
             slot.put(None)
         self.vault.close()
@@ -144,23 +145,27 @@ class ChildMessages:
         settings = self._run.settings
         match command:
             case ev.AskExport():
-                self._send(command.child, wire.Export(number))
+                self._send(command.child, wire.Export(number, command.keys))
             case ev.AskPrecopy():
-                self._send(command.child, wire.Precopy(number), self._trial.fds if self._trial else ())
-                self._trial = None
+                held = self.states.take_trial(earlier=command.earlier)
+                precopy = wire.Precopy(number, command.keys, held is not None and held.resumed)
+                self._send(command.child, precopy, held.fds if held else ())
             case ev.AskQuiesce():
                 self._send(command.child, wire.Quiesce(number, settings.timeout_quiesce))
             case ev.AskFreeze():
-                self._send(command.child, wire.Freeze(number, settings.timeout_hook, command.export))
+                freeze = wire.Freeze(
+                    number, settings.timeout_hook, command.export, command.keys, command.needed
+                )
+                self._send(command.child, freeze)
             case ev.AskResume():
                 self._links.put(None)
                 if not number:
                     self.fall_back()
                 self._send(command.child, wire.Resume(number))
             case ev.AskRehydrate():
-                self._with_state = command.with_state
-                held = self._snapshot if command.with_state else None
-                rehydrate = wire.Rehydrate(number, self._required, held.gone if held else ())
+                held = self.states.take_up(with_state=command.with_state, earlier=command.earlier)
+                gone, resumed = (held.gone, held.resumed) if held else ((), False)
+                rehydrate = wire.Rehydrate(number, self._required, gone, command.keys, resumed)
                 self._send(command.child, rehydrate, held.fds if held else ())
                 self._promise(command.child)
             case ev.AskCommit():
@@ -168,7 +173,11 @@ class ChildMessages:
             case ev.AskRetire():
                 if command.final:
                     self._before = None
-                    self._snapshot = None  # nothing comes after, and what the program closes now shall end
+                    if self.states.newest is not None:
+                        self._run.saving.note(self.states.newest)
+                    self.states.newest = (
+                        None  # nothing comes after, and what the program closes now shall end
+                    )
                 self._drop_unused()
                 self._send(command.child, wire.Retire(settings.timeout_graceful, command.final))
 
@@ -197,7 +206,9 @@ class ChildMessages:
                 dispatch(ev.Prepared(child, message.attempt, message.seconds, message.foreign))
             case wire.Failed():
                 self._run.edits.loaded(child, message.loaded)
-                if active:
+                if active and not message.attempt:
+                    self._run.state_arrived(message.failure.reason)
+                elif active:
                     dispatch(ev.ActiveFailed(child, message.attempt, message.failure))
                 else:
                     dispatch(
@@ -207,7 +218,7 @@ class ChildMessages:
                     )
             case wire.Exported():
                 if active:
-                    self._trial = HeldSnapshot(_taken(fds))
+                    self.states.trial = HeldSnapshot(_taken(fds), generation=self.generation_of(child))
                     dispatch(ev.Exported(child, message.attempt))
             case wire.Precopied():
                 dispatch(ev.Precopied(child, message.attempt))
@@ -240,13 +251,13 @@ class ChildMessages:
                 self._receive_other(handle, message, fds, active=active)
 
     def _serving(self, child: ev.Child, message: wire.Serving) -> None:
-        if not self._with_state:
-            self._snapshot = None  # the user gave it up
-        if self._run.machine.active is not None:
-            serial = self._snapshot.serial if self._snapshot else 0
-            self._before = (_held(self._sources.fd), self._snapshot, serial, self._required)
-        if self._snapshot is not None:
-            self._snapshot.serial = 0  # the one that this generation began with
+        machine = self._run.machine
+        before = self.states.committed(machine.attempt, machine.generation)
+        if machine.active is not None:
+            serial = before.serial if before else 0
+            self._before = (_held(self._sources.fd), before, serial, self._required)
+        if self.states.newest is not None:
+            self.states.newest.serial = 0  # the one that this generation began with
         self._sources.put(self._prepared.fd)
         self._prepared.fd = None
         self._required = message.listening
@@ -271,9 +282,12 @@ class ChildMessages:
             case wire.Checkpoint():
                 if active:
                     self._hold(handle, message, fds)
+                    if message.asked:
+                        self._run.state_arrived()
             case wire.Closed():
-                if active and self._snapshot is not None and self._snapshot.serial == message.serial:
-                    self._snapshot.drop(message.places)
+                held = self.states.newest
+                if active and held is not None and held.serial == message.serial:
+                    held.drop(message.places)
             case wire.FindExit():
                 status = self._run.exits.status_of(message.pid)
                 handle.send(wire.ExitFound(message.request, status))
@@ -322,9 +336,17 @@ class ChildMessages:
         fds: list[int],
     ) -> None:
         """Keep a snapshot in the place of the one before."""
-        if fds:
-            self._snapshot = HeldSnapshot(_taken(fds), message.serial)
-            handle.spared = frozenset(message.processes)
+        if not fds:
+            return
+        generation = self.generation_of(handle.number)
+        held = HeldSnapshot(_taken(fds), message.serial, generation=generation)
+        handle.spared = frozenset(message.processes)
+        if self._run.machine.state is State.STOPPING:
+            self._run.saving.note(held)
+            self.states.newest = None  # nothing comes after, and what the program closes now shall end
+        else:
+            self._run.loop.call_soon(self._run.saving.note, held)  # in a reload: after what it waits for
+            self.states.newest = held
 
     # -- connections --------------------------------------------------------------------------------
 
@@ -346,6 +368,8 @@ class ChildMessages:
         """The machine has decided something: do what follows from the state that it is in."""
         if self._before is not None and not self._run.machine.may_fall_back:
             self._before = None
+        if self._run.machine.attempt is None:
+            self.states.give_up()
         self._pass_on_connections()
 
     def _pass_on_connections(self) -> None:
@@ -359,9 +383,9 @@ class ChildMessages:
     def fall_back(self) -> None:
         """The generation before serves again: its code and its state are the good ones."""
         if self._before is not None:
-            sources, self._snapshot, serial, self._required = self._before
-            if self._snapshot is not None:
-                self._snapshot.serial = serial
+            sources, self.states.newest, serial, self._required = self._before
+            if self.states.newest is not None:
+                self.states.newest.serial = serial
             self._sources.put(None if sources is None else os.dup(sources.fd))
             self._before = None
 

@@ -33,7 +33,9 @@ from livereload_core.parent.edits import Edits
 from livereload_core.parent.hold import HoldPage
 from livereload_core.parent.listeners import Listeners
 from livereload_core.parent.messages import ChildMessages
+from livereload_core.parent.saving import Saving
 from livereload_core.parent.spares import Spares
+from livereload_core.parent.states import OPERATIONS, States
 from livereload_core.parent.status import status
 from livereload_core.parent.warmth import environment
 from livereload_core.posix import process
@@ -104,6 +106,8 @@ class Supervisor:
         self.configuration = Configuration(self, source)
         self.exits = process.Exits()
         self.edits = Edits(self)
+        self.saving = Saving(self)
+        self._states = States(self)
         self._hold = HoldPage()
         self._control = ControlServer(settings.root, self._answer_control, label=str(settings.target))
         self._events: collections.deque[ev.Event] = collections.deque()
@@ -138,7 +142,10 @@ class Supervisor:
             if self._console is not None:
                 self._console.start(self.loop, self._on_key)
             self.emit(Notice(NoticeKind.STARTING, f"{self.settings.target} in {self.settings.root}"))
-            self.dispatch(ev.Started())
+            saved = self.saving.open()
+            if saved is not None:
+                self.messages.states.newest = saved
+            self.dispatch(ev.Started(resume=saved is not None))
             # The first interpreter starts while the watcher sets itself up.
             self.edits.start()
             self.spares.start()
@@ -165,6 +172,7 @@ class Supervisor:
         for task in tuple(self._tasks):
             task.cancel()
         self.listeners.close()
+        await self.saving.close()
         self.messages.close()
         for pid in process.descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError):
@@ -370,16 +378,27 @@ class Supervisor:
         """One sentence about something that works less well than it could."""
         self.emit(Notice(NoticeKind.WARNING, text))
 
+    def next_record(self) -> asyncio.Future[Record]:
+        """Wait for the next record that ends an attempt."""
+        future: asyncio.Future[Record] = self.loop.create_future()
+        self._waiting.append(future)
+        return future
+
+    def state_arrived(self, refused: str = "") -> None:
+        """The program has handed its state over, or has said why it cannot."""
+        self._states.arrived(refused)
+
     async def _answer_control(self, request: dict[str, Any]) -> dict[str, Any]:
         operation = request.get("op")
         if operation == "status":
             return status(self, uptime=time.monotonic() - self._since)
         if operation == "reload":
-            future: asyncio.Future[Record] = self.loop.create_future()
-            self._waiting.append(future)
+            future = self.next_record()
             self.configuration.read_again()  # who asks may have switched the watching off
             self.dispatch(ev.ReloadRequested(reset=bool(request.get("reset"))))
             return {"v": 1, "record": as_json(await future)}
+        if operation in OPERATIONS:
+            return await self._states.answer(str(operation), request)
         if operation == "stop":
             self.loop.call_soon(self.dispatch, ev.StopRequested(0))
             return {"v": 1, "stopping": True}

@@ -8,12 +8,10 @@ distribution, a lock file, the interpreter or the environment file has changed s
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from livereload_core.core.dotenv import parse_env
 from livereload_core.core.settings import Settings
 from livereload_core.errors import UsageError
 from livereload_core.parent.plugins import registered, search_path
+from livereload_core.posix.private import project_folder, write_private
 
 __all__ = ["LOCK_FILES", "Warmth", "environment"]
 
@@ -40,7 +39,7 @@ class Warmth:
     """The modules of one project, and the fingerprint of its installation."""
 
     def __init__(self, settings: Settings) -> None:
-        self._path = _cache_file(settings.root)
+        self._path = os.path.join(project_folder(settings.root), "modules.json")
         self._learned: tuple[str, ...] = self._read()
         self._spoiling: set[str] = set()
         self._plugins: tuple[object, tuple[tuple[str, ...], tuple[str, ...]]] = (None, ((), ()))
@@ -109,13 +108,8 @@ class Warmth:
 
     def _write(self) -> None:
         data = {"python": sys.version, "prefix": sys.prefix, "modules": list(self._learned)}
-        folder = os.path.dirname(self._path)
         with contextlib.suppress(OSError):  # a read-only home: the next run starts cold, nothing else
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=folder)  # 0600
-            with open(handle, "w", encoding="utf-8") as file:
-                json.dump(data, file)
-            os.replace(name, self._path)
+            write_private(self._path, [json.dumps(data).encode()])
 
 
 def _installations() -> list[str]:
@@ -123,12 +117,6 @@ def _installations() -> list[str]:
     known = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     names = ("site-packages", "dist-packages")
     return list(dict.fromkeys([*known, *(path for path in sys.path if os.path.basename(path) in names)]))
-
-
-def _cache_file(root: str) -> str:
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    key = hashlib.blake2b(os.fsencode(root), digest_size=8).hexdigest()
-    return os.path.join(base, "livecore", key, "modules.json")
 
 
 def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:

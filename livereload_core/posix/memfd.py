@@ -11,9 +11,9 @@ import fcntl
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-__all__ = ["create", "growing", "mapped", "read"]
+__all__ = ["create", "create_of", "growing", "mapped", "read"]
 
 # From linux/fcntl.h; the fcntl module has the names on Linux only.
 _SEALS = (
@@ -23,15 +23,21 @@ _SEALS = (
 
 def create(data: bytes | memoryview, name: str = "livecore") -> int:
     """Write ``data`` into a new anonymous file and return its fd (close-on-exec, at offset 0)."""
+    return create_of([data], name)
+
+
+def create_of(pieces: Iterable[bytes | memoryview], name: str = "livecore") -> int:
+    """The same with data in pieces."""
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     else:
         fd, path = tempfile.mkstemp(prefix=f"{name}-")
         os.unlink(path)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(fd, view) :]
         os.lseek(fd, 0, os.SEEK_SET)
         if hasattr(fcntl, "F_ADD_SEALS"):
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)

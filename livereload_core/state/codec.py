@@ -140,17 +140,22 @@ class Dumper:
     Args:
         roots: the objects that any stream may refer to, in the order of their table.
         is_user_module: tells whose classes are the user's, by module name.
-        quiet: see ``descriptors.Outgoing``.
+        quiet, takes_buffers: see ``descriptors.Outgoing``.
     """
 
     _kinds: dict[type, Reducer] = {}  # noqa: RUF012 - one per process: types are classified once
 
     def __init__(
-        self, roots: Sequence[object], is_user_module: Callable[[str], bool], *, quiet: bool = True
+        self,
+        roots: Sequence[object],
+        is_user_module: Callable[[str], bool],
+        *,
+        quiet: bool = True,
+        takes_buffers: bool = False,
     ) -> None:
         self._roots = {id(root): (number, root) for number, root in enumerate(roots)}
         self._is_user_module = is_user_module
-        self.outgoing = Outgoing(quiet=quiet)
+        self.outgoing = Outgoing(quiet=quiet, takes_buffers=takes_buffers)
         preset = pickle.Pickler(io.BytesIO(), PROTOCOL)
         preset.memo = self._roots
         # A memo proxy is copied in C; a dict would be read entry by entry for each stream.

@@ -27,7 +27,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from livereload_core.state.segments import Piece
+    from livereload_core.state.store import Claim, Store
 
 __all__ = [
     "GoneError",
@@ -134,10 +138,13 @@ class Outgoing:
 
     Args:
         quiet: whether other threads have been let past, so that none asks for the GIL meanwhile.
+        takes_buffers: whether large buffers cross beside the streams (see ``store``) and not in them.
     """
 
-    def __init__(self, *, quiet: bool = True) -> None:
+    def __init__(self, *, quiet: bool = True, takes_buffers: bool = False) -> None:
         self._quiet = quiet
+        self.takes_buffers = takes_buffers
+        self._stream_claims: list[Claim] = []
         self._stream: list[int] = []
         self._stream_cuts: list[tuple[Any, str, Any]] = []
         self._stream_processes: list[int] = []
@@ -191,8 +198,18 @@ class Outgoing:
         """
         self._stream_cuts.append((obj, attribute, value))
 
+    def claim(self, claim: Claim) -> int:
+        """Let a large buffer cross beside the current stream; return its place there."""
+        self._stream_claims.append(claim)
+        return len(self._stream_claims) - 1
+
+    def claims(self) -> list[Claim]:
+        """Return what the current stream has claimed; ask before :meth:`end`."""
+        return list(self._stream_claims)
+
     def begin(self) -> None:
         """A stream begins; what one that failed has left is forgotten."""
+        self._stream_claims = []
         self._stream, self._stream_cuts, self._stream_processes = [], [], []
         _close_all(self._opened)
 
@@ -206,8 +223,8 @@ class Outgoing:
         self.begin()
         return fds
 
-    def hand_over(self, lists: Iterable[Sequence[int]]) -> Handed:
-        """Duplicate what the roots mention.
+    def hand_over(self, lists: Iterable[Sequence[int]], segments: Iterable[int] = ()) -> Handed:
+        """Duplicate what the roots mention, and then the segments, which no object of the program owns.
 
         Raises:
             OSError: no fd left, or one of them was closed beneath its object; nothing stays open.
@@ -217,6 +234,9 @@ class Outgoing:
             for fd in table_of(lists):
                 handed.fds.append(_dup(fd))
                 handed.sources.append(GONE if fd in self._kept.values() else fd)
+            for fd in segments:
+                handed.fds.append(_dup(fd))
+                handed.sources.append(GONE)
         except BaseException:
             handed.close()
             raise
@@ -241,14 +261,26 @@ class Incoming:
     Args:
         fds: of this process, by their place in the stream; they stay the caller's.
         scratch: a trial.
+        pieces: where its large buffers lie, by their place in the stream.
+        store: where they are known from now on, unless it is a trial.
 
     Attributes:
         taken: (the caller's fd, the object's duplicate), in the order in which they were taken.
     """
 
-    def __init__(self, fds: Sequence[int], *, scratch: bool) -> None:
+    def __init__(
+        self,
+        fds: Sequence[int],
+        *,
+        scratch: bool,
+        pieces: Sequence[Piece] = (),
+        store: Store | None = None,
+    ) -> None:
         self._fds = fds
         self.scratch = scratch
+        self._pieces = pieces
+        self._store = None if scratch else store
+        self._filled: dict[int, tuple[Any, Piece, Callable[[Any], Claim]]] = {}
         self.taken: list[tuple[int, int]] = []
         self._closers: list[tuple[Callable[[], object], int]] = []
         self.at_commit: list[Callable[[], None]] = []
@@ -273,6 +305,30 @@ class Incoming:
         fd = os.dup(self.source(number))
         self.taken.append((self._fds[number], fd))
         return fd
+
+    def fill(self, number: int, made: Any, claim_of: Callable[[Any], Claim]) -> None:
+        """Put a large buffer into the memory of an object that was made for it.
+
+        Args:
+            number: its place in the stream.
+            made: the object.
+            claim_of: says where the memory of such an object is.
+        """
+        self._filled[id(made)] = made, self._pieces[number], claim_of
+        self._put(self._pieces[number], claim_of(made))
+
+    def move(self, live: Any, made: Any) -> bool:
+        """Fill another object of the same layout, too; ``False`` if ``made`` was not filled from a piece."""
+        if id(made) not in self._filled:
+            return False
+        _, piece, claim_of = self._filled[id(made)]
+        self._put(piece, claim_of(live))
+        return True
+
+    def _put(self, piece: Piece, claim: Claim) -> None:
+        piece.fill(claim.address)
+        if self._store is not None:
+            self._store.adopt(claim, piece)
 
     def made(self, close: Callable[[], object], fd: int = GONE) -> None:
         """Note how an object is closed: its root cannot be read, the trial is over, or nobody takes it.

@@ -16,7 +16,8 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -31,8 +32,12 @@ from livereload_core.state.restoring import Restorer
 from livereload_core.state.roots import UNSET, Form, Options, Place, Root, class_key, global_of
 from livereload_core.state.sharing import Sharing
 from livereload_core.state.snapshot import Entry, Kind, unpack
+from livereload_core.state.store import Store
+from livereload_core.state.waiving import Waive, give_up
 
-__all__ = ["Engine", "Export"]
+__all__ = ["Engine", "Export", "Waive"]
+
+_NOTHING = Waive()
 
 
 class Engine:
@@ -43,10 +48,12 @@ class Engine:
 
     Attributes:
         generation: the number of this generation. Whoever leads the process sets it: the parent counts.
+        took: seconds for which the last export kept the program.
     """
 
     def __init__(self, *, is_user_module: Callable[[str], bool]) -> None:
         self.generation = 1
+        self.took = 0.0
         self._is_user_module = _remembered(is_user_module)
         self._lock = threading.RLock()
         self._roots: dict[str, Root] = {}
@@ -54,6 +61,7 @@ class Engine:
         self._classes = ClassForms()
         self._held: dict[str, Entry] = {}
         self._reports: dict[str, RootReport] = {}
+        self._store = Store()
         self._restorer = self._new_restorer(self._held)
         self._sharing = Sharing()
         self._settled = False
@@ -131,32 +139,60 @@ class Engine:
 
     # -- what the child's runtime calls --------------------------------------------------------------
 
-    def export(self, *, quiet: bool = True) -> Export:
+    def export(self, *, quiet: bool = True, patient: bool = False, reset: Collection[str] = ()) -> Export:
         """Write the state of all roots; the program may go on running.
 
         Args:
+            reset: keys of roots whose contents the user has given up.
             quiet: the thread that works with the state is not in the midst of a line.
+            patient: large buffers may be copied in slices first, by :meth:`catch_up`.
 
         Raises:
+            BehindError: they shall be.
             CannotCarryError: with path and remedy, for a root that is not ``on_error="reset"``.
             NotQuietError: it has to be quiet, and is not.
         """
-        with self._lock:
-            return exporting.export(
-                self._all_roots(),
-                self._held,
-                self.generation,
-                self._is_user_module,
-                self._sharing,
-                quiet=quiet,
-            )
+        began = time.monotonic()
+        try:
+            with self._lock:
+                roots = self._all_roots()
+                return exporting.export(
+                    roots,
+                    give_up(roots, self._held, reset),
+                    self.generation,
+                    self._is_user_module,
+                    self._sharing,
+                    self._store,
+                    quiet=quiet,
+                    patient=patient,
+                )
+        finally:
+            self.took = time.monotonic() - began
 
-    def trial(self, data: bytes | memoryview, fds: Sequence[int] = ()) -> tuple[RootReport, ...]:
+    def catch_up(self, *, hurry: bool, stop: Callable[[], bool] = lambda: False) -> None:
+        """Copy large buffers ahead, in slices between which the program runs; see ``Store.catch_up``.
+
+        Not while another thread exports: whoever leads the generation does one thing at a time.
+
+        Raises:
+            CannotCarryError: there is no memory for them.
+        """
+        self._store.catch_up(hurry=hurry, stop=stop)
+
+    @property
+    def is_untidy(self) -> bool:
+        """Whether :meth:`catch_up` has something to do although no export asked for it."""
+        return self._store.is_untidy
+
+    def trial(
+        self, data: bytes | memoryview, fds: Sequence[int] = (), waive: Waive = _NOTHING
+    ) -> tuple[RootReport, ...]:
         """Decode, migrate and validate a snapshot into scratch objects; live ones are not touched.
 
         Args:
             data: the snapshot.
             fds: what came beside it, -1 for what is gone; they stay the caller's.
+            waive: whose loss turns nothing down.
 
         Returns:
             the fates that :meth:`adopt` would bring about; roots that nobody declared yet are left out.
@@ -167,7 +203,9 @@ class Engine:
         """
         with self._lock:
             entries = unpack(data, fds).entries
+            waived = waive.sort(entries)
             restorer = self._new_restorer(entries, scratch=True)
+            restorer.waived = waived
             try:
                 outcomes = restorer.restore(self._pairs(entries))
             finally:
@@ -180,12 +218,13 @@ class Engine:
                     raise outcome.error()
             return tuple(outcome.report() for outcome in outcomes)
 
-    def adopt(self, data: bytes | memoryview, fds: Sequence[int] = ()) -> None:
+    def adopt(self, data: bytes | memoryview, fds: Sequence[int] = (), waive: Waive = _NOTHING) -> None:
         """Fill every declared root in place; roots that are declared later are filled then.
 
         Args:
             data: the snapshot.
             fds: what came beside it, -1 for what is gone; they stay the caller's.
+            waive: whose loss turns nothing down.
 
         Raises:
             CannotCarryError: the new code cannot take a root.
@@ -196,7 +235,10 @@ class Engine:
             self._carried = {place: [] for place in range(len(fds))}
             own = [fd if fd == GONE else os.dup(fd) for fd in fds]
             self._vault = {fd: place for place, fd in enumerate(own) if fd != GONE}
-            self._held.update(unpack(bytes(data), own).entries)
+            snapshot = unpack(bytes(data), own)
+            self._held.update(snapshot.entries)
+            self._restorer.waived = waive.sort(self._held)
+            self._leave_segments(own[snapshot.fds :])
             final = main_waits()
             self._restore_found(final=final)
             if not final and any(key.startswith("__main__:") for key in self._held):
@@ -210,6 +252,12 @@ class Engine:
                 [*fds, *((parked[place],) if place in parked else ())]
                 for place, fds in sorted(self._carried.items())
             ]
+
+    def _leave_segments(self, fds: Sequence[int]) -> None:
+        """Segments have owners of their own, and the program has none that it could close."""
+        for fd in fds:
+            self._carried[self._vault.pop(fd)] = [GONE]
+            os.close(fd)
 
     def commit(self) -> None:
         """This generation serves: what was carried is its own from now on."""
@@ -239,7 +287,7 @@ class Engine:
                 else:  # the others of its group go on without it
                     self._held[key] = dataclasses.replace(entry, group="")
             for key, entry in self._held.items():
-                fate = RootFate.LOST if entry.lost else RootFate.PARKED
+                fate = self._restorer.waived.get(key, RootFate.LOST if entry.lost else RootFate.PARKED)
                 detail = entry.lost or "its declaration is gone; it comes back with it"
                 self._reports[key] = RootReport(key, fate, detail, entry.remedy)
             for key in [key for key, entry in self._held.items() if entry.lost]:
@@ -285,7 +333,9 @@ class Engine:
     # -- restoring -------------------------------------------------------------------------------------
 
     def _new_restorer(self, entries: Mapping[str, Entry], *, scratch: bool = False) -> Restorer:
-        return Restorer(entries, self._find, self._classes.aliases, self._classes.renamed, scratch=scratch)
+        return Restorer(
+            entries, self._find, self._classes.aliases, self._classes.renamed, self._store, scratch=scratch
+        )
 
     def _pairs(self, entries: Mapping[str, Entry]) -> list[tuple[Root, Entry]]:
         pairs = ((self._find(key, entry.type), entry) for key, entry in entries.items())

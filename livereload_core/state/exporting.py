@@ -23,7 +23,9 @@ from livereload_core.state.fields import Shape
 from livereload_core.state.inplace import family_of, is_immutable
 from livereload_core.state.roots import UNSET, Form, Root, class_key, global_of
 from livereload_core.state.sharing import Memo, Sharing
-from livereload_core.state.snapshot import Entry, Kind, pack
+from livereload_core.state.snapshot import Entry, Kind, pack, segments_of
+from livereload_core.state.store import Claim, Store
+from livereload_core.state.waiving import WITHOUT_CONTENTS
 from livereload_core.state.walker import find_culprit
 
 __all__ = ["Export", "export"]
@@ -60,8 +62,10 @@ def export(
     generation: int,
     is_user_module: Callable[[str], bool],
     sharing: Sharing,
+    store: Store,
     *,
     quiet: bool = True,
+    patient: bool = False,
 ) -> Export:
     """Write the state of all roots.
 
@@ -71,15 +75,18 @@ def export(
         generation: the number of the generation that writes.
         is_user_module: tells whose classes are the user's, by module name.
         sharing: which roots belong together.
+        store: what is known of large buffers.
         quiet: the thread that works with the state is not in the midst of a line.
+        patient: large buffers may be copied in slices first.
 
     Raises:
+        BehindError: if patient: ``store.catch_up`` is to do so.
         CannotCarryError: a root cannot be carried, and its user did not say ``on_error="reset"``.
         NotQuietError: something has to be looked at that may not be used meanwhile, and it is not quiet.
         OSError: no fd left for a duplicate.
     """
     alive = [root for root in roots if root.value is not UNSET and root.key not in held]
-    work, entries, handed = _write(alive, held, is_user_module, sharing, quiet=quiet)
+    work, entries, handed = _write(alive, held, is_user_module, sharing, store, quiet=quiet, patient=patient)
     work.raise_failures()
     reports = [_report(entry) for entry in entries[: len(alive)]]
     reports += [
@@ -99,8 +106,10 @@ def _write(
     held: Mapping[str, Entry],
     is_user_module: Callable[[str], bool],
     sharing: Sharing,
+    store: Store,
     *,
     quiet: bool,
+    patient: bool,
 ) -> tuple[_Work, list[Entry], Handed]:
     """Write the streams, and duplicate their fds in the same stretch.
 
@@ -115,7 +124,7 @@ def _write(
             parking.sweep()
             work = _Work(alive, is_user_module, looks=sharing.is_due(), quiet=still)
             try:
-                entries = [*work.entries(sharing), *held.values()]
+                entries = [*work.with_pieces(work.entries(sharing), store, patient=patient), *held.values()]
                 return work, entries, work.hand_over(entries)
             except NotQuietError:
                 _needs_quiet = True
@@ -155,6 +164,7 @@ class _Work:
         self._roots = roots
         self._looks = looks and len(roots) > 1
         self._contents: dict[str, Callable[[], object]] = {}
+        self._claims: dict[str, list[Claim]] = {}
         self._failures: list[CannotCarryError] = []
         self._rebound = {root.key: root.follow_rebinding() for root in roots}
         named: dict[int, tuple[str, object]] = {}
@@ -162,10 +172,14 @@ class _Work:
             if not root.slot and _shell_args(root.value) is not None:
                 named.setdefault(id(root.value), (root.key, root.value))
         self._table = tuple(key for key, _ in named.values())
-        self._dumper = Dumper([obj for _, obj in named.values()], is_user_module, quiet=quiet)
+        self._dumper = Dumper(
+            [obj for _, obj in named.values()], is_user_module, quiet=quiet, takes_buffers=True
+        )
 
     def entry(self, root: Root) -> Entry:
         """Write one root; a failure is noted, and leaves an entry without a stream."""
+        if root.given_up:
+            return self._empty(root)
         try:
             return self._written(root)
         except CannotCarryError as error:
@@ -191,9 +205,31 @@ class _Work:
         joint = [self.group(group, entries) for group in sharing.groups(self._roots)]
         return [*entries.values(), *filter(None, joint)]
 
+    def with_pieces(self, entries: list[Entry], store: Store, *, patient: bool) -> list[Entry]:
+        """Let the entries have what they claimed, as it is now.
+
+        Raises:
+            BehindError: if patient, and there is much to copy.
+            CannotCarryError: there is no memory for it.
+        """
+        if self._failures:
+            return entries
+        claims = [claim for entry in entries for claim in self._claims.get(entry.key, ())]
+        if patient:
+            store.refuse_if_behind(claims)
+        pieces = iter(store.capture(claims))
+        return [
+            dataclasses.replace(entry, pieces=tuple(next(pieces) for _ in self._claims[entry.key]))
+            if self._claims.get(entry.key)
+            else entry
+            for entry in entries
+        ]
+
     def hand_over(self, entries: Iterable[Entry]) -> Handed:
-        """Duplicate the fds of all entries; with failures there is nothing to hand over."""
-        return self._dumper.outgoing.hand_over(() if self._failures else (entry.fds for entry in entries))
+        """Duplicate the fds of all entries and segments; with failures there is nothing to hand over."""
+        given = () if self._failures else tuple(entries)
+        segments = [segment.fd for segment in segments_of(given)]
+        return self._dumper.outgoing.hand_over((entry.fds for entry in given), segments)
 
     def close(self) -> None:
         """Close what was opened for the snapshot alone. Idempotent."""
@@ -211,6 +247,7 @@ class _Work:
             raise
         except BaseException:
             return None  # each of them was written alone, and said what is wrong with it
+        self._claims[key] = self._dumper.outgoing.claims()
         for index, root in enumerate(members):
             entries[root.key] = dataclasses.replace(entries[root.key], group=key, index=index)
         return Entry(
@@ -281,6 +318,7 @@ class _Work:
         stream: bytes,
         classes: dict[str, Shape],
     ) -> Entry:
+        self._claims[root.key] = self._dumper.outgoing.claims()
         return Entry(
             root.key,
             root.form.value,
@@ -294,6 +332,14 @@ class _Work:
             born=root.born,
             stream=stream,
         )
+
+    def _empty(self, root: Root) -> Entry:
+        """Write a root whose contents its user has given up; they are not looked at."""
+        args = None if root.slot else _shell_args(root.value)
+        kind = Kind.WHOLE if args is None else Kind.SHELL
+        entry = Entry(root.key, root.form.value, kind, root.options.version, table=self._table)
+        type_key = class_key(type(root.value))
+        return dataclasses.replace(entry, type=type_key, args=args or (), born=root.born, **WITHOUT_CONTENTS)
 
     def _dump(self, root: Root, contents: Callable[[], object]) -> tuple[bytes, dict[str, Shape]]:
         self._contents[root.key] = contents

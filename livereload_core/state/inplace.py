@@ -30,7 +30,15 @@ from typing import Any
 
 from livereload_core.state.roots import UNSET
 
-__all__ = ["Family", "attributes", "family_of", "family_of_class", "is_immutable", "set_attributes"]
+__all__ = [
+    "ArrayMemory",
+    "Family",
+    "attributes",
+    "family_of",
+    "family_of_class",
+    "is_immutable",
+    "set_attributes",
+]
 
 _IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made at run time, by a class statement or by C code
@@ -103,6 +111,10 @@ class Family:
     def why_not(self, live: Any, new: Any) -> str:
         """Say why ``live`` cannot become ``new``, or ``""``."""
         return ""
+
+    def has_place(self, live: Any, new: Any) -> bool:
+        """Whether the memory of ``live`` can hold that of ``new`` as it is, byte for byte."""
+        return False
 
     def become(self, live: Any, new: Any) -> list[str]:
         """Make ``live`` hold what ``new`` holds; return the attributes that found no place."""
@@ -197,6 +209,18 @@ class _Arrays(Family):
         array.array.__setitem__(live, slice(None), new[:])
 
 
+class ArrayMemory:
+    """Lends the memory of a numpy array to another array object.
+
+    Attributes:
+        owner: the array.
+    """
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
+        self.__array_interface__ = owner.__array_interface__
+
+
 class _NdArrays(Family):
     """numpy arrays, without importing numpy: an array exists only where somebody else did."""
 
@@ -209,12 +233,19 @@ class _NdArrays(Family):
         return sys.modules["numpy"].empty(tuple(shape), dtype)
 
     def clone(self, obj: Any, without: tuple[str, ...] = ()) -> Any:
-        return obj.view()  # another object over the same memory: it is pickled at once
+        numpy = sys.modules["numpy"]
+        # Another object over the same memory. Not a plain view: it would be carried as one of the root, which
+        # is a reference, and its contents would not be carried at all.
+        return obj.view() if isinstance(obj.base, numpy.ndarray) else numpy.asarray(ArrayMemory(obj))
 
     def why_not(self, live: Any, new: Any) -> str:
         if (live.shape, live.dtype) != (new.shape, new.dtype):
             return f"was an array of {new.shape} {new.dtype}, is one of {live.shape} {live.dtype} now"
         return ""
+
+    def has_place(self, live: Any, new: Any) -> bool:
+        owns: bool = live.flags.owndata and live.flags.writeable and live.strides == new.strides
+        return owns
 
     def become(self, live: Any, new: Any) -> list[str]:
         live[...] = new

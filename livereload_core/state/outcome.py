@@ -12,6 +12,7 @@ from typing import Any
 
 from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
+from livereload_core.state.descriptors import Incoming
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Root
 from livereload_core.state.snapshot import Entry
@@ -33,6 +34,8 @@ class Outcome:
         notes: what was converted on the way; makes it "migrated" instead of "kept".
         refused: why it could not be restored.
         expired: it was kept for as long as its declaration says.
+        waived: its fate, where its loss turns nothing down: the user asked for it, or no process has it.
+        received: what its stream brought along.
     """
 
     root: Root
@@ -41,11 +44,13 @@ class Outcome:
     notes: list[str] = dataclasses.field(default_factory=list)
     refused: RefusedError | None = None
     expired: bool = False
+    waived: RootFate | None = None
+    received: Incoming | None = None
 
     @property
     def rejects(self) -> bool:
         """Whether the new code is to be turned down because of this root."""
-        return self.refused is not None and not (self.expired or self.root.options.resets)
+        return self.refused is not None and not (self.expired or self.waived or self.root.options.resets)
 
     @property
     def later(self) -> bool:
@@ -63,7 +68,7 @@ class Outcome:
         """Return the fate of the root."""
         key = self.root.key
         if self.refused is not None:
-            return RootReport(key, RootFate.RESET, self.refused.message, self.refused.remedy)
+            return RootReport(key, self.waived or RootFate.RESET, self.refused.message, self.refused.remedy)
         if self.notes:
             return RootReport(key, RootFate.MIGRATED, "; ".join(self.notes))
         return RootReport(key, RootFate.KEPT)

@@ -15,6 +15,7 @@ Invariants:
 
 from __future__ import annotations
 
+import array
 import copyreg
 import enum
 import functools
@@ -28,7 +29,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from livereload_core.state import code, parking, stdlib
+from livereload_core.state import arrays, code, parking, stdlib
 from livereload_core.state.dillbridge import dill_reduction, has_saver
 from livereload_core.state.inplace import attributes
 from livereload_core.state.localclasses import is_made_at_run_time, reduce_local_class
@@ -238,6 +239,7 @@ def _import(name: str) -> types.ModuleType:
 _OURS: dict[type, Reducer] = {
     **dict.fromkeys((type(None), bool, int, float, str, bytes, bytearray, complex, range, slice)),
     **dict.fromkeys((dict, list, tuple, set, frozenset, types.BuiltinFunctionType, types.MethodType)),
+    array.array: arrays.reduce_array,
     types.FunctionType: code.reduce_function,
     types.CellType: code.reduce_cell,
     types.ModuleType: _module,

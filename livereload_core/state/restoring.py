@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from livereload_core.facts import RootFate
 from livereload_core.state.codec import load, uncollected
 from livereload_core.state.descriptors import Incoming, receiving
 from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
@@ -27,6 +28,7 @@ from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Form, Root, class_key, space_of
 from livereload_core.state.shapes import Conversion, converting, keep_aside
 from livereload_core.state.snapshot import Entry, Kind
+from livereload_core.state.store import Store
 from livereload_core.state.walker import raised_at
 
 __all__ = ["Restorer"]
@@ -47,10 +49,12 @@ class Restorer:
         find_root: returns today's root for a key of then.
         aliases: (module, qualname) of then -> class of today.
         renamed: class -> {old field: new field}.
+        store: where large buffers are known from now on.
         scratch: a trial: leave live objects alone.
 
     Attributes:
         received: the fds of the streams that were read; whoever restores decides when they are closed.
+        waived: roots whose loss turns nothing down, with their fates.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Restorer:
         find_root: Callable[[str], Root | None],
         aliases: dict[tuple[str, str], type],
         renamed: Mapping[type, Mapping[str, str | None]],
+        store: Store,
         *,
         scratch: bool = False,
     ) -> None:
@@ -66,6 +71,7 @@ class Restorer:
         self._find_root = find_root
         self._aliases = aliases
         self._renamed = renamed
+        self._store = store
         self._scratch = scratch
         self._shells: dict[str, Any] = {}
         self._live: dict[str, Any] = {}  # each stream asks for every root in its table
@@ -73,6 +79,7 @@ class Restorer:
         self._referenced: set[str] = set()
         self._wanted: dict[str, Outcome] = {}
         self.received: list[Incoming] = []
+        self.waived: dict[str, RootFate] = {}
         # None: it could not be loaded. Contents, until settled; taken ones are UNSET.
         self._groups: dict[str, tuple[list[Any], list[str], Incoming] | None] = {}
 
@@ -115,6 +122,9 @@ class Restorer:
 
     def _decode(self, outcome: Outcome) -> None:
         entry = outcome.entry
+        outcome.waived = self.waived.get(entry.key)
+        if outcome.waived is not None:
+            raise RefusedError(entry.lost, entry.remedy)
         ttl, age = outcome.root.options.ttl, time.time() - entry.born
         if ttl is not None and age > ttl:
             outcome.expired = True
@@ -158,7 +168,7 @@ class Restorer:
             new, notes = self._load(outcome.entry, outcome)
             outcome.new, outcome.notes = new, notes + outcome.notes
             return True
-        contents, notes, _ = loaded
+        contents, notes, outcome.received = loaded
         outcome.new, contents[outcome.entry.index] = contents[outcome.entry.index], UNSET
         outcome.notes = list(notes)
         return outcome.new is not UNSET
@@ -183,7 +193,7 @@ class Restorer:
             written, root = self._entries.get(key), self._find_root(key)
             if root is not None and root.options.renamed and written is not None and written.type:
                 renamed[self._class(written.type)] = root.options.renamed
-        received = Incoming(entry.fds, scratch=self._scratch)
+        received = Incoming(entry.fds, scratch=self._scratch, pieces=entry.pieces, store=self._store)
         with (
             receiving(received),
             converting(entry.classes, renamed, self._class_or_none, trial=self._scratch) as conversion,
@@ -199,6 +209,7 @@ class Restorer:
                 keep_aside()
             self._note_references(entry, outcome)
         self.received.append(received)
+        outcome.received = received
         return new, list(conversion.notes)
 
     def _refuse_lacking(self, conversion: Conversion, new: Any, outcome: Outcome) -> None:
@@ -269,7 +280,11 @@ class Restorer:
             self._guarded(outcome, functools.partial(self._fill, key))
 
     def _fill(self, key: str, outcome: Outcome) -> None:
+        if self._entries[key].lost:
+            raise RefusedError(f"refers to {key}, which {self._entries[key].lost}", MIGRATE)
+        own = outcome.received
         new, _ = self._load(self._entries[key], outcome)
+        outcome.received = own
         shell = self._shells[key]
         family = family_of(shell)
         assert family is not None  # made by one
@@ -334,7 +349,11 @@ class Restorer:
         family = family_of(target)
         if isinstance(target, _Absent) or family is None or type(target) is not type(new):
             return new  # migrated to another type, before anybody got hold of it
-        homeless = family.become(target, new)
+        received = outcome.received
+        if received is not None and family.has_place(target, new) and received.move(target, new):
+            homeless = []
+        else:
+            homeless = family.become(target, new)
         outcome.notes.extend(f"attribute {name!r} has no place any more" for name in homeless)
         self._filled.add(entry.key)
         return target

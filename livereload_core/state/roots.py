@@ -118,6 +118,7 @@ class Root:
         initial: the key of the type that the factory made, for slots.
         bound: the module global of the key's name was seen to be ``value``.
         born: when its value was first made, in seconds since the epoch: it may outlive a restart.
+        given_up: the export that is under way leaves its contents out.
     """
 
     key: str
@@ -130,6 +131,7 @@ class Root:
     initial: str = ""
     bound: bool = False
     born: float = dataclasses.field(default_factory=lambda: time.time())
+    given_up: bool = False
 
     @property
     def name(self) -> str:

@@ -2,30 +2,29 @@
 
      offset  size
     ┌──────┬─────┬──────────────────────────────────────────────────────────────┐
-    │    0 │   8 │ magic, b"LIVECORE"                                           │
-    │    8 │   2 │ format number                               (all little-endian)
-    │   10 │   2 │ Python that wrote it: major, minor                           │
-    │   12 │   4 │ generation that wrote it                                     │
-    │   16 │   4 │ length of the index in bytes (n)                             │
-    │   20 │   8 │ length of all streams in bytes (m)                           │
-    │   28 │   4 │ CRC-32 of the bytes 0..27 and of everything from 32 on       │
+    │    0 │  32 │ header: see ``wire.snapshots``                               │
     ├──────┼─────┼──────────────────────────────────────────────────────────────┤
     │   32 │   n │ index: JSON, UTF-8                                           │
     │      │     │   {"tables": [[key, ...], ...], "fds": count,                │
+    │      │     │    "segments": count,                                        │
+    │      │     │    "pieces": [[length, segment, place, offset, length], ...],│
     │      │     │    "roots": [{"key", "form", "kind", "version", "type",      │
     │      │     │               "args", "table", "classes", "lost", "remedy",  │
-    │      │     │               "fds", "group", "index", "born",               │
+    │      │     │               "fds", "pieces", "group", "index", "born",     │
     │      │     │               "offset", "length"}, ...]}                     │
     ├──────┼─────┼──────────────────────────────────────────────────────────────┤
-    │ 32+n │   m │ streams, one after another; offsets count from here          │
+    │ 32+n │   m │ streams and runs, one after another; offsets count from here │
     └──────┴─────┴──────────────────────────────────────────────────────────────┘
+
+A large buffer is no part of this. It is a piece (see ``segments``): its length, the segment and the place of
+its home there, and where its runs are written down, 32 bytes for each: start, end, segment, place.
 
 Invariants:
     * Everything but the inside of a stream can be read without unpickling.
     * The checksum is verified before anything else is believed. It finds damage, not malice: only
       snapshots that our own parent handed over are ever unpickled.
     * File descriptors travel beside the snapshot, as many as "fds" says. Those of a root are places among
-      them; -1 stands for one that is gone.
+      them; -1 stands for one that is gone. Behind them come those of the segments.
     * A table names the roots that the memo of a stream begins with. It travels with the stream, so a
       stream that is parked and written again keeps its meaning.
 """
@@ -37,21 +36,19 @@ import json
 import struct
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from livereload_core.errors import SnapshotError
 from livereload_core.state.descriptors import GONE, table_of
+from livereload_core.state.segments import Piece, Run, Segment
+from livereload_core.wire import snapshots
+from livereload_core.wire.snapshots import FORMAT, MAGIC
 
-__all__ = ["FORMAT", "MAGIC", "Entry", "Kind", "Snapshot", "pack", "unpack"]
+__all__ = ["FORMAT", "MAGIC", "Entry", "Kind", "Snapshot", "pack", "segments_of", "unpack"]
 
-MAGIC = b"LIVECORE"
-FORMAT = 2
-
-_HEADER = struct.Struct("<8sHBBIIQ")
-_CHECKSUM = struct.Struct("<I")
 _HELD_PART = 5 * 1024
-_START = _HEADER.size + _CHECKSUM.size
+_RUN = struct.Struct("<4Q")
 
 
 class Kind:
@@ -79,6 +76,7 @@ class Entry:
         lost: why the value could not be carried (``on_error="reset"``); the stream is empty then.
         remedy: what to write so that it can, or ``""``.
         fds: those that the stream mentions, of this process; not owned. -1: gone.
+        pieces: the large buffers that the stream mentions.
         group: the key of the entry that holds this root together with those that it shares objects with.
         index: its place in there.
         born: when the value was first made, in seconds since the epoch.
@@ -96,6 +94,7 @@ class Entry:
     lost: str = ""
     remedy: str = ""
     fds: tuple[int, ...] = ()
+    pieces: tuple[Piece, ...] = ()
     group: str = ""
     index: int = 0
     born: float = 0.0
@@ -109,10 +108,18 @@ class Snapshot:
     Attributes:
         generation: the generation that wrote it.
         entries: the roots by key, in the order in which they were declared.
+        fds: how many of the fds beside it belong to objects; the others are segments.
     """
 
     generation: int
     entries: dict[str, Entry]
+    fds: int = 0
+
+
+def segments_of(entries: Iterable[Entry]) -> list[Segment]:
+    """Return each segment that the entries need once, in the order of its first mention."""
+    pieces = (piece for entry in entries for piece in entry.pieces)
+    return list(dict.fromkeys(segment for piece in pieces for segment in piece.segments()))
 
 
 def pack(entries: Sequence[Entry], generation: int) -> bytes:
@@ -122,10 +129,14 @@ def pack(entries: Sequence[Entry], generation: int) -> bytes:
         entries: the roots.
         generation: the number of the generation that writes.
 
-    What travels beside it are the fds of all entries, in the order of ``table_of``.
+    What travels beside it are the fds of all entries, in the order of ``table_of``, and then the segments, in
+    the order of ``segments_of``.
     """
     places = {fd: place for place, fd in enumerate(table_of(entry.fds for entry in entries))}
     places[GONE] = GONE
+    segments = {segment: place for place, segment in enumerate(segments_of(entries))}
+    pieces: dict[int, int] = {}
+    described_pieces: list[list[int]] = []
     tables: dict[tuple[str, ...], int] = {}
     roots: list[dict[str, Any]] = []
     streams: list[bytes | memoryview] = []
@@ -134,24 +145,40 @@ def pack(entries: Sequence[Entry], generation: int) -> bytes:
         fields = {
             field.name: getattr(entry, field.name)
             for field in dataclasses.fields(entry)
-            if field.name not in ("table", "stream")
+            if field.name not in ("table", "stream", "pieces")
         }
+        for piece in entry.pieces:
+            if id(piece) not in pieces:
+                pieces[id(piece)] = len(described_pieces)
+                runs = b"".join(
+                    _RUN.pack(run.start, run.end, segments[run.segment], run.offset) for run in piece.runs
+                )
+                described_pieces.append([piece.length, segments[piece.home], piece.offset, offset, len(runs)])
+                streams.append(runs)
+                offset += len(runs)
+        fields["pieces"] = [pieces[id(piece)] for piece in entry.pieces]
         fields["table"] = tables.setdefault(entry.table, len(tables))
         fields["fds"] = [places[fd] for fd in entry.fds]
         fields["offset"], fields["length"] = offset, len(entry.stream)
         roots.append(fields)
         streams.append(entry.stream)
         offset += len(entry.stream)
-    described = {"tables": list(tables), "fds": len(places) - 1, "roots": roots}
+    described = {
+        "tables": list(tables),
+        "fds": len(places) - 1,
+        "segments": len(segments),
+        "pieces": described_pieces,
+        "roots": roots,
+    }
     index = json.dumps(described, separators=(",", ":")).encode()
     major, minor = sys.version_info[:2]
-    header = _HEADER.pack(MAGIC, FORMAT, major, minor, generation, len(index), offset)
+    header = snapshots.HEADER.pack(MAGIC, FORMAT, major, minor, generation, len(index), offset)
     checksum = _checksum(index, zlib.crc32(header))
     for stream in streams:
         checksum = _checksum(stream, checksum)
     # The decisive snapshot is taken while every thread stands still: join() of bytes alone would let go of
     # the GIL from 1 MiB on, and with a view among them it does not.
-    return b"".join([header, _CHECKSUM.pack(checksum), memoryview(index), *streams])
+    return b"".join([header, snapshots.CHECKSUM.pack(checksum), memoryview(index), *streams])
 
 
 def _checksum(data: bytes | memoryview, value: int) -> int:
@@ -172,51 +199,43 @@ def unpack(data: bytes | memoryview, fds: Sequence[int] = ()) -> Snapshot:
     Raises:
         SnapshotError: it is damaged, foreign, from another Python or from a newer format, or fds are missing.
     """
-    view = memoryview(data).toreadonly().cast("B")
-    if len(view) < _START:
-        raise SnapshotError(f"snapshot has {len(view)} bytes, its header alone takes {_START}")
-    magic, number, major, minor, generation, index_size, streams_size = _HEADER.unpack_from(view)
-    if magic != MAGIC:
-        raise SnapshotError(f"snapshot begins with {magic!r}, so it is not one of livecore")
-    if number != FORMAT:
-        raise SnapshotError(
-            f"snapshot has format {number}, this livecore reads format {FORMAT}",
-            remedy="start without it, or with the livecore that wrote it",
-        )
-    if (major, minor) != sys.version_info[:2]:
-        raise SnapshotError(
-            f"snapshot was written by Python {major}.{minor},"
-            f" this is {sys.version_info[0]}.{sys.version_info[1]}",
-            remedy="run with the Python that wrote it, or start without it",
-        )
-    if len(view) != _START + index_size + streams_size:
-        raise SnapshotError(
-            f"snapshot has {len(view)} bytes, its header announces {_START + index_size + streams_size}"
-        )
-    (expected,) = _CHECKSUM.unpack_from(view, _HEADER.size)
-    found = zlib.crc32(view[_START:], zlib.crc32(view[: _HEADER.size]))
-    if found != expected:
-        raise SnapshotError(f"snapshot is damaged: checksum {found:08x} instead of {expected:08x}")
-    body = _START + index_size
+    head = snapshots.read(data)
     try:
-        index = json.loads(bytes(view[_START:body]))
-        if index["fds"] != len(fds):
-            raise SnapshotError(f"snapshot comes with {index['fds']} fds, {len(fds)} have arrived")
-        entries = _entries(index, view[body:], fds)
+        expected = head.index["fds"] + head.index["segments"]
+        if expected != len(fds):
+            raise SnapshotError(f"snapshot comes with {expected} fds, {len(fds)} have arrived")
+        entries = _entries(head, fds)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise SnapshotError(f"snapshot has an index that cannot be read: {error!r}") from error
-    return Snapshot(generation, entries)
+    return Snapshot(head.generation, entries, head.index["fds"])
 
 
-def _entries(index: dict[str, Any], streams: memoryview, fds: Sequence[int]) -> dict[str, Entry]:
-    tables = [tuple(table) for table in index["tables"]]
+def _entries(head: snapshots.Head, fds: Sequence[int]) -> dict[str, Entry]:
+    tables = [tuple(table) for table in head.index["tables"]]
+    segments = [Segment.of(fd) for fd in fds[head.index["fds"] :]]
+    pieces = [_piece(described, head.streams, segments) for described in head.index["pieces"]]
     entries = {}
-    for fields in index["roots"]:
-        offset, length = fields.pop("offset"), fields.pop("length")
-        if not 0 <= offset <= offset + length <= len(streams):
-            raise ValueError(f"stream of {fields['key']!r} lies outside")
+    for fields in head.index["roots"]:
+        stream = head.stream(fields)
+        del fields["offset"], fields["length"]
         fields["table"] = tables[fields["table"]]
         fields["args"] = tuple(fields["args"])
+        fields["pieces"] = tuple(pieces[number] for number in fields["pieces"])
         fields["fds"] = tuple(GONE if place == GONE else fds[place] for place in fields["fds"])
-        entries[fields["key"]] = Entry(**fields, stream=streams[offset : offset + length])
+        entries[fields["key"]] = Entry(**fields, stream=stream)
     return entries
+
+
+def _piece(described: Sequence[int], streams: memoryview, segments: Sequence[Segment]) -> Piece:
+    length, home, place, offset, size = described
+    runs = tuple(
+        Run(start, end, segments[segment], at)
+        for start, end, segment, at in _RUN.iter_unpack(streams[offset : offset + size])
+    )
+    whole = Run(0, length, segments[home], place)
+    for run in (whole, *runs):
+        if not (0 <= run.start <= run.end <= length and run.offset >= 0):
+            raise ValueError("a piece with parts outside of it")
+        if run.offset + run.end - run.start > run.segment.size:
+            raise ValueError("a piece outside of its segment")
+    return Piece(length, whole.segment, place, runs)

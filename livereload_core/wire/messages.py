@@ -183,15 +183,27 @@ class Activate(Message):
 
 
 class Export(Message):
-    """Export the state while serving; answer ``Exported`` with a snapshot, or ``Failed``."""
+    """Export the state while serving; answer ``Exported`` with a snapshot, or ``Failed``.
+
+    Attributes:
+        attempt: 0 asks for a ``Checkpoint`` now, which is sent even if nothing has changed.
+        reset: keys of roots whose contents the user has given up.
+    """
 
     attempt: int
+    reset: tuple[str, ...] = ()
 
 
 class Precopy(Message):
-    """Decode on trial a snapshot (fds: it, those of its contents); answer ``Precopied`` or ``Failed``."""
+    """Decode on trial a snapshot (fds: it, those of its contents); answer ``Precopied`` or ``Failed``.
+
+    Attributes:
+        reset, resumed: as of ``Rehydrate``.
+    """
 
     attempt: int
+    reset: tuple[str, ...] = ()
+    resumed: bool = False
 
 
 class Quiesce(Message):
@@ -207,11 +219,15 @@ class Freeze(Message):
     Attributes:
         timeout: seconds each hook may take.
         export: whether a snapshot is wanted; without, the state is given up on the user's word.
+        reset: keys of roots whose contents the user has given up.
+        needed: whether there is no going on without the snapshot; else it is left out if it cannot be made.
     """
 
     attempt: int
     timeout: float
     export: bool
+    reset: tuple[str, ...] = ()
+    needed: bool = True
 
 
 class Resume(Message):
@@ -226,11 +242,15 @@ class Rehydrate(Message):
     Attributes:
         required: addresses that the old generation listened on; listening on all of them means ready.
         gone: places of fds of the contents that are not there any more: the program had closed them.
+        reset: keys of roots whose contents the user has given up.
+        resumed: the snapshot was kept beyond the process that wrote it: what it lacks turns nothing down.
     """
 
     attempt: int
     required: tuple[Json, ...]
     gone: tuple[int, ...] = ()
+    reset: tuple[str, ...] = ()
+    resumed: bool = False
 
 
 class Commit(Message):
@@ -427,10 +447,12 @@ class Checkpoint(Message):
 
     Attributes:
         serial, processes: as of ``Frozen``.
+        asked: it answers ``Export`` of attempt 0.
     """
 
     serial: int = 0
     processes: tuple[int, ...] = ()
+    asked: bool = False
 
 
 class Closed(Message):

@@ -16,6 +16,7 @@ from livereload_core.child.adapter import TargetAdapter
 from livereload_core.cli.docs import COMMAND, PARTS, fill
 from livereload_core.cli.options import COMMANDS, OPTIONS
 from livereload_core.cli.parser import Control, Run, settings_from
+from livereload_core.cli.statewords import StateCommand
 from livereload_core.core.records import Failure, Notice, NoticeKind, Outcome, ReloadRecord, as_json
 from livereload_core.facts import RootFate
 from livereload_core.state.declare import _OPTIONS
@@ -73,7 +74,7 @@ def test_commands_in_the_documents_are_understood(line: str, tmp_path: Path) -> 
             (tmp_path / word).touch()
         elif word.partition(":")[0].isidentifier():
             (tmp_path / f"{word.partition(':')[0]}.py").touch()
-    assert isinstance(settings_from(words, {}, str(tmp_path)), Run | Control)
+    assert isinstance(settings_from(words, {}, str(tmp_path)), Run | Control | StateCommand)
 
 
 def test_the_example_of_the_configuration_is_taken(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ WARM = 3
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_reloads_with_connections_leak_no_descriptor(livecore: Launcher) -> None:
-    run = livecore.app(source=SOURCE)
+    run = livecore.app("--keep-generations", "2", source=SOURCE)
     with ExitStack() as stack:
         clients = open_clients(run, stack, CLIENTS)
 

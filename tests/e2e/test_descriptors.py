@@ -270,7 +270,7 @@ def test_peer_hears_of_a_close_although_the_parent_holds_the_connection(
 
 
 def test_fifty_reloads_leak_no_descriptor(livecore: Launcher, peer: Peer) -> None:
-    run = start(livecore, peer, "--probation", "0.1")
+    run = start(livecore, peer, "--probation", "0.1", "--keep-generations", "4")
     step(run, 1)
     peer.accept()
 

@@ -51,7 +51,7 @@ def test_descriptors_processes_and_memory_are_those_after_five_reloads(livecore:
 
 
 def test_rejected_edits_leak_nothing(livecore: Launcher) -> None:
-    run = livecore.app("--probation", "0.1")
+    run = livecore.app("--probation", "0.1", "--keep-generations", "2")
 
     def break_and_fix(number: int) -> None:
         for broken in ("def broken(:\n", "raise RuntimeError('boom')\n", "import os; os._exit(0)\n"):

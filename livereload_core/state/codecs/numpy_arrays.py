@@ -1,11 +1,18 @@
-"""numpy: arrays that share memory still do, and mapped files are mapped again.
+"""numpy: arrays that share memory still do, mapped files are mapped again, large arrays cross without a copy.
 
-Plain arrays are left to numpy's own reduction.
+Other plain arrays are left to numpy's own reduction.
 """
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
+
+from livereload_core.state.descriptors import incoming, outgoing
+from livereload_core.state.inplace import ArrayMemory
+from livereload_core.state.memory import PAGE
+from livereload_core.state.segments import LARGE, PHASE
+from livereload_core.state.store import Claim
 
 __all__ = ["NumpyCodec"]
 
@@ -29,9 +36,50 @@ class NumpyCodec:
         base = obj.base
         shares = type(obj) is np.ndarray and type(base) is np.ndarray and not obj.dtype.hasobject
         if not shares or not (base.flags.c_contiguous or base.flags.f_contiguous):
-            return NotImplemented
+            return _large(obj)
         offset = obj.__array_interface__["data"][0] - base.__array_interface__["data"][0]
         return _view, (base, offset, obj.dtype, obj.shape, obj.strides, obj.flags.writeable)
+
+
+def _large(obj: Any) -> Any:
+    """Let a large array cross beside the stream."""
+    import numpy as np
+
+    flags = obj.flags
+    plain = type(obj) is np.ndarray and not obj.dtype.hasobject and (flags.c_contiguous or flags.f_contiguous)
+    if not plain or obj.nbytes < LARGE or not outgoing().takes_buffers:
+        return NotImplemented
+    number = outgoing().claim(_claim(obj))
+    return _array, (number, obj.dtype, obj.shape, _order(obj), flags.writeable)
+
+
+def _claim(obj: Any) -> Claim:
+    # What is pickled in the place of a root is gone at once, and the root is there.
+    owner = obj.base.owner if type(obj.base) is ArrayMemory else obj
+    return Claim(weakref.ref(owner), _locate, *_locate(obj))
+
+
+def _locate(obj: Any) -> tuple[int, int]:
+    return obj.__array_interface__["data"][0], obj.nbytes
+
+
+def _array(number: int, dtype: Any, shape: tuple[int, ...], order: Any, writeable: bool) -> Any:
+    import numpy as np
+
+    array: Any = np.empty(shape, dtype, order)
+    if array.nbytes >= _IN_PLACE and _locate(array)[0] % PAGE != PHASE:
+        # malloc has recycled a block that begins elsewhere, and pages fit at one place only.
+        block: Any = np.empty(array.nbytes + PAGE, np.uint8)
+        offset = (PHASE - _locate(block)[0]) % PAGE
+        # Through a view that is no array: the next generation shall not take it for a slice of the block.
+        array = np.ndarray(shape, dtype, memoryview(block), offset, order=order)
+    incoming().fill(number, array, _claim)
+    array.flags.writeable = writeable
+    return array
+
+
+_IN_PLACE = 1024 * 1024
+"""Bytes from which on the place of an array in its page is worth a detour."""
 
 
 def _mapping() -> type:

@@ -208,7 +208,7 @@ def test_a_unix_socket_and_a_port_exclude_each_other_unless_one_is_said_louder(
         (["status", "--jsn"], "did you mean --json?"),
         (["stop", "--pid", "x"], "--pid is 'x'"),
         (["stop", "--", "x"], "runs no program"),
-        (["reset"], "unknown command 'reset'"),
+        (["undo"], "unknown command 'undo'"),
     ],
 )
 def test_a_mistake_gets_one_sentence(project: Path, argv: list[str], expected: str) -> None:
@@ -246,7 +246,7 @@ def test_a_bad_variable_is_named(project: Path) -> None:
 
 
 def test_a_misspelt_variable_is_warned_about_and_a_foreign_one_is_not(project: Path) -> None:
-    env = {"LIVECORE_PROT": "1", "LIVECORE_GENERATION": "3", "LIVECORE_TEST_SCALE": "1", "PATH": "/bin"}
+    env = {"LIVECORE_PROT": "1", "LIVECORE_DEPLOYMENT": "3", "LIVECORE_TEST_SCALE": "1", "PATH": "/bin"}
     command = understand(project, "run", "app", env=env)
     assert isinstance(command, Run)
     assert command.warnings == ("variable LIVECORE_PROT is unknown and ignored; did you mean LIVECORE_PORT?",)
@@ -273,3 +273,26 @@ def test_help_and_version_are_texts(project: Path) -> None:
     assert "--timeout-graceful-shutdown" in page.text
     assert "--no-factory" not in page.text
     assert understand(project, "run", "app.py", "--", "--help") != page
+
+
+def test_a_run_is_fresh_unless_some_place_says_that_it_goes_on(project: Path, parse: Parse) -> None:
+    assert not parse("app").resume
+    assert parse("app", "--resume").resume
+    assert parse("app", env={"LIVECORE_RESUME": "1"}).resume
+    config(project, "resume = true\nno-save = true\nkeep-generations = 0\n")
+    settings = parse("app")
+    assert (settings.resume, settings.save, settings.keep_generations) == (True, False, 0)
+    settings = parse("app", "--fresh", "--save", "--keep-generations", "12")
+    assert (settings.resume, settings.save, settings.keep_generations) == (False, True, 12)
+    assert not parse("app", env={"LIVECORE_RESUME": "0"}).resume
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "1.5", "", "٣", "99999", "1e3"])
+def test_a_number_of_generations_is_a_whole_number(project: Path, text: str) -> None:
+    assert "--keep-generations" in refused(project, "run", "app", "--keep-generations", text)
+
+
+@pytest.mark.parametrize("value", ["-1", "true", '"5"', "1.5", "[5]"])
+def test_a_number_of_generations_in_the_file_is_one_too(project: Path, value: str) -> None:
+    config(project, f"keep-generations = {value}\n")
+    assert "it takes a whole number such as 5, 0 for none" in refused(project, "run", "app")

@@ -758,3 +758,97 @@ def test_what_the_new_code_declined_is_told() -> None:
     play.say(ev.Settled(play.active, 1, (("the new code answers with status 404", 1),), 0.01))
     texts = [record.text for record in play.records() if isinstance(record, Notice)]
     assert texts[-1] == "1 connection closed: the new code answers with status 404"
+
+
+# --- earlier states, objects that are reset, and the state of the run before -----------------------------
+
+
+def test_first_start_takes_the_saved_state_up_only_if_there_is_one() -> None:
+    for resume in (False, True):
+        play = Play()
+        play.say(ev.Started(resume=resume))
+        (asked,) = play.say(ev.Prepared(play.candidate, play.number))
+        assert asked == ev.AskRehydrate(play.candidate, play.number, with_state=resume)
+
+
+def test_a_start_that_cannot_take_the_saved_state_up_tries_it_again_with_the_fix() -> None:
+    play = Play()
+    play.say(ev.Started(resume=True))
+    play.reach(State.REHYDRATE)
+    play.say(ev.ChildFailed(play.candidate, play.number, BROKEN))
+    assert play.at(State.HOLD)
+    play.edited().reach(State.PREPARE)
+    asked = play.say(ev.Prepared(play.candidate, play.number))
+    assert asked == [ev.AskRehydrate(play.candidate, play.number, with_state=True)]
+
+
+def test_an_earlier_state_is_proved_while_the_old_code_serves_and_not_exported_over() -> None:
+    play = Play().started()
+    play.say(ev.ReloadRequested(earlier=True, note="with the state of generation 1"))
+    asked = play.say(ev.Prepared(play.candidate, play.number))
+    assert asked == [ev.AskPrecopy(play.candidate, play.number, earlier=True)]
+    play.say(ev.Precopied(play.candidate, play.number))
+    frozen = play.say(ev.Quiesced(play.active, play.number, 0))
+    assert frozen == [ev.AskFreeze(play.active, play.number, export=True, needed=False)], "to be kept"
+    (asked_again,) = play.say(ev.Frozen(play.active, play.number, 0))
+    assert asked_again == ev.AskRehydrate(play.candidate, play.number, with_state=True, earlier=True)
+    play.reach(State.PROBATION)
+    assert play.reloads()[-1].outcome is Outcome.COMMITTED
+    assert play.reloads()[-1].notes == ("with the state of generation 1",)
+
+
+def test_an_earlier_state_that_todays_code_cannot_take_costs_no_pause() -> None:
+    play = Play().started()
+    play.say(ev.ReloadRequested(earlier=True))
+    play.reach(State.PRECOPY)
+    play.say(ev.ChildFailed(play.candidate, play.number, BROKEN))
+    record = play.reloads()[-1]
+    assert (record.outcome, record.pause) == (Outcome.REJECTED, 0)
+    assert play.at(State.IDLE)
+
+
+def test_an_edit_on_the_way_back_goes_along() -> None:
+    play = Play().started()
+    play.say(ev.ReloadRequested(earlier=True, keys=("app:a",)))
+    play.reach(State.PRECOPY)
+    play.say(ev.FilesTouched(frozenset({APP})))
+    play.say(ev.Collected(frozenset({APP})))
+    play.reach(State.PREPARE)
+    asked = play.say(ev.Prepared(play.candidate, play.number))
+    assert asked == [ev.AskPrecopy(play.candidate, play.number, keys=("app:a",), earlier=True)]
+    play.reach(State.PROBATION)
+    assert play.reloads()[-1].files == ("app.py",)
+
+
+def test_objects_that_are_reset_are_left_out_at_every_step() -> None:
+    play = Play().started()
+    play.say(ev.ReloadRequested(keys=("app:a",)))
+    play.reach(State.PROBATION)
+    given = [
+        command.keys
+        for command in play.log
+        if isinstance(command, (ev.AskExport, ev.AskPrecopy, ev.AskFreeze, ev.AskRehydrate))
+    ]
+    assert given[-4:] == [("app:a",)] * 4
+
+
+def test_the_next_reload_is_an_ordinary_one_again() -> None:
+    play = Play().started()
+    play.say(ev.ReloadRequested(earlier=True, keys=("app:a",), note="a note"))
+    play.reach(State.PROBATION)
+    play.say(ev.Proved(play.active))
+    play.edited().reach(State.IDLE if play.at(State.IDLE) else State.PRECOPY)
+    play.reach(State.PRECOPY)
+    assert play.log[-1] == ev.AskExport(play.active, play.number)
+    play.reach(State.PROBATION)
+    assert play.reloads()[-1].notes == ()
+
+
+def test_from_a_hold_an_earlier_state_starts_at_once() -> None:
+    play = Play()
+    play.say(ev.Started())
+    play.say(ev.ChildFailed(play.candidate, play.number, BROKEN))
+    assert play.at(State.HOLD)
+    play.say(ev.ReloadRequested(earlier=True))
+    (asked,) = play.say(ev.Prepared(play.candidate, play.number))
+    assert asked == ev.AskRehydrate(play.candidate, play.number, with_state=True, earlier=True)

@@ -1,0 +1,204 @@
+"""Large buffers on their way: files in memory that hold them, and where in those a buffer lies.
+
+A *segment* is a memfd that is written once and never changed after a snapshot has named it. Many snapshots
+name the same segments, so what did not change between two of them is there once. A buffer is a *piece*: a
+home in one segment, and runs of bytes that have been written since and lie in others::
+
+    home     ┌──────────────────────────────────────┐  in segment 0, from a page boundary + 16 on
+    runs          ▓▓▓         ▓▓                       in segments 1, 2 ...
+    buffer   └────▓▓▓─────────▓▓────────────────────┘  what the reader sees
+
+Invariants:
+    * A segment's fd belongs to this process's :class:`Segment` and is closed with it. The kernel frees the
+      memory when the last process has let go, so nobody counts who still needs it.
+    * Runs of a piece are sorted and do not overlap.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import fcntl
+import os
+from collections.abc import Sequence
+
+from livereload_core.state import memory
+from livereload_core.state.memory import PAGE
+
+__all__ = ["LARGE", "PHASE", "Piece", "Run", "Segment", "overlaid", "phased"]
+
+LARGE = 64 * 1024
+"""Bytes from which on a buffer is carried in a segment."""
+
+PHASE = 16
+"""Where in its first page a home begins: large blocks of glibc's malloc do so behind their header, and only
+pages with the same place in them can be laid under one."""
+
+_LAID = 256 * 1024
+"""Bytes from which on pages are laid under a buffer; for less, a copy is as quick and costs no mapping."""
+
+_MFD = 0x3  # MFD_CLOEXEC | MFD_ALLOW_SEALING
+_SEALS = 0x2 | 0x4 | 0x10  # shrink, grow, future write
+_LIBC = ctypes.PyDLL(None, use_errno=True)
+_LIBC.ftruncate.argtypes = (ctypes.c_int, ctypes.c_int64)
+
+
+class Segment:
+    """One file in memory, with its mapping in this process.
+
+    Args:
+        fd: taken over.
+        size: in bytes, whole pages.
+        writable: whether this process is the one that writes it.
+    """
+
+    def __init__(self, fd: int, size: int, *, writable: bool = False) -> None:
+        self.fd = fd
+        self.size = size
+        self._writable = writable
+        self._sealed = not writable
+        self._address = self._mapped = 0
+
+    @classmethod
+    def new(cls, size: int) -> Segment:
+        """Make one; it has no memory yet. Keeps the GIL.
+
+        Raises:
+            OSError: no fd or no memory left.
+        """
+        fd = _LIBC.memfd_create(b"livecore-segment", _MFD)
+        if fd < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        segment = cls(fd, memory.up(size), writable=True)
+        if _LIBC.ftruncate(fd, segment.size) < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        assert segment.address  # mapped while it may be: the seal forbids others to map it for writing
+        return segment
+
+    @classmethod
+    def of(cls, fd: int) -> Segment:
+        """Read one that came along; ``fd`` stays the caller's."""
+        own = os.dup(fd)
+        return cls(own, os.fstat(own).st_size)
+
+    @property
+    def address(self) -> int:
+        """Where it is mapped here; mapped at the first use."""
+        if not self._address:
+            self._address = memory.map_shared(self.fd, self.size, write=self._writable)
+            self._mapped = self.size
+        return self._address
+
+    def populate(self, start: int, end: int, *, held: bool) -> None:
+        """Give this part its memory.
+
+        Raises:
+            OSError: there is not so much.
+        """
+        first = memory.down(start)
+        if end > first:
+            memory.populate(self.address + first, memory.up(end) - first, held=held)
+
+    def seal(self, size: int = 0) -> None:
+        """Let nobody else write it; what this process has mapped it can write on. Keeps the GIL.
+
+        Args:
+            size: give back what lies behind so many bytes; 0 for nothing.
+        """
+        if self._sealed:
+            return
+        self._sealed = True
+        if size:
+            self.size = memory.up(size)
+            _LIBC.ftruncate(self.fd, self.size)
+        _LIBC.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)  # without seals it is as good to its reader
+
+    def __del__(self) -> None:
+        # In C that keeps the GIL: a snapshot in a standstill may be what lets go of it.
+        if self._address:
+            memory.unmap(self._address, self._mapped)
+        _LIBC.close(self.fd)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """Bytes ``start`` to ``end`` of a buffer lie at ``offset`` in ``segment``."""
+
+    start: int
+    end: int
+    segment: Segment
+    offset: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Piece:
+    """Where the bytes of one buffer lie.
+
+    Attributes:
+        length: of the buffer.
+        home: where all of it was written once.
+        offset: where in there.
+        runs: what has taken its place since.
+    """
+
+    length: int
+    home: Segment
+    offset: int
+    runs: tuple[Run, ...] = ()
+
+    def segments(self) -> list[Segment]:
+        """Return all segments that it needs, each once."""
+        return list(dict.fromkeys([self.home, *(run.segment for run in self.runs)]))
+
+    def fill(self, address: int) -> None:
+        """Put the bytes into memory from ``malloc``: whole pages are laid under it where that can be done."""
+        self._lay(address)
+        for run in self.runs:
+            memory.copy(address + run.start, run.segment.address + run.offset, run.end - run.start)
+
+    def _lay(self, address: int) -> None:
+        end = address + self.length
+        first, last = memory.up(address), memory.down(end)
+        source = self.home.address + self.offset
+        fits = (address - self.offset) % PAGE == 0 and self.length >= _LAID
+        if fits and memory.lay(first, last - first, self.home.fd, self.offset + first - address):
+            memory.copy(address, source, first - address)
+            memory.copy(last, source + last - address, end - last)
+        else:
+            memory.copy(address, source, self.length)
+
+
+def phased(offset: int) -> int:
+    """Return the first place from ``offset`` on where a home may begin."""
+    return memory.up(max(0, offset - PHASE)) + PHASE
+
+
+def overlaid(old: Sequence[Run], new: Sequence[Run]) -> tuple[Run, ...]:
+    """Put new runs over old ones; both are sorted and do not overlap among themselves."""
+    if not old:
+        return tuple(new)
+    result: list[Run] = []
+    waiting = iter(new)
+    fresh = next(waiting, None)
+    for run in old:
+        start = run.start
+        while fresh is not None and fresh.start < run.end:
+            if fresh.start > start:
+                result.append(_part(run, start, min(fresh.start, run.end)))
+            start = max(start, fresh.end)
+            if fresh.end > run.end:
+                break  # it may cover the next one, too
+            result.append(fresh)
+            fresh = next(waiting, None)
+        if start < run.end:
+            result.append(_part(run, start, run.end))
+    if fresh is not None:
+        result.append(fresh)
+        result.extend(waiting)
+    return tuple(result)
+
+
+def _part(run: Run, start: int, end: int) -> Run:
+    if (start, end) == (run.start, run.end):
+        return run
+    return Run(start, end, run.segment, run.offset + start - run.start)

@@ -1,0 +1,507 @@
+"""The large buffers of a generation that serves: kept in segments, so that a snapshot copies what changed.
+
+::
+
+    export ──claims──▶ behind? ──much──▶ BehindError ──▶ catch_up, in slices, while the program serves ─┐
+                          └───little───▶ capture: what changed since, in one stretch ◀───────────────────┘
+
+A buffer is found in the state by its reducer, which *claims* it. :meth:`Store.capture` gives back a piece for
+each claim, as of this very moment. What a snapshot has named is never written again: changed pages become
+runs in a new, small segment. What a generation has taken over is in segments already, so it copies changed
+pages from its first snapshot on.
+
+Invariants:
+    * A piece is as of its capture. What changed is known from the kernel (``memory.Tracker``) or else by
+      comparing; it is never assumed.
+    * No Python object is changed, and none is held longer than for one slice.
+    * What the kernel has told of changes is kept (``Area.due``) until it is written, whatever fails between.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from livereload_core.errors import CannotCarryError
+from livereload_core.state import memory
+from livereload_core.state.memory import PAGE, Tracker
+from livereload_core.state.segments import Piece, Run, Segment, overlaid, phased
+
+__all__ = ["BehindError", "Claim", "Store"]
+
+SLICE = 1024 * 1024
+"""Bytes that are copied at a time while the GIL is kept: 0.1 ms."""
+_REST = 4
+"""In the background, a slice that took s seconds is followed by a rest of so many s."""
+_WATCHED = 1024 * 1024
+"""Bytes from which on the kernel watches a buffer; smaller ones are compared."""
+_BEHIND = 4 * 1024 * 1024
+"""Bytes that an export copies without asking for slices first: half a millisecond."""
+_ANEW = 4
+"""A buffer is written anew where more than one in so many of its bytes has changed."""
+_MOST_RUNS = 4096
+"""Runs of a buffer from which on they are written into a home of their own: an export describes each."""
+_MOST_SEGMENTS = 6
+"""Segments from which on the smaller ones are united: each costs an fd in three processes."""
+_FEW_SEGMENTS = 3
+_WASTE = 16 * 1024 * 1024
+"""Bytes of a segment that nobody needs, from which on the rest of it is moved if it is the smaller part."""
+_READY = 8 * 1024 * 1024
+"""Bytes of memory that lie ready for the pages that change until the next snapshot."""
+
+
+class BehindError(Exception):
+    """Too much has to be copied for one stretch: let :meth:`Store.catch_up` do it in slices first."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Claim:
+    """A buffer in the state.
+
+    Attributes:
+        find: returns its object while that lives, and holds its memory in place as long as what it returns.
+        locate: returns address and length of the memory of what ``find`` returned.
+        address: at the time of the claim.
+        length: in bytes.
+    """
+
+    find: Callable[[], Any]
+    locate: Callable[[Any], tuple[int, int]]
+    address: int
+    length: int
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Where it lies."""
+        return self.address, self.length
+
+
+class _Area:
+    """What is known of one buffer.
+
+    Attributes:
+        home, offset, runs: as of :class:`Piece`.
+        written: how much of the home has been written; less than all while slices are under way.
+        published: a snapshot may name the home, so it is not written again.
+        watched: the kernel notes writes to its whole pages.
+        due: ranges that changed and are not written yet.
+    """
+
+    __slots__ = ("address", "due", "home", "length", "offset", "published", "runs", "watched", "written")
+
+    def __init__(self, address: int, length: int, home: Segment, offset: int) -> None:
+        self.address = address
+        self.length = length
+        self.home = home
+        self.offset = offset
+        self.runs: tuple[Run, ...] = ()
+        self.written = 0
+        self.published = False
+        self.watched = False
+        self.due: list[tuple[int, int]] = []
+
+    @property
+    def pages(self) -> tuple[int, int]:
+        """Addresses of the whole pages in it."""
+        return memory.up(self.address), memory.down(self.address + self.length)
+
+    def spans(self) -> Iterator[tuple[int, int, int]]:
+        """Return where what was captured lies here: start and end in the buffer, and an address."""
+        home = self.home.address + self.offset
+        at = 0
+        for run in self.runs:
+            if at < run.start:
+                yield at, run.start, home + at
+            yield run.start, run.end, run.segment.address + run.offset
+            at = run.end
+        if at < self.length:
+            yield at, self.length, home + at
+
+    def piece(self) -> Piece:
+        return Piece(self.length, self.home, self.offset, self.runs)
+
+
+class Store:
+    """The large buffers of this generation."""
+
+    def __init__(self) -> None:
+        self._tracker = Tracker()
+        self._areas: dict[tuple[int, int], _Area] = {}
+        self._claims: list[Claim] = []
+        self._ready: Segment | None = None
+
+    def adopt(self, claim: Claim, piece: Piece) -> None:
+        """This buffer has just been filled from a piece: it is known already."""
+        area = _Area(claim.address, claim.length, piece.home, piece.offset)
+        area.runs = piece.runs
+        area.written = piece.length
+        area.published = True
+        self._watch(area)
+        self._areas[claim.key] = area
+
+    # -- in one stretch -----------------------------------------------------------------------------
+
+    def behind(self, claims: Sequence[Claim]) -> int:
+        """Return how many bytes :meth:`capture` would have to copy at least."""
+        self._claims = list({claim.key: claim for claim in claims}.values())
+        total = 0
+        for claim in self._claims:
+            area = self._areas.get(claim.key)
+            if area is None:
+                total += claim.length
+            else:
+                total += area.length - area.written + sum(end - start for start, end in area.due)
+                if area.watched:
+                    changed = self._tracker.changed(*area.pages, anew=False)
+                    total += sum(end - start for start, end in changed or ())
+        return total
+
+    def refuse_if_behind(self, claims: Sequence[Claim]) -> None:
+        """Ask for slices if there is too much for one stretch.
+
+        Raises:
+            BehindError: there is.
+        """
+        if self.behind(claims) > _BEHIND:
+            raise BehindError
+
+    def capture(self, claims: Sequence[Claim]) -> list[Piece]:
+        """Return where each buffer can be read as it is now; keeps the GIL.
+
+        Raises:
+            CannotCarryError: there is no memory for what has to be written.
+        """
+        self._claims = list({claim.key: claim for claim in claims}.values())
+        areas = [self._areas.get(claim.key) for claim in self._claims]
+        self._areas = {
+            claim.key: area for claim, area in zip(self._claims, areas, strict=True) if area is not None
+        }
+        self._begin(
+            [claim for claim, area in zip(self._claims, areas, strict=True) if area is None], held=True
+        )
+        for area in self._areas.values():
+            self._note(area)
+        self._write_due(held=True)
+        for area in self._areas.values():
+            area.home.seal()
+            area.published = True
+        return [self._areas[claim.key].piece() for claim in claims]
+
+    def _begin(self, claims: Sequence[Claim], *, held: bool) -> None:
+        """Give new buffers a home, with nothing in it yet."""
+        if not claims:
+            return
+        offset, places = 0, []
+        for claim in claims:
+            places.append(phased(offset))
+            offset = places[-1] + claim.length
+        segment = self._new_segment(offset, populate=held)
+        for claim, place in zip(claims, places, strict=True):
+            self._areas[claim.key] = _Area(claim.address, claim.length, segment, place)
+
+    def _new_segment(self, size: int, *, populate: bool) -> Segment:
+        free = memory.available()
+        if size > free:
+            raise _short(size, free)
+        try:
+            segment = Segment.new(size)
+            if populate:
+                segment.populate(0, segment.size, held=True)
+        except OSError as error:
+            raise _short(size, error) from error
+        return segment
+
+    def _watch(self, area: _Area) -> None:
+        first, last = area.pages
+        area.watched = area.length >= _WATCHED and self._tracker.watch(first, last)
+
+    def _note(self, area: _Area) -> None:
+        """Add to what is due everything that has changed up to now."""
+        done, area.written = area.written, area.length
+        if done < area.length:
+            area.home.populate(area.offset + done, area.offset + area.length, held=True)
+            area.due = [*area.due, (done, area.length)]
+        if not done:
+            self._watch(area)
+        else:
+            area.due = _joined([*area.due, *self._changed(area, done)])
+
+    def _changed(self, area: _Area, done: int) -> list[tuple[int, int]]:
+        """Return which of the first ``done`` bytes are not as they were captured."""
+        changed = self._tracker.changed(*area.pages, anew=True) if area.watched else None
+        if changed is None:
+            if area.watched:  # other memory lies there now
+                self._watch(area)
+            return list(_different(area, 0, done))
+        first, last = (address - area.address for address in area.pages)
+        return [
+            *((start - area.address, min(end - area.address, done)) for start, end in changed),
+            *_different(area, 0, min(first, done)),
+            *_different(area, last, done),
+        ]
+
+    def _write_due(self, *, held: bool) -> None:
+        """Write what is due: into the home while nobody knows it, else as runs of a new segment."""
+        again = []
+        for area in self._areas.values():
+            if not area.due or area.written < area.length:
+                continue
+            if area.published:
+                again.append(area)
+            else:
+                self._write_home(area)
+        if not again:
+            return
+        anew = [area for area in again if _size(area.due) * _ANEW > area.length]
+        runs = [area for area in again if area not in anew]
+        offset, homes = 0, []
+        for area in anew:
+            homes.append(phased(offset))
+            offset = homes[-1] + area.length
+        size = offset + sum(_size(area.due) for area in runs)
+        segment = self._take_ready(size) if not anew else None
+        if segment is None:
+            segment = self._new_segment(size, populate=True)
+        for area, home in zip(anew, homes, strict=True):
+            area.home, area.offset, area.runs, area.published = segment, home, (), False
+            area.due = [(0, area.length)]
+            self._write_home(area)
+        for area in runs:
+            offset = self._write_runs(area, segment, offset)
+        segment.seal(size)
+
+    def _take_ready(self, size: int) -> Segment | None:
+        segment, self._ready = self._ready, None
+        if segment is None or segment.size < size:
+            self._ready = segment
+            return None
+        return segment
+
+    def _write_home(self, area: _Area) -> None:
+        home = area.home.address + area.offset
+        for start, end in area.due:
+            memory.copy(home + start, area.address + start, end - start)
+        area.due = []
+
+    def _write_runs(self, area: _Area, segment: Segment, offset: int) -> int:
+        fresh = []
+        for start, end in area.due:
+            memory.copy(segment.address + offset, area.address + start, end - start)
+            fresh.append(Run(start, end, segment, offset))
+            offset += end - start
+        area.runs = overlaid(area.runs, fresh)
+        area.due = []
+        return offset
+
+    # -- in slices ----------------------------------------------------------------------------------
+
+    @property
+    def is_untidy(self) -> bool:
+        """Whether :meth:`catch_up` has something to put in order."""
+        return bool(self._claims) and (
+            self._ready is None or bool(self._leaving()) or any(map(self._is_patchwork, self._areas.values()))
+        )
+
+    def catch_up(self, *, hurry: bool, stop: Callable[[], bool] = lambda: False) -> None:
+        """Copy ahead what the last export asked for, in slices; other threads run in between.
+
+        What lies scattered is put in order, too, and memory made ready for the next export.
+
+        Args:
+            hurry: somebody waits for it.
+            stop: whether to leave the rest for the next time.
+
+        Raises:
+            CannotCarryError: there is no memory for it.
+        """
+        pace = _Pace(hurry=hurry)
+        self._begin([claim for claim in self._claims if claim.key not in self._areas], held=False)
+        for claim in self._claims:
+            area = self._areas.get(claim.key)
+            while area is not None and area.written < area.length:
+                if stop():
+                    return
+                if not self._write_slice(claim, area, pace):
+                    del self._areas[claim.key]
+                    break
+        self._tidy(pace, stop)
+        if self._ready is None and self._claims and not stop():
+            self._make_ready(pace)
+
+    def _write_slice(self, claim: Claim, area: _Area, pace: _Pace) -> bool:
+        """Write the next slice of a home; ``False`` if its buffer is gone."""
+        start = area.written
+        end = min(start + SLICE, area.length)
+        try:
+            area.home.populate(area.offset + start, area.offset + end, held=False)
+        except OSError as error:
+            raise _short(area.length, error) from error
+        with pace:
+            owner = claim.find()
+            if owner is None or claim.locate(owner) != claim.key:
+                return False
+            if not start:
+                self._watch(area)
+            memory.copy(area.home.address + area.offset + start, area.address + start, end - start)
+            area.written = end
+            del owner
+        return True
+
+    def _tidy(self, pace: _Pace, stop: Callable[[], bool]) -> None:
+        """Move what is in small or wasted segments into a new one; nothing but captured bytes is read."""
+        leaving = self._leaving()
+        areas = [area for area in self._areas.values() if area.written == area.length and not area.due]
+        homes = [area for area in areas if area.home in leaving or self._is_patchwork(area)]
+        moving = [
+            (area, [run for run in area.runs if run.segment in leaving])
+            for area in areas
+            if area not in homes and any(run.segment in leaving for run in area.runs)
+        ]
+        size = sum(memory.up(area.length + PAGE) for area in homes)
+        size += sum(run.end - run.start for _, runs in moving for run in runs)
+        if not size or stop() or size > memory.available():
+            return
+        segment = Segment.new(size)
+        moved: list[tuple[_Area, int, tuple[Run, ...]]] = []
+        offset = 0
+        for area in homes:
+            offset = phased(offset)
+            for start, end, source in area.spans():
+                if not _copied(segment, offset + start, source, end - start, pace, stop):
+                    return
+            moved.append((area, offset, ()))
+            offset += area.length
+        for area, runs in moving:
+            fresh = []
+            for run in runs:
+                length = run.end - run.start
+                if not _copied(segment, offset, run.segment.address + run.offset, length, pace, stop):
+                    return
+                fresh.append(Run(run.start, run.end, segment, offset))
+                offset += length
+            moved.append((area, -1, overlaid(area.runs, fresh)))
+        for area, home, united in moved:
+            area.runs = united
+            if home >= 0:
+                area.home, area.offset, area.published = segment, home, False
+        segment.seal()
+
+    def _leaving(self) -> set[Segment]:
+        """Return the segments of which the rest is to be moved."""
+        used: Counter[Segment] = Counter()
+        for area in self._areas.values():
+            used[area.home] += area.length
+            for run in area.runs:
+                used[run.segment] += run.end - run.start
+        leaving = {
+            segment
+            for segment, size in used.items()
+            if segment.size - size > max(size, _WASTE) and segment.size > size
+        }
+        staying = sorted(used.keys() - leaving, key=lambda segment: used[segment], reverse=True)
+        if len(staying) > _MOST_SEGMENTS:
+            leaving.update(staying[_FEW_SEGMENTS:])
+        return leaving
+
+    def _is_patchwork(self, area: _Area) -> bool:
+        return len(area.runs) > _MOST_RUNS or sum(run.end - run.start for run in area.runs) * 4 > area.length
+
+    def _make_ready(self, pace: _Pace) -> None:
+        size = min(_READY, memory.up(sum(claim.length for claim in self._claims) // 16) + PAGE)
+        if size > memory.available():
+            return
+        segment = Segment.new(size)
+        for start in range(0, size, SLICE):
+            segment.populate(start, min(size, start + SLICE), held=False)
+            with pace:
+                pass
+        self._ready = segment
+
+
+def _copied(
+    segment: Segment, offset: int, source: int, size: int, pace: _Pace, stop: Callable[[], bool]
+) -> bool:
+    """Copy captured bytes in slices; ``False`` if there was no time or no memory for it."""
+    for start in range(0, size, SLICE):
+        if stop():
+            return False
+        end = min(start + SLICE, size)
+        with pace:
+            try:
+                segment.populate(offset + start, offset + end, held=False)
+            except OSError:
+                return False
+            memory.copy(segment.address + offset + start, source + start, end - start)
+    return True
+
+
+class _Pace:
+    """Slices in which the GIL is kept, with rests in between."""
+
+    def __init__(self, *, hurry: bool) -> None:
+        self._rest = 0 if hurry else _REST
+        self._began = 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        # sleep(0) lets go of the GIL, too: whoever waits for it has it now.
+        time.sleep(self._rest * (time.monotonic() - self._began))
+
+
+def _short(size: int, why: int | OSError) -> CannotCarryError:
+    told = why.strerror if isinstance(why, OSError) else f"{_words(why)} are free"
+    return CannotCarryError(
+        f"its arrays need {_words(size)} of shared memory, and there is not so much ({told})",
+        remedy="free some, or keep less",
+    )
+
+
+def _words(size: int) -> str:
+    amount = float(size)
+    for unit in ("bytes", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"
+
+
+def _size(ranges: Iterable[tuple[int, int]]) -> int:
+    return sum(end - start for start, end in ranges)
+
+
+def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sort ranges and unite those that touch."""
+    result: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if start >= end:
+            continue
+        if result and start <= result[-1][1]:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        else:
+            result.append((start, end))
+    return result
+
+
+def _different(area: _Area, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Compare a part of a buffer with what was captured of it; return the pages that differ."""
+    for start, end, captured in area.spans():
+        low, high = max(start, first), min(end, last)
+        if low < high:
+            yield from _unequal(area.address + low, captured + low - start, low, high)
+
+
+def _unequal(live: int, captured: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    size = end - start
+    if memory.compare(live, captured, size):
+        return
+    if size <= PAGE:
+        yield start, end
+        return
+    step = max(PAGE, size // 16 // PAGE * PAGE)
+    for at in range(0, size, step):
+        yield from _unequal(live + at, captured + at, start + at, min(start + at + step, end))

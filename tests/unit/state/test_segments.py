@@ -1,0 +1,316 @@
+"""Large buffers: what is captured is what was there, whatever was written, freed and moved in between."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import mmap
+import os
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from livereload_core.errors import CannotCarryError
+from livereload_core.state import memory, store
+from livereload_core.state.memory import PAGE, Tracker
+from livereload_core.state.segments import LARGE, Piece, Run, Segment, overlaid, phased
+from livereload_core.state.store import BehindError, Claim, Store
+
+MIB = 1024 * 1024
+
+
+def locate(array: Any) -> tuple[int, int]:
+    return array.__array_interface__["data"][0], array.nbytes
+
+
+def claim(array: Any) -> Claim:
+    return Claim(weakref.ref(array), locate, *locate(array))
+
+
+def filled(piece: Piece) -> Any:
+    """What a reader of the piece sees."""
+    array = np.empty(piece.length, np.uint8)
+    piece.fill(locate(array)[0])
+    return array
+
+
+def after(slices: int) -> Callable[[], bool]:
+    """Says stop after so many."""
+    left = iter(range(slices))
+    return lambda: next(left, None) is None
+
+
+class Blind(Tracker):
+    """What there is where the kernel does not tell."""
+
+    def watch(self, start: int, end: int) -> bool:
+        return False
+
+
+@pytest.fixture(params=["kernel", "compared"])
+def kept(request: pytest.FixtureRequest) -> Iterator[Store]:
+    kept = Store()
+    if request.param == "compared":
+        kept._tracker = Blind()
+    elif not kept._tracker.watch(*_some_pages()):
+        pytest.skip("this kernel or container does not watch pages (userfaultfd WP_ASYNC, PAGEMAP_SCAN)")
+    yield kept
+    kept._tracker.close()
+
+
+_PROBE = mmap.mmap(-1, PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def _some_pages() -> tuple[int, int]:
+    start = memory.address_of(_PROBE)
+    return start, start + PAGE
+
+
+# -- runs ---------------------------------------------------------------------------------------------
+
+NOWHERE: Any = object()
+
+
+def runs_of(marks: Sequence[int], number: int) -> list[Run]:
+    """Runs wherever ``marks`` says so, with an offset that tells which ones they were."""
+    runs: list[Run] = []
+    for at, mark in enumerate(marks):
+        if mark and runs and runs[-1].end == at:
+            runs[-1] = Run(runs[-1].start, at + 1, NOWHERE, runs[-1].offset)
+        elif mark:
+            runs.append(Run(at, at + 1, NOWHERE, number * 1000 + at))
+    return runs
+
+
+@settings(deadline=None)
+@given(*[st.lists(st.integers(0, 1), min_size=12, max_size=12)] * 2)
+def test_new_runs_hide_the_old_ones_below_them_and_nothing_else(old: list[int], new: list[int]) -> None:
+    united = overlaid(runs_of(old, 1), runs_of(new, 2))
+    assert [run.start for run in united] == sorted(run.start for run in united)
+    seen = [0] * 12
+    for run in united:
+        for at in range(run.start, run.end):
+            assert not seen[at], "no two runs hold one byte"
+            seen[at] = run.offset + at - run.start
+    assert seen == [2000 + at if new[at] else 1000 + at if old[at] else 0 for at in range(12)]
+
+
+# -- what is captured ---------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+@pytest.mark.parametrize("watched", [True, False])
+def test_every_piece_shows_its_moment_for_ever(watched: bool, data: st.DataObject) -> None:
+    kept = Store()
+    if not watched:
+        kept._tracker = Blind()
+    sizes = [LARGE, 3 * MIB + 5, 40 * PAGE + 1]
+    arrays: dict[int, Any] = {n: np.full(size, n, np.uint8) for n, size in enumerate(sizes)}
+    pieces: list[tuple[Piece, Any]] = []
+    for step in range(data.draw(st.integers(3, 8))):
+        what = data.draw(st.sampled_from(["write", "all", "slices", "stopped", "drop", "moved"]))
+        number = data.draw(st.sampled_from(sorted(arrays)))
+        array = arrays[number]
+        if what == "write":
+            for at in data.draw(st.lists(st.integers(0, len(array) - 1), max_size=6)):
+                array[at : at + 3] = step + 100
+        elif what == "all":
+            array[:] = step
+        elif what == "drop":
+            arrays[number] = np.full(sizes[number], step, np.uint8)
+        elif what == "moved":
+            kept = _moved(kept, arrays, watched=watched)
+        else:
+            kept.behind([claim(array) for array in arrays.values()])
+            slices = data.draw(st.integers(0, 5)) if what == "stopped" else 1000
+            kept.catch_up(hurry=True, stop=after(slices))
+        del array
+        pieces += zip(
+            kept.capture([claim(array) for array in arrays.values()]),
+            [array.copy() for array in arrays.values()],
+            strict=True,
+        )
+    for piece, expected in pieces:
+        assert np.array_equal(filled(piece), expected)
+    kept._tracker.close()
+
+
+def _moved(kept: Store, arrays: dict[int, Any], *, watched: bool) -> Store:
+    """As in the next generation: other memory, filled from pieces."""
+    new = Store()
+    if not watched:
+        new._tracker = Blind()
+    for number, piece in zip(arrays, kept.capture([claim(a) for a in arrays.values()]), strict=True):
+        array = np.empty(piece.length, np.uint8)
+        piece.fill(locate(array)[0])
+        new.adopt(claim(array), piece)
+        arrays[number] = array
+    return new
+
+
+def test_reader_writes_for_itself_alone(kept: Store) -> None:
+    array = np.full(2 * MIB, 1, np.uint8)
+    [piece] = kept.capture([claim(array)])
+    one, other = filled(piece), filled(piece)
+    one[:] = 2
+    array[:] = 3
+    assert (other == 1).all()
+
+
+def test_only_changed_pages_are_written_after_the_first_time(kept: Store) -> None:
+    array = np.zeros(8 * MIB, np.uint8)
+    kept.capture([claim(array)])
+    array[5 * PAGE : 5 * PAGE + 10] = 1
+    array[-1] = 1
+    [piece] = kept.capture([claim(array)])
+    assert sum(run.end - run.start for run in piece.runs) <= 3 * PAGE
+    [again] = kept.capture([claim(array)])
+    assert again.runs == piece.runs, "nothing has changed since"
+
+
+def test_memory_that_was_freed_and_used_again_is_read_again(kept: Store) -> None:
+    addresses = set()
+    for value in range(6):
+        array = np.full(2 * MIB, value, np.uint8)
+        again = locate(array)[0] in addresses
+        addresses.add(locate(array)[0])
+        [piece] = kept.capture([claim(array)])
+        assert np.array_equal(filled(piece), array)
+        del array, piece
+    assert again, "malloc gave out the same memory, or this test is none"
+
+
+def test_much_new_is_copied_in_slices_first(kept: Store) -> None:
+    array = np.full(32 * MIB, 7, np.uint8)
+    with pytest.raises(BehindError):
+        kept.refuse_if_behind([claim(array)])
+    kept.catch_up(hurry=True)
+    array[3] = 1
+    kept.refuse_if_behind([claim(array)])
+    [piece] = kept.capture([claim(array)])
+    assert not piece.runs, "no snapshot knew it, so it was written in place"
+    assert np.array_equal(filled(piece), array)
+
+
+def test_array_that_dies_between_slices_is_left_out(kept: Store) -> None:
+    array = np.full(16 * MIB, 7, np.uint8)
+    kept.behind([claim(array)])
+    del array
+    kept.catch_up(hurry=True)
+    assert not kept._areas
+
+
+def test_slices_go_on_where_they_were_stopped(kept: Store) -> None:
+    array = np.full(16 * MIB, 7, np.uint8)
+    kept.behind([claim(array)])
+    kept.catch_up(hurry=True, stop=after(3))
+    [area] = kept._areas.values()
+    assert area.written == 3 * store.SLICE
+    kept.catch_up(hurry=True)
+    assert area.written == area.length
+
+
+def test_segments_stay_few_over_many_snapshots(kept: Store) -> None:
+    array = np.zeros(8 * MIB, np.uint8)
+    for at in range(60):
+        array[at * 20 * PAGE] = 1
+        [piece] = kept.capture([claim(array)])
+        kept.catch_up(hurry=True)
+        assert len(piece.segments()) <= store._MOST_SEGMENTS + 2
+    assert np.array_equal(filled(piece), array)
+
+
+def test_no_segment_outlives_who_needs_it(kept: Store) -> None:
+    gc.collect()
+    before = _segments_open()
+    for value in range(5):
+        array = np.full(4 * MIB, value, np.uint8)
+        kept.capture([claim(array)])
+        kept.catch_up(hurry=True)
+    assert _segments_open() - before <= 2, "of what is captured, and of what lies ready"
+    kept.capture([])
+    kept._ready = None
+    assert _segments_open() == before
+
+
+def _segments_open() -> int:
+    count = 0
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            count += "livecore-segment" in os.readlink(f"/proc/self/fd/{number}")
+        except OSError:
+            continue  # that of the listing itself
+    return count
+
+
+def test_lack_of_memory_is_said_with_both_amounts(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 3 * MIB)
+    array = np.zeros(8 * MIB, np.uint8)
+    with pytest.raises(
+        CannotCarryError, match=r"need 8 MiB of shared memory, .* \(3 MiB are free\); free some"
+    ):
+        kept.capture([claim(array)])
+    monkeypatch.undo()
+    [piece] = kept.capture([claim(array)])
+    assert np.array_equal(filled(piece), array)
+
+
+def test_changes_are_not_forgotten_when_there_is_no_memory_for_them(
+    kept: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.zeros(8 * MIB, np.uint8)
+    kept.capture([claim(array)])
+    array[MIB] = 5
+    monkeypatch.setattr(memory, "available", lambda: 0)
+    with pytest.raises(CannotCarryError):
+        kept.capture([claim(array)])
+    monkeypatch.undo()
+    [piece] = kept.capture([claim(array)])
+    assert np.array_equal(filled(piece), array)
+
+
+# -- pages --------------------------------------------------------------------------------------------
+
+
+def test_array_over_laid_pages_grows_and_is_freed_as_any_other() -> None:
+    kept = Store()
+    array = np.full(4 * MIB, 3, np.uint8)
+    [piece] = kept.capture([claim(array)])
+    laid = filled(piece)
+    assert laid.flags.owndata
+    laid.resize(9 * MIB, refcheck=False)
+    assert (laid[: 4 * MIB] == 3).all()
+    assert not laid[4 * MIB :].any()
+    del laid
+    for _ in range(20):
+        assert not np.zeros(4 * MIB, np.uint8).any(), "malloc gives out zeroes where it says so"
+
+
+def test_memory_of_a_foreign_allocator_is_copied_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_can_lay", False)
+    array = np.arange(MIB, dtype=np.uint8)
+    [piece] = Store().capture([claim(array)])
+    assert np.array_equal(filled(piece), array)
+
+
+def test_homes_begin_where_large_blocks_of_malloc_do() -> None:
+    assert [phased(offset) % PAGE for offset in (0, 1, 16, 17, PAGE, PAGE + 17)] == [16] * 6
+    assert phased(0) == 16
+    assert phased(17) == PAGE + 16
+
+
+def test_segment_that_a_snapshot_knows_cannot_be_written_by_others() -> None:
+    segment = Segment.new(PAGE)
+    segment.populate(0, PAGE, held=True)
+    segment.seal()
+    with pytest.raises(PermissionError):
+        os.pwrite(segment.fd, b"x", 0)
+    with pytest.raises(PermissionError):
+        mmap.mmap(segment.fd, PAGE)
+    ctypes.memset(segment.address, 1, 1)  # its writer goes on, in places that nobody knows
