@@ -252,9 +252,7 @@ def _segments_open() -> int:
 def test_lack_of_memory_is_said_with_both_amounts(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 3 * MIB)
     array = np.zeros(8 * MIB, np.uint8)
-    with pytest.raises(
-        CannotCarryError, match=r"need 8 MiB of shared memory, .* \(3 MiB are free\); free some"
-    ):
+    with pytest.raises(CannotCarryError, match=r"need 8 MiB of shared memory, .* \(3 MiB are free\); free"):
         kept.capture([claim(array)])
     monkeypatch.undo()
     [piece] = kept.capture([claim(array)])
