@@ -80,9 +80,7 @@ class Exports:
         # Slices cost the program next to nothing; what counts is for how long it was kept.
         return time.monotonic() + max(interval, CHECKPOINT_DUTY * self._runtime.engine.took)
 
-    def newest(
-        self, timeout: float, *, asked: bool, stop: Callable[[], bool] | None = None
-    ) -> None:
+    def newest(self, timeout: float, *, asked: bool, stop: Callable[[], bool] | None = None) -> None:
         """Give the parent the state as it is now.
 
         Args:
