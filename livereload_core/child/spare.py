@@ -25,7 +25,7 @@ from livereload_core.core.settings import Settings
 from livereload_core.errors import UsageError
 from livereload_core.posix import memfd
 from livereload_core.posix.channel import BlockingChannel, ChannelClosedError
-from livereload_core.posix.process import die_with_parent
+from livereload_core.posix.process import die_with_parent, widen_fd_table
 from livereload_core.state import declare, hooks, thirdparty
 from livereload_core.wire import bundle
 from livereload_core.wire import messages as wire
@@ -39,6 +39,7 @@ _IMPORTED_AHEAD = (declare, hooks)
 def main(parent_pid: int, control_fd: int) -> int:
     """Serve one child's life; returns its exit code."""
     die_with_parent(parent_pid)
+    widen_fd_table()
     os.set_inheritable(control_fd, False)
     # Ctrl-C reaches the whole foreground group; until the user's code runs it means nothing here.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -134,6 +134,7 @@ class Supervisor:
         self._exit: asyncio.Future[int] = self.loop.create_future()
         process.become_subreaper()
         process.raise_file_limit()
+        process.widen_fd_table()
         for number in _STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
                 self.loop.add_signal_handler(number, self._on_stop_signal, number)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import functools
 import os
 import resource
@@ -37,8 +38,11 @@ __all__ = [
     "set_background",
     "spawn",
     "status_sentence",
+    "widen_fd_table",
 ]
 
+_ROOM = 4096
+"""Open files for which a process of ours has room from its start: 32 KiB of the kernel's memory."""
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
 _NICE = os.getpriority(os.PRIO_PROCESS, 0)
@@ -66,6 +70,22 @@ def die_with_parent(parent_pid: int) -> None:
 def become_subreaper() -> bool:
     """Adopt the orphans of our children; returns whether the system can."""
     return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def widen_fd_table(count: int = _ROOM) -> None:
+    """Have the kernel make room for so many open files now, within the limit; while there is one thread.
+
+    The table grows by doubling. In a process with threads each step waits until no processor looks at the
+    old one any more, which takes some ten milliseconds, and would fall into a pause.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = count if limit == resource.RLIM_INFINITY else min(count, limit)
+    with contextlib.suppress(OSError):  # full already: then there is no more room either
+        fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.close(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, highest - 1))
+        finally:
+            os.close(fd)
 
 
 def interpreter_flags() -> list[str]:

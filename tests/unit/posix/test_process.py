@@ -294,3 +294,21 @@ def test_resident_memory_grows_with_what_is_touched() -> None:
     block = bytearray(b"x" * 20_000_000)
     assert process.resident_bytes(os.getpid()) > before + 15_000_000
     assert len(block) == 20_000_000
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
+def test_room_for_files_is_made_once_and_within_the_limit() -> None:
+    program = (
+        "import resource\n"
+        "from livereload_core.posix.process import widen_fd_table\n"
+        "size = lambda: next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('FDSize'))\n"
+        "before = size()\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))\n"
+        "widen_fd_table()\n"
+        "within = size()\n"
+        "widen_fd_table(10)\n"
+        "print(before, within, size())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    before, within, after = map(int, done.stdout.split())
+    assert before <= 256 < within == after < 4096
