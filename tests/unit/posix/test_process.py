@@ -301,7 +301,7 @@ def test_room_for_files_is_made_once_and_within_the_limit() -> None:
     program = (
         "import resource\n"
         "from livereload_core.posix.process import widen_fd_table\n"
-        "size = lambda: next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('FDSize'))\n"
+        "size = lambda: int(open('/proc/self/status').read().split('FDSize:')[1].split()[0])\n"
         "before = size()\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))\n"
         "widen_fd_table()\n"
