@@ -11,8 +11,8 @@ from tests.e2e.launching import PLAYGROUND, Launcher
 SOURCE = (PLAYGROUND / "model" / "app.py").read_text()
 MEGABYTES = 64
 EDITS = scaled(24, least=12)
-MOST_SEGMENTS = 10
-"""Segments that the parent holds, of the newest snapshot and of the one before."""
+MOST_SEGMENTS = 60
+"""Segments that the parent holds: a few of the newest snapshot, the one before, and each that is kept."""
 
 
 def test_model_is_kept_over_edits_roll_backs_and_deaths(livecore: Launcher) -> None:
