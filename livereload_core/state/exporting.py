@@ -368,6 +368,8 @@ class _Work:
             return CannotCarryError("its own methods end the program", path=root.name)
         try:
             copy = contents()
+        except KeyboardInterrupt:
+            raise
         except BaseException:
             copy = None  # it is the copying that fails, and ``error`` says how
         path, message, remedy = find_culprit(self._dumper, copy, root.name, error)

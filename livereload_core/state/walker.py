@@ -52,7 +52,7 @@ def find_culprit(dumper: Dumper, contents: object, name: str, error: BaseExcepti
         except BaseException as found:  # the very thing looked for; reported by the caller
             return path, *describe(found, obj)
         for child, child_path in children:
-            if isinstance(child, _ATOMS) or id(child) in seen or id(child) in dumper.roots:
+            if issubclass(type(child), _ATOMS) or id(child) in seen or id(child) in dumper.roots:
                 continue
             seen[id(child)] = child
             open_objects.append((child, child_path))
@@ -63,7 +63,7 @@ def _narrowed(dumper: Dumper, obj: object, path: str, error: BaseException) -> t
     """Follow the part that fails as a whole, for objects whose reduction is well made and yet wrong."""
     for _ in range(_DEPTH):
         for child, child_path in _children(dumper, obj, path):
-            if isinstance(child, _ATOMS) or id(child) in dumper.roots:
+            if issubclass(type(child), _ATOMS) or id(child) in dumper.roots:
                 continue
             try:
                 dumper.dump(child)
