@@ -81,7 +81,7 @@ class Link(Stream):
     def verdict(self) -> Verdict:
         """Judge whether another generation could go on here and now."""
         self.unfold()
-        if self._lost or self.moved or self._transport.is_closing():
+        if self._lost or self.moved or self._farewell or self._transport.is_closing():
             return _GONE
         if self.replay is not None:
             return Verdict("it is just being taken over", passes=True)
@@ -210,7 +210,7 @@ class Link(Stream):
 
     def release(self) -> None:
         """Go on as if nothing had happened."""
-        if not self._holding:
+        if not self._holding or self._farewell:
             return
         self._holding = False
         self.wake()

@@ -203,6 +203,38 @@ async def test_new_code_that_declines_a_websocket_closes_it_with_service_restart
 
 
 @in_loop
+async def test_whoever_was_told_to_come_again_is_not_handed_over_once_more() -> None:
+    """As when the next edit comes within the second in which a client may answer the close frame."""
+
+    class Choosy(Web):
+        """Grants a subprotocol that nobody asked for: another one than the old code's."""
+
+        websocket_status = b"101 Switching Protocols\r\nSec-WebSocket-Protocol: two"
+
+    async with stage(Web) as on:
+        reader, writer = await on.connect()
+        writer.write(OPEN)
+        await reader.readuntil(b"\r\n\r\n")
+        on.old.link.gate = "test"
+        on.old.link.receiving = 1
+        assert await on.switch(Choosy) == {}
+        await reader.readexactly(4)
+        await until(on.new.settled)
+        link = on.new.link
+        link.gate = "test"
+        link.receiving = 1
+        await on.new.hub.quiesce(1)
+        numbers, _, _ = on.new.hub.export()
+        assert numbers == ()
+        on.new.hub.resume()
+        writer.write(b"\x81\x80\0\0\0\0")
+        await writer.drain()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert link.get_protocol().heard == b"", "it is not the new code's any more"  # type: ignore[attr-defined]
+
+
+@in_loop
 async def test_a_stream_of_events_goes_on_behind_its_last_id() -> None:
     async with stage(Web) as on:
         reader, writer = await on.connect()
