@@ -72,7 +72,7 @@ class AsgiAdapter:
 
 
 def _watch_lifespan(config: Any) -> _Recorded:
-    """Let the lifespan, and nothing else, run through a wrapper: for requests it would cost 2 %."""
+    """Let the lifespan, and nothing else, run through a wrapper: each request would pay for it."""
     config.load()
     recorded = _Recorded(config.loaded_app)
     original = config.lifespan_class

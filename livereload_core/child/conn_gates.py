@@ -184,7 +184,7 @@ class Gates:
 
 
 def _gated_protocol(protocol_class: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what makes uvicorn's protocols for WebSockets; plain requests pass no gate: it costs 1 %."""
+    """Return what makes uvicorn's protocols for WebSockets; plain requests pass no gate."""
 
     @functools.wraps(protocol_class, updated=())
     def make(*args: Any, config: Any, **kwargs: Any) -> Any:
