@@ -82,6 +82,7 @@ class Control:
     # -- reading ------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
+        self._exports.called_from(threading.get_ident())
         poll = select.poll()
         poll.register(self._runtime.channel.fileno(), select.POLLIN)
         while True:
@@ -183,7 +184,7 @@ class Control:
             case _:
                 pass  # nothing else is sent to an activated child
 
-    def _work(self, attempt: int, phase: str, work: Callable[[], None]) -> None:
+    def _work(self, attempt: int, phase: str, work: Callable[[], object]) -> None:
         """Have the worker do what may fail or hang on the user's side; the parent is told what came of it."""
         hanging = self._worker.attempt
         if hanging and hanging != attempt:

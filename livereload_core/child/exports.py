@@ -26,7 +26,12 @@ __all__ = ["Exports"]
 CHECKPOINT_DUTY = 50
 """A background snapshot that took s seconds is followed by none for 50 s: at most 2 % of the time."""
 BUSY_CPU = 0.002
-"""CPU seconds of this process below which nothing can have happened that is worth a snapshot."""
+"""CPU seconds of the program after which a snapshot is due at once."""
+TRACE_CPU = 0.00002
+"""CPU seconds of the program below which nothing can have changed: a request takes several times that."""
+SETTLE = 1.0
+"""Seconds after which a little work is in a snapshot as well. Idle servers tick (uvicorn ten times a second),
+so it cannot be told from none by its size, and each snapshot costs something."""
 
 
 class Exports:
@@ -45,8 +50,16 @@ class Exports:
         self._export = export
         self._is_wanted = is_wanted
         self._cpu = 0.0
+        self._settled = 0.0
+        self._is_behind = False
+        self._clock: int | None = None
         self._contents: object = None
         self._modules_known = 0
+
+    def called_from(self, thread: int) -> None:
+        """What the control thread (its ``get_ident()``) does is not the program's work."""
+        if sys.platform == "linux":
+            self._clock = time.pthread_getcpuclockid(thread)
 
     def state(self, message: wire.Export) -> None:
         """PRECOPY: the state while serving.
@@ -62,26 +75,31 @@ class Exports:
         """A snapshot in the background, so that a death loses little; returns when the next one is due."""
         interval = self._runtime.settings.checkpoint
         began = time.monotonic()
-        cpu = time.process_time()
-        if cpu - self._cpu < BUSY_CPU:
+        spent = self._program_cpu() - self._cpu
+        due = self._is_behind or spent >= TRACE_CPU
+        if not due or (spent < BUSY_CPU and began < self._settled + SETTLE):
             return began + interval
         try:
-            self.newest(interval, asked=False, stop=self._is_wanted)
+            # What was done while it was under way is in the next one, which follows until one brings no news.
+            self._is_behind = self.newest(interval, asked=False, stop=self._is_wanted)
         except ChannelClosedError:
             raise
+        except StateError:
+            # The next reload reports it, with the path. The snapshot that the parent holds stays the newest.
+            self._is_behind = False
         except Exception:
-            # What cannot be carried is reported by the next reload, with the path; the loop is busy or fds
-            # are short: the next time. The newest snapshot that the parent holds stays the newest.
-            pass
-        self._cpu = time.process_time()
+            # The loop is busy, something else waits, or fds are short: the next time.
+            self._is_behind = True
+        self._settled = time.monotonic()
+        self._cpu = self._program_cpu()
         with contextlib.suppress(StateError):  # as above
             if self._runtime.engine.is_untidy:
                 self._runtime.engine.catch_up(hurry=False, stop=self._is_wanted)
         # Slices cost the program next to nothing; what counts is for how long it was kept.
         return time.monotonic() + max(interval, CHECKPOINT_DUTY * self._runtime.engine.took)
 
-    def newest(self, timeout: float, *, asked: bool, stop: Callable[[], bool] | None = None) -> None:
-        """Give the parent the state as it is now.
+    def newest(self, timeout: float, *, asked: bool, stop: Callable[[], bool] | None = None) -> bool:
+        """Give the parent the state as it is now; returns whether it differs from the one before.
 
         Args:
             timeout: seconds in which the program has to come to a moment at which it can be looked at.
@@ -94,9 +112,11 @@ class Exports:
         """
         with contextlib.closing(self._export(timeout, stop=stop)) as export:
             contents = zlib.crc32(export.data), self._runtime.handing.identities(export.handed)
-            if asked or contents != self._contents:
+            is_news = contents != self._contents
+            if asked or is_news:
                 self._send_newest(functools.partial(wire.Checkpoint, asked=asked), export)
                 self._contents = contents
+            return is_news
 
     def last(self, message: wire.Finished) -> None:
         """The program has ended by itself: its last state goes with the message."""
@@ -130,6 +150,11 @@ class Exports:
         if len(sys.modules) != self._modules_known:
             self._modules_known = len(sys.modules)
             self._runtime.channel.send(wire.Modules(tuple(self._runtime.imports.third_party())))
+
+    def _program_cpu(self) -> float:
+        """CPU seconds of this process without those of the threads that are ours."""
+        control = time.clock_gettime(self._clock) if self._clock is not None else 0.0
+        return time.process_time() - time.thread_time() - control
 
     def _send_newest(self, make: Callable[..., wire.Message], export: Export) -> None:
         """Send what the parent holds from now on, for the case that this generation dies."""

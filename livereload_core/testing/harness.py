@@ -8,6 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -323,6 +324,15 @@ class LivecoreProcess:
     def fds(self, pid: int | None = None) -> dict[int, str]:
         """Return the file descriptors of a process, by default of the parent."""
         return fds(self.pid if pid is None else pid)
+
+    def holds(self, text: str) -> bool:
+        """Whether a snapshot of the state that the parent holds has this text in it."""
+        for number, target in self.fds().items():
+            if "livecore-state" in target:
+                with contextlib.suppress(OSError):  # a newer one has taken its place
+                    if text.encode() in Path(f"/proc/{self.pid}/fd/{number}").read_bytes():
+                        return True
+        return False
 
     def census(self) -> ProcessCensus:
         """Count what the parent holds."""

@@ -94,3 +94,34 @@ def test_parent_killed_while_new_code_hangs_leaves_no_process(livecore: Launcher
     run.kill()
     until(lambda: not run.pids(), timeout=1, what="end of every process", context=lambda: str(run.pids()))
     until(lambda: port_is_free(run.port), timeout=1, what="free port")
+
+
+REMEMBERS = """
+from aiohttp import web
+from livereload_core import preserve
+
+said: list[str] = preserve("said", list)
+
+
+async def say(request: web.Request) -> web.Response:
+    said.append(request.match_info["word"])
+    return web.json_response(said)
+
+
+app = web.Application()
+app.router.add_get("/{word}", say)
+"""
+
+
+def test_one_small_request_is_soon_in_the_snapshot_that_a_death_falls_back_on(livecore: Launcher) -> None:
+    run = livecore.app(source=REMEMBERS)
+    run.wait_settled()
+    words = [f"word-{number:02}" for number in range(8)]
+    for word in words:
+        # The program does nothing else: it is this request alone that asks for a snapshot.
+        run.get(f"/{word}")
+        until(lambda word=word: run.holds(word), what=f"a snapshot with {word}")  # type: ignore[misc]
+    (active,) = [child for child in run.status()["children"] if child["role"] == "active"]
+    os.kill(active["pid"], signal.SIGKILL)
+    run.wait_event("recovered")
+    assert run.get("/after").json() == [*words, "after"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -87,15 +86,6 @@ def _retitle(chat: LivecoreProcess, title: str) -> None:
     chat.wait_reload("committed")
 
 
-def _holds(chat: LivecoreProcess, text: str) -> bool:
-    """Whether the snapshot that the parent holds has this text in it."""
-    for number, target in chat.fds().items():
-        if "livecore-state" in target:
-            with contextlib.suppress(OSError):  # a newer one has taken its place
-                return text.encode() in Path(f"/proc/{chat.pid}/fd/{number}").read_bytes()
-    return False
-
-
 @needs_chromium
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # twenty edits, each of which may have to wait for a spare to get warm
@@ -118,7 +108,7 @@ def test_page_in_a_browser_stays_connected_over_edits_and_a_kill(
 
     # A kill loses what changed since the last snapshot in the background, which is not what is asked here.
     chat.wait_settled()
-    until(lambda: _holds(chat, f"bob after {EDITS}"), what="a snapshot of all that was said")
+    until(lambda: chat.holds(f"bob after {EDITS}"), what="a snapshot of all that was said")
     (active,) = [child for child in chat.status()["children"] if child["role"] == "active"]
     os.kill(active["pid"], signal.SIGKILL)
     page.submit("saying", "text", "anybody there?")  # perhaps while nobody serves
