@@ -97,17 +97,23 @@ def look_through(tops: Iterable[str], rules: WatchRules) -> Tree:
     return tree
 
 
-def learn_gitignores_above(root: str, rules: WatchRules) -> None:
-    """Tell the rules of the .gitignore files from ``root`` up to the top of its repository."""
+def learn_gitignores_above(root: str, rules: WatchRules) -> bool:
+    """Tell the rules of the .gitignore files from ``root`` up to the top of its repository.
+
+    Returns:
+        whether any of them says something else than before.
+    """
     top = _repository(root)
     folder = root
+    is_news = False
     while top is not None:
         for path in (f"{folder}/.gitignore", f"{folder}/.git/info/exclude"):
             if os.path.isfile(path):
-                learn_gitignore(path, rules)
+                is_news |= learn_gitignore(path, rules)
         if folder == top:
             break
         folder = os.path.dirname(folder)
+    return is_news
 
 
 def learn_gitignore(path: str, rules: WatchRules) -> bool:

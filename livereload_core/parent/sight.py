@@ -107,9 +107,22 @@ class Sight:
             self._folders.difference_update(set(folders).difference(present))
         return present
 
-    def missed(self, tops: Iterable[str]) -> list[str]:
-        """Return folders that came into being since :meth:`folders`."""
-        return [folder for folder in look_through(tops, self._rules).folders if folder not in self._folders]
+    def missed(self, tops: Iterable[str], fresh: Iterable[str]) -> News:
+        """Return what happened between :meth:`folders` and the first watch of a new feed.
+
+        The feed before may have heard of a .gitignore of the roots and not have said so yet.
+        """
+        again = [
+            learn_gitignore(f"{root}/.gitignore", self._rules) | learn_gitignores_above(root, self._rules)
+            for root in tuple(self.roots)
+        ]
+        fresh = tuple(fresh)
+        came = [
+            folder
+            for folder in look_through([*tops, *fresh], self._rules).folders
+            if folder not in self._folders
+        ]
+        return News(self.files_in([*fresh, *came]), came, all_again=any(again))
 
     def files_in(self, folders: Iterable[str]) -> set[str]:
         """Return the files below ``folders`` that are not ignored."""

@@ -178,8 +178,7 @@ class Watcher:
                 self._poll(frozenset(root for root in self._sight.roots if silent_mount(root)))
                 self._notice("there are watches again: files are no longer polled")
         # What was made or saved between the look at the folders and their first watch.
-        missed = self._sight.missed([*feed.tops, *feed.fresh])
-        self._act_on(News(self._sight.files_in([*feed.fresh, *missed]), missed))
+        self._act_on(self._sight.missed(feed.tops, feed.fresh))
         self._act_on(self._sight.sweep())
 
     def take(self, changes: Iterable[tuple[int, str]]) -> None:

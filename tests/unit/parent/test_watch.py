@@ -19,6 +19,7 @@ import pytest
 from livereload_core.core.watching import WatchRules
 from livereload_core.parent import folders, tracked, watch
 from livereload_core.parent.folders import silent_mount
+from livereload_core.parent.sight import Sight
 from livereload_core.parent.watch import Watcher, git_busy
 from livereload_core.testing import until
 
@@ -247,6 +248,21 @@ def test_gitignore_that_changes_is_followed(root: Path, watched: Watched) -> Non
     watched.wait_live()
     (root / "b.log").write_text("")
     watched.hears(root / "b.log")
+
+
+def test_gitignore_written_while_a_feed_is_made_counts_from_its_first_report(root: Path) -> None:
+    rules = WatchRules([str(root)])
+    sight = Sight(rules)
+    sight.add_root(str(root))
+    sight.folders([str(root)], [])
+    (root / ".gitignore").write_text("*.log\n")
+    # The new feed was not there yet, and the one before it has not said so yet.
+    assert sight.missed([], []).all_again
+    assert sight.sort([(1, str(root / "a.log"))]).files == set()
+    (root / ".gitignore").unlink()
+    assert sight.missed([], []).all_again
+    assert sight.sort([(1, str(root / "b.log"))]).files == {str(root / "b.log")}
+    assert not sight.missed([], []).all_again
 
 
 def test_imported_file_is_heard_although_it_is_ignored(root: Path) -> None:
