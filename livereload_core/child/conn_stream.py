@@ -248,9 +248,12 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         if self._kind is _HTTP:
             self._written(data)
         elif self._server_frames is not None:
-            for payload in self._server_frames.feed(data):
-                assert self._client is not None
+            assert self._client is not None
+            pongs = self._server_frames.feed(data)
+            for payload in pongs:
                 self._client.answered(payload)
+            if pongs:
+                self.note()
             if self._session is not None and self._session.answered(bytes(data)):
                 self._hub.register(self)
         watching = self._hub.watching
