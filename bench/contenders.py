@@ -93,7 +93,8 @@ BARE: dict[Family, Contender] = {
         "uvicorn",
         _inline(
             f"import uvicorn; from {MODULE} import app; "
-            "uvicorn.Server(uvicorn.Config(app, host='127.0.0.1', port=@PORT@, log_level='warning')).run()"
+            "uvicorn.Server(uvicorn.Config(app, host='127.0.0.1', port=@PORT@, log_level='warning', "
+            "access_log=False)).run()"
         ),
     ),
     "aiohttp": Contender(

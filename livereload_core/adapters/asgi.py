@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from livereload_core.errors import UsageError
 if TYPE_CHECKING:
     from livereload_core.child.adapter import RunContext
 
-__all__ = ["AsgiAdapter"]
+__all__ = ["AsgiAdapter", "spare_silent_access_log"]
 
 
 class AsgiAdapter:
@@ -44,6 +45,7 @@ class AsgiAdapter:
 
             async def startup(self, sockets: Any = None) -> None:
                 await super().startup(sockets=sockets)
+                spare_silent_access_log()
                 if not self.should_exit:
                     context.on_retired(self.leave)
                     await context.ready_async()
@@ -69,6 +71,17 @@ class AsgiAdapter:
             raise
         if app.error is not None and not server.started:
             raise app.error
+
+
+def spare_silent_access_log() -> None:
+    """Do what uvicorn does without an access log, where it says nothing: else each request writes its line.
+
+    The program has set up its logging by now, and may have let it speak.
+    """
+    log = logging.getLogger("uvicorn.access")
+    if not log.isEnabledFor(logging.INFO):
+        log.handlers = []
+        log.propagate = False
 
 
 def _watch_lifespan(config: Any) -> _Recorded:

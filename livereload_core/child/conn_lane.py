@@ -27,7 +27,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from livereload_core.framing.http1 import RequestHead, ResponseHead
-from livereload_core.state.connection import current
 from livereload_core.wire.links import CLEAN, ENDS
 
 __all__ = [
@@ -94,7 +93,6 @@ class Lane:
 
 
 def lane(
-    stream: object,
     deliver: Callable[[bytes], None],
     deliver_slowly: Callable[[bytes], None],
     send: Callable[[Any], None],
@@ -104,15 +102,13 @@ def lane(
     """Make the lane of a stream; it begins outside.
 
     Args:
-        stream: what is current in the handlers of its requests.
-        deliver: the server's protocol.
+        deliver: the server's protocol, in the context of the connection.
         deliver_slowly: the stream's own method, which parses.
         send: the loop's transport.
         send_slowly: the stream's own method, which parses.
         mark: one byte that tells others what is under way.
     """
     requests, answers = REQUESTS, ANSWERS
-    here, enter_context = current.get, current.set  # connections of uvloop share one context
     owed = OUTSIDE
     total = 0
     request = b""
@@ -122,8 +118,6 @@ def lane(
     def received(data: bytes) -> None:
         nonlocal owed, request
         if owed == 0 and (data == request or data in requests):
-            if here(None) is not stream:
-                enter_context(stream)
             request = data
             owed = AN_ANSWER
             mark[0] = ENDS

@@ -20,6 +20,8 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import operator
 import time
 from typing import TYPE_CHECKING, Any
@@ -43,6 +45,7 @@ WISH = b"sec-websocket-extensions"
 _ZEROS = memoryview(bytes(64 * 1024))
 _HTTP = Kind.HTTP
 _NOWHERE = memoryview(bytearray(1))
+_NO_CONTEXT = contextvars.Context()
 _DRAINED = 0.05
 """Seconds between two looks at whether a slow client has caught up."""
 _FAMILIAR: set[type] = set()
@@ -57,6 +60,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_before_last",
         "_client",
         "_connection",
+        "_context",
         "_early",
         "_early_number",
         "_eof",
@@ -129,6 +133,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._server_frames: ServerFrames | None = None
         self._session: Session | None = None
         self._connection: Connection | None = None
+        self._context = _NO_CONTEXT
         self._holding = False
         self._held: list[bytes] = []
         self._held_head = b""
@@ -163,6 +168,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         # Servers ask it several times for each request: the loop's own method answers, without us between.
         self.is_closing = transport.is_closing  # type: ignore[method-assign]
         current.set(self)
+        self._context = contextvars.copy_context()
         self._hub.enter(self)
         self._protocol.connection_made(self)
         if self.replay is not None:
@@ -235,6 +241,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self._protocol.connection_lost(exc)
         # nothing of a connection that has ended waits for the collector
         self._lane = None
+        self._context = _NO_CONTEXT
         self.data_received = _nothing  # type: ignore[method-assign]
         self.write = self._transport.write  # type: ignore[method-assign]
 
@@ -308,7 +315,9 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         if self._lane is None:
             if isinstance(self._protocol, asyncio.BufferedProtocol):
                 return
-            self._lane = lane(self, self._received, self._data_received, self._send, self._write, self._mark)
+            # Connections of uvloop share one context, and a variable that changes with each request is dear.
+            deliver = functools.partial(self._context.run, self._received)
+            self._lane = lane(deliver, self._data_received, self._send, self._write, self._mark)
             self.data_received = self._lane.received  # type: ignore[method-assign, assignment]
             self.write = self._lane.write  # type: ignore[method-assign, assignment]
             self._transport.set_protocol(self)  # uvloop remembers the method

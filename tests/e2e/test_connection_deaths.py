@@ -106,7 +106,8 @@ def test_kill_after_kill_no_connection_dies(livecore: Launcher, clients: ExitSta
         plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b'"version": "1"' in _answer(plain)
         # As clients do every 20 seconds to keep a connection alive: what has been answered is not lost.
-        assert all([client.ping().wait(20) for client in opened])
+        pongs = [client.ping() for client in opened]
+        assert all(pong.wait(20) for pong in pongs)
         until(lambda: held(run) == CLIENTS + 1, what="the parent to hold every connection")
         run.wait_settled()
         since = len(run.records)
