@@ -22,11 +22,12 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from livereload_core.child import conn_state
 from livereload_core.child.conn_link import FAREWELL, SERVICE_RESTART, Link
+from livereload_core.errors import ProtocolViolationError
 from livereload_core.framing.http1 import RequestHead, ResponseHead, with_header
 from livereload_core.framing.sessions import Rehearsal, Session, recognise
 from livereload_core.framing.websocket import close_frame
@@ -217,7 +218,9 @@ class Adopter:
     def __init__(self, hub: Connections, send: Callable[[wire.Message], None]) -> None:
         self._hub = hub
         self._send = send
+        self._ahead: dict[int, tuple[Record, socket.socket]] = {}
         self._expected: list[tuple[Record, socket.socket]] = []
+        self._as_told: set[int] = set()
         self._table: tuple[int, dict[int, Record]] | None = None
         self._collects = False
         self._homeless: list[tuple[Record, socket.socket]] = []
@@ -228,12 +231,60 @@ class Adopter:
         self._tasks: set[asyncio.Task[Any]] = set()
         hub.on_server = self._server_opened
 
-    def expect(self, numbers: Sequence[int], fds: Sequence[int]) -> None:
-        """Note what the parent announces; from whatever thread. Owns all fds, the first is the table."""
-        table = self._read(fds[0])
+    def prepare(self, numbers: Sequence[int], fds: Sequence[int]) -> None:
+        """Note what may have to be adopted; from whatever thread. Owns all fds, the first is a table."""
+        try:
+            table = wire_links.unpack(memfd.read(fds[0]))
+        finally:
+            os.close(fds[0])
         for number, fd in zip(numbers, fds[1:], strict=True):
             os.set_inheritable(fd, False)
-            self._expected.append((table[number], socket.socket(fileno=fd)))
+            self._ahead[number] = table[number], socket.socket(fileno=fd)
+            self._hub.waiting.add(fd)
+
+    def expect(
+        self,
+        numbers: Sequence[int],
+        fds: Sequence[int],
+        *,
+        facts: Sequence[dict[str, Any]] = (),
+        known: Iterable[int] = (),
+    ) -> None:
+        """Note what the parent announces; from whatever thread.
+
+        Args:
+            numbers: of connections.
+            fds: a table in which the generation before tells of those of which there is news, then one for
+                each of ``numbers``. Ours from now on.
+            facts: what the parent knows of each of ``numbers``; empty where the table tells of all.
+            known: numbers of further ones, which have been prepared.
+        """
+        table = self._read(fds[0])
+        for at, (number, fd) in enumerate(zip(numbers, fds[1:], strict=True)):
+            os.set_inheritable(fd, False)
+            record = table.get(number)
+            if record is None and facts:
+                record = wire_links.from_json(number, facts[at])
+                self._as_told.add(number)
+            if record is None:
+                raise ProtocolViolationError(f"nothing is told of connection {number}")
+            self._expected.append((record, socket.socket(fileno=fd)))
+            self._hub.waiting.add(fd)
+        for number in known:
+            record, sock = self._ahead.pop(number)
+            if number not in table:
+                self._as_told.add(number)
+            self._expected.append((table.get(number, record), sock))
+
+    def _forget_ahead(self) -> None:
+        """What was prepared and not announced has ended, or stays with the generation before."""
+        ahead, self._ahead = self._ahead, {}
+        for _, sock in ahead.values():
+            self._close(sock)
+
+    def _close(self, sock: socket.socket) -> None:
+        self._hub.waiting.discard(sock.fileno())
+        sock.close()
 
     def _read(self, fd: int) -> dict[int, Record]:
         """Return the table behind ``fd``: all messages of one hand-over come with the same one."""
@@ -258,8 +309,9 @@ class Adopter:
         """There is no loop to serve them in."""
         expected, self._expected = self._expected, []
         self._forget_table()
+        self._forget_ahead()
         for record, sock in expected:
-            sock.close()
+            self._close(sock)
             self._send(wire.Ended((record.number,)))
         if expected:
             self._send(wire.Settled(0, {reason: len(expected)}, 0.0))
@@ -268,6 +320,7 @@ class Adopter:
         """COMMIT, in the thread of the loop: take over what was announced."""
         expected, self._expected = self._expected, []
         self._forget_table()
+        self._forget_ahead()
         if not expected:
             return
         self._since = self._since or time.monotonic()
@@ -305,6 +358,7 @@ class Adopter:
             self._settle(_NO_SERVER)
 
     def _take(self, record: Record, sock: socket.socket, server: Server) -> None:
+        self._hub.waiting.discard(sock.fileno())
         if record.policy == "close":
             self._say_goodbye(record, sock)
             return
@@ -338,6 +392,11 @@ class Adopter:
     def _link(self, record: Record, server: Server) -> Link:
         link = Link(self._hub, server.factory(), record.number)
         link.vaulted = link.resumed = True
+        if record.number in self._as_told:
+            self._as_told.discard(record.number)
+            link.told = record
+        else:
+            self._hub.refresh(link)
         self._hub.adopted()
         link.generation = record.generation
         if record.state:
@@ -356,7 +415,7 @@ class Adopter:
             self._settle(f"the loop failed: {task.exception()}")
 
     def _end(self, record: Record, sock: socket.socket) -> None:
-        sock.close()
+        self._close(sock)
         self._hub.states.pop(record.number, None)
         self._send(wire.Ended((record.number,)))
 

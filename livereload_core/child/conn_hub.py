@@ -91,6 +91,7 @@ class Connections:
         links: the open connections by number.
         parted: the inodes of sockets that another generation has: nothing may be done to them.
         marks: what is under way on them, in memory that outlives this process.
+        waiting: fds of connections that are to be adopted.
         most: how many of them the parent can hold.
     """
 
@@ -104,6 +105,7 @@ class Connections:
         self.on_server: Callable[[Server], None] | None = None
         self._on_answer: Callable[[], None] | None = None
         self.marks: Marks | None = None
+        self.waiting: set[int] = set()
         self.most = sys.maxsize
         self._vaulted = 0
         self._send: Send | None = None
@@ -140,8 +142,8 @@ class Connections:
                 continue
 
     def filenos(self) -> set[int]:
-        """Return the fds of the open connections; from any thread."""
-        return {link.fileno() for link in self.all()}
+        """Return the fds of the open connections, and of those to be adopted; from any thread."""
+        return self.waiting.union([link.fileno() for link in self.all()])
 
     # -- set-up --------------------------------------------------------------------------------------------
 
@@ -181,8 +183,11 @@ class Connections:
             link.hold()
             if self._leaving:
                 asyncio.get_running_loop().call_soon(self._finish, link)
-        if self._send is None or link.vaulted:
-            return
+        if self._send is not None and not link.vaulted:
+            self.refresh(link)
+
+    def refresh(self, link: Link) -> None:
+        """Tell the parent soon how a connection is."""
         self._young.append(link)
         if not self._scanning:
             self._scanning = True
@@ -209,9 +214,11 @@ class Connections:
             return
         if link.mark < 0 and self.marks is not None and not link.vaulted:
             link.give_mark(self.marks.allot(), self.marks)
-        message = wire.Opened(link.number, wire_links.to_json(link.export()))
+        told = link.export()
+        message = wire.Opened(link.number, wire_links.to_json(told))
         with contextlib.suppress(OSError):  # the parent is gone: the control thread ends the process
             self._send(message, fds)
+            link.told = told
             self._vaulted += len(fds)
             link.vaulted = True
 
@@ -262,7 +269,7 @@ class Connections:
         self._scanning = False
         young, self._young = self._young, []
         for link in young:
-            if link.number in self.links and not link.vaulted:
+            if link.number in self.links and link.told is None and link.replay is None:
                 self.register(link)
 
     def _tell_end(self, link: Link) -> None:
@@ -306,7 +313,8 @@ class Connections:
         """Choose what goes over.
 
         Returns:
-            the numbers, their table, and for what stays the reasons with how many connections stay for each.
+            the numbers, a table of those of which the parent does not know all, and for what stays the
+            reasons with how many connections stay for each.
         """
         staying: collections.Counter[str] = collections.Counter()
         self._moved = []
@@ -318,7 +326,8 @@ class Connections:
                 self._moved.append(link)
             else:
                 staying[verdict.reason] += 1
-        table = wire_links.pack(link.export() for link in self._moved) if self._moved else b""
+        news = (link.export() for link in self._moved if not link.is_as_told())
+        table = wire_links.pack(news) if self._moved else b""
         return tuple(link.number for link in self._moved), table, dict(staying)
 
     def cut(self) -> None:

@@ -64,7 +64,7 @@ _SLOW = Verdict("a client that reads slowly", passes=True)
 class Link(Stream):
     """See the head of the module."""
 
-    __slots__ = ("_asked", "_fileno", "_local", "_nobodys", "_released", "_waiters", "has_spoken")
+    __slots__ = ("_asked", "_fileno", "_local", "_nobodys", "_released", "_waiters", "has_spoken", "told")
 
     def __init__(self, hub: Any, protocol: asyncio.BaseProtocol, number: int) -> None:
         super().__init__(hub, protocol, number)
@@ -75,6 +75,7 @@ class Link(Stream):
         self._local: Any = None
         self._asked: tuple[RequestHead | None, bytes] = None, b""
         self.has_spoken = False
+        self.told: Record | None = None
 
     # -- judgement -----------------------------------------------------------------------------------------
 
@@ -372,6 +373,20 @@ class Link(Stream):
             state=state,
             mark=self.mark,
         )
+
+    def is_as_told(self) -> bool:
+        """Whether the parent knows already all that another generation has to; ``told`` is what it knows."""
+        told, client = self.told, self._client
+        if told is None or told.kind != self._kind or self._held or self._transport.get_write_buffer_size():
+            return False
+        if self._kind is Kind.HTTP:
+            return not (self.in_flight() or self._requests.partial)
+        if client is None:
+            return self._kind is Kind.RAW and not self._unread
+        if client.pending or client.unfinished:
+            return False
+        session = self._session
+        return session is None or (session.prologue == told.prologue and session.answers == told.answers)
 
     def _carried(self) -> bytes:
         if self._client is not None:

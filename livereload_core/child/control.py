@@ -158,8 +158,10 @@ class Control:
                 runtime.broker.deliver(message.request, (message, fds))
             case wire.TerminalGranted():
                 runtime.broker.terminal.put(None)
+            case wire.Ahead():
+                runtime.adopter.prepare(message.numbers, fds)
             case wire.Connections():
-                runtime.adopter.expect(message.numbers, fds)
+                runtime.adopter.expect(message.numbers, fds, facts=message.facts, known=message.known)
                 if message.late:
                     runtime.adopt_connections()
             case wire.Commit():

@@ -127,7 +127,8 @@ class Net:
 
     def listening(self) -> frozenset[Address]:
         """Return the addresses on which the program listens now."""
-        return frozenset(listener.address for listener in self.listeners.live() if listener.listening)
+        live = self.listeners.live(self.connections.filenos())
+        return frozenset(listener.address for listener in live if listener.listening)
 
     def release(self) -> None:
         """COMMIT: accept from now on. Callable from any thread."""

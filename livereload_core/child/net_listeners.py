@@ -91,9 +91,9 @@ class Listeners:
         fds = sockets.get(listener.dummy or listener.inode, [])
         return [fd for fd in fds if fd != listener.original]
 
-    def live(self) -> list[Listener]:
-        """Return the listeners that the program has open."""
-        sockets = open_sockets()
+    def live(self, besides: Collection[int] = ()) -> list[Listener]:
+        """Return the listeners that the program has open; ``besides`` are fds known to be none."""
+        sockets = open_sockets(besides)
         return [listener for listener in self.all() if self.fds(listener, sockets)]
 
     def holds_path(self, path: str) -> bool:

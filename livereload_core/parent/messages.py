@@ -150,6 +150,9 @@ class ChildMessages:
                 held = self.states.take_trial(earlier=command.earlier)
                 precopy = wire.Precopy(number, command.keys, held is not None and held.resumed)
                 self._send(command.child, precopy, held.fds if held else ())
+                if self._run.machine.active is not None:
+                    for message, fds in self.vault.send_ahead(command.child, self._run.machine.active):
+                        self._send(command.child, message, tuple(fds))
             case ev.AskQuiesce():
                 self._send(command.child, wire.Quiesce(number, settings.timeout_quiesce))
             case ev.AskFreeze():

@@ -25,7 +25,7 @@ from livereload_core.posix import memfd
 from livereload_core.wire import links as wire_links
 from livereload_core.wire.frames import MAX_FDS
 from livereload_core.wire.links import BROKEN, CLEAN, ENDS, LOSES, PAGE
-from livereload_core.wire.messages import Connections
+from livereload_core.wire.messages import Ahead, Connections
 
 __all__ = ["Vault"]
 
@@ -56,6 +56,8 @@ class Vault:
         self._entries: dict[int, _Entry] = {}
         self._promised: tuple[int, ...] = ()
         self._recipient: ev.Child | None = None
+        self._ahead: set[int] = set()
+        self._prepared: ev.Child | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -95,6 +97,7 @@ class Vault:
             os.close(fd)
         if known is not None and known.owner == child:
             known.link = link
+            self._ahead.discard(number)  # what was sent ahead is out of date
 
     def closed(self, child: ev.Child, numbers: Iterable[int]) -> None:
         """A child has ended connections of its own."""
@@ -102,6 +105,24 @@ class Vault:
             entry = self._entries.get(number)
             if entry is not None and entry.owner == child:
                 self._drop(number)
+
+    def send_ahead(self, child: ev.Child, owner: ev.Child) -> Iterator[tuple[Ahead, list[int]]]:
+        """Yield what gives ``child`` the connections of ``owner`` that it may have to adopt.
+
+        What happens to them until then is told by :meth:`promise`; one that ends meanwhile is shut down, so
+        that its client sees the end although the candidate still holds it.
+        """
+        numbers = [number for number, entry in self._entries.items() if entry.owner == owner]
+        for start in range(0, len(numbers), _MOST):
+            part = tuple(numbers[start : start + _MOST])
+            table = memfd.create(
+                wire_links.pack(self._entries[number].link for number in part), "livecore-links"
+            )
+            try:
+                yield Ahead(part), [table, *(self._entries[number].fd for number in part)]
+            finally:
+                os.close(table)
+        self._ahead, self._prepared = set(numbers), child
 
     def promise(
         self, child: ev.Child, numbers: Sequence[int], table_fd: int | None
@@ -111,8 +132,8 @@ class Vault:
         Args:
             child: the candidate.
             numbers: those that the old generation gives over.
-            table_fd: the old generation's table of them; None to tell what is known here, with the
-                connections of the dead in place of ``numbers``.
+            table_fd: the old generation's table of those of which there is news; None to tell what is known
+                here, with the connections of the dead in place of ``numbers``.
         """
         if table_fd is None:
             numbers = [number for number, entry in self._entries.items() if entry.owner is None]
@@ -123,11 +144,17 @@ class Vault:
             table_fd = own = memfd.create(
                 wire_links.pack(self._entries[number].link for number in held), "livecore-links"
             )
+        ahead = self._ahead if self._prepared == child else set[int]()
+        known = tuple(number for number in held if number in ahead)
+        new = tuple(number for number in held if number not in ahead) if known else held
         try:
-            for start in range(0, len(held), _MOST):
-                part = held[start : start + _MOST]
+            for start in range(0, len(new), _MOST) or (range(1) if known else ()):
+                part = new[start : start + _MOST]
+                entries = [self._entries[number] for number in part]
+                facts = () if own is not None else tuple(wire_links.to_json(entry.link) for entry in entries)
                 assert table_fd is not None
-                yield Connections(False, part), [table_fd, *(self._entries[number].fd for number in part)]
+                message = Connections(False, part, facts, () if start else known)
+                yield message, [table_fd, *(entry.fd for entry in entries)]
         finally:
             if own is not None:
                 os.close(own)

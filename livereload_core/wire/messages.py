@@ -9,7 +9,7 @@ Direction and answers (``+fd``: one file descriptor travels along)::
       │ ◀──────────── Prepared +fd | Failed ─── │
       │ ── Export ──────────▶ active            │   PRECOPY, while it serves
       │ ◀── Exported +fd | Failed ── active     │
-      │ ── Precopy +fd ──────────────────────▶ │   decode, migrate, validate on trial
+      │ ── Precopy +fd, Ahead +fds ──────────▶ │   decode, migrate, validate on trial
       │ ◀──────────────── Precopied | Failed ── │
       │ ── Quiesce ─▶ active ── Quiesced ──▶    │
       │ ── Freeze ──▶ active ── Frozen +fd ─▶   │   blocked until Resume or Retire
@@ -42,6 +42,7 @@ from livereload_core.facts import Failure, RootFate, RootReport
 __all__ = [
     "Activate",
     "Adopted",
+    "Ahead",
     "Checkpoint",
     "Closed",
     "Commit",
@@ -259,17 +260,31 @@ class Commit(Message):
     attempt: int
 
 
+class Ahead(Message):
+    """Established connections that may have to be adopted: so they need not travel while clients wait.
+
+    The first fd is a table of what the parent knows of them, then comes one fd for each of ``numbers``.
+    """
+
+    numbers: tuple[int, ...]
+
+
 class Connections(Message):
     """Established connections to adopt once this generation serves.
 
-    The first fd is a table (``wire.links``), then comes one fd for each of ``numbers``.
+    The first fd is a table (``wire.links``) by the generation before, then comes one fd for each of
+    ``numbers``. Whoever is not in the table is as the parent knows it.
 
     Attributes:
         late: an older generation hands them over only now, because it had to finish something on them.
+        facts: what the parent knows of each of ``numbers``; empty where the table tells of all.
+        known: further ones, whose fds came with ``Ahead``.
     """
 
     late: bool
     numbers: tuple[int, ...]
+    facts: tuple[Json, ...] = ()
+    known: tuple[int, ...] = ()
 
 
 class Retire(Message):

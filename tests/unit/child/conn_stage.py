@@ -129,7 +129,8 @@ class Stage:
     def give(self, numbers: Sequence[int], table: bytes) -> None:
         """Do what the parent does with connections: give them to the new generation."""
         fds = [memfd.create(table), *(os.dup(self.held[number].fileno()) for number in numbers)]
-        self.new.adopter.expect(numbers, fds)
+        told = {message.number: message.link for message in self.old.told if isinstance(message, wire.Opened)}
+        self.new.adopter.expect(numbers, fds, facts=[told[number] for number in numbers])
         self.new.adopter.begin()
 
     async def close(self) -> None:

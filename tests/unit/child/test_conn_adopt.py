@@ -15,6 +15,8 @@ from livereload_core.child.net_descriptors import inode_of, open_sockets
 from livereload_core.child.net_unseen import find
 from livereload_core.posix import memfd
 from livereload_core.posix.addresses import Address
+from livereload_core.wire import messages as wire
+from livereload_core.wire.links import from_json, pack, unpack
 from tests.unit.child.conn_stage import Stage, in_loop, stage, until
 
 
@@ -151,6 +153,8 @@ async def test_a_program_that_has_stopped_the_collector_finds_it_so(made: list[i
 async def test_tables_are_closed_whether_messages_share_one_or_not(made: list[int]) -> None:
     async with stage(Echo) as on:
         clients = await _crowd(on, 6)
+        for link in on.old.hub.all():
+            link.told = None
         numbers, table, _ = await on.freeze()
         await on.succeed(Echo)
         before = set(os.listdir("/proc/self/fd"))
@@ -167,6 +171,50 @@ async def test_tables_are_closed_whether_messages_share_one_or_not(made: list[in
             writer.write(b"on")
             assert await reader.readexactly(2) == b"on"
         assert len(set(os.listdir("/proc/self/fd")) - before) == len(numbers), "a table is still open"
+
+
+@in_loop
+async def test_connections_that_were_prepared_are_adopted_by_number(made: list[int]) -> None:
+    async with stage(Echo) as on:
+        clients = await _crowd(on, 5)
+        told = {m.number: m.link for m in on.old.told if isinstance(m, wire.Opened)}
+        links = [from_json(number, facts) for number, facts in told.items()]
+        on.new.adopter.prepare(
+            list(told), [memfd.create(pack(links)), *(os.dup(on.held[number].fileno()) for number in told)]
+        )
+        assert len(on.new.hub.filenos()) == 5
+        # One stays with the old code: of the others nothing has to be told.
+        stays = next(iter(told))
+        on.old.hub.links[stays].connection.policy = "close"
+        numbers, table, staying = await on.freeze()
+        assert (len(numbers), unpack(table), sum(staying.values())) == (4, {}, 1)
+        await on.succeed(Echo)
+        on.new.adopter.expect([], [memfd.create(table)], known=numbers)
+        on.new.adopter.begin()
+        await until(on.new.settled)
+        for reader, writer in clients[1:]:
+            writer.write(b"on")
+            assert await reader.readexactly(2) == b"on"
+        assert not on.new.hub.waiting
+        inode = inode_of(on.held[stays].fileno())
+        assert len(open_sockets()[inode]) == 2, (
+            "what was prepared in vain is still open"
+        )  # ours and the old's
+        # The next edit finds them as the parent knows them, without a further word.
+        assert all(link.is_as_told() for link in on.new.hub.links.values())
+
+
+@in_loop
+async def test_a_connection_with_news_is_told_again_after_its_adoption(made: list[int]) -> None:
+    async with stage(Echo) as on:
+        await _crowd(on, 1)
+        on.old.link.told = None
+        await on.switch(Echo)
+        await until(on.new.settled)
+        assert not on.new.link.is_as_told()
+        await until(lambda: on.new.link.told is not None)
+        assert on.new.link.is_as_told()
+        assert [m.number for m in on.new.told if isinstance(m, wire.Opened)] == [on.new.link.number]
 
 
 def test_sockets_that_are_known_are_left_out_of_the_census() -> None:

@@ -11,7 +11,7 @@ import pytest
 from livereload_core.parent.vault import Vault
 from livereload_core.posix import memfd
 from livereload_core.wire.frames import MAX_FDS
-from livereload_core.wire.links import Kind, Link, pack, unpack
+from livereload_core.wire.links import Kind, Link, from_json, pack, unpack
 
 OLD, NEW, NEWER = 1, 2, 3
 
@@ -79,6 +79,49 @@ def test_ownership_moves_at_commit_and_only_what_was_promised(held: Held) -> Non
     assert held.ended() == {3}
     held.vault.closed(NEW, [1])
     assert held.ended() == {1, 3}
+
+
+def test_what_went_ahead_needs_no_fd_at_the_hand_over(held: Held) -> None:
+    for number in (1, 2, 3):
+        held.open(number)
+    held.open(4, child=NEWER)
+    ((ahead, fds),) = held.vault.send_ahead(NEW, OLD)
+    assert ahead.numbers == (1, 2, 3)
+    assert len(fds) == 4
+    # One came later, of one more is known by now, and one has ended.
+    held.open(5)
+    held.vault.opened(OLD, 2, Link(2, Kind.WEBSOCKET, "x", request=b"GET /"), None)
+    held.vault.closed(OLD, [3])
+    table = memfd.create(pack([]))
+    ((message, fds),) = held.vault.promise(NEW, (1, 2, 3, 5), table)
+    os.close(table)
+    assert message.known == (1,)
+    assert message.numbers == (2, 5)
+    assert [from_json(2, message.facts[0]).request, from_json(5, message.facts[1]).request] == [b"GET /", b""]
+    assert len(fds) == 3
+    assert held.vault.committed(NEW) == 3
+
+
+def test_all_that_went_ahead_is_told_in_one_message_without_fds(held: Held) -> None:
+    for number in range(MAX_FDS + 5):
+        held.open(number)
+    numbers = tuple(range(MAX_FDS + 5))
+    assert [len(fds) for _, fds in held.vault.send_ahead(NEW, OLD)] == [MAX_FDS, 7]
+    table = memfd.create(pack([]))
+    ((message, fds),) = held.vault.promise(NEW, numbers, table)
+    assert (message.known, message.numbers, len(fds)) == (numbers, (), 1)
+    # Another candidate has got nothing ahead.
+    assert [message.known for message, _ in held.vault.promise(NEWER, numbers, table)] == [(), ()]
+    os.close(table)
+
+
+def test_a_client_sees_the_end_although_a_candidate_holds_its_connection(held: Held) -> None:
+    held.open(1)
+    ((_, fds),) = held.vault.send_ahead(NEW, OLD)
+    candidates = os.dup(fds[1])
+    held.vault.closed(OLD, [1])
+    assert held.ended() == {1}
+    os.close(candidates)
 
 
 def test_a_candidate_that_fails_leaves_everything_with_the_old_one(held: Held) -> None:
