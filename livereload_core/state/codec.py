@@ -210,7 +210,7 @@ class Dumper:
     def reduction_of(self, obj: object) -> Any:
         """Return what would be written for ``obj`` alone; for the walker."""
         pickler = _Pickler(io.BytesIO(), self._kinds, set())
-        with contextlib.closing(Outgoing()) as unused, writing(unused):
+        with contextlib.closing(self.outgoing.apart()) as unused, writing(unused):
             return pickler.reducer_override(obj)
 
     def _attempt(

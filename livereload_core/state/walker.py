@@ -14,11 +14,11 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from livereload_core.state.blame import is_from_elsewhere, raised_at, text_of, told
 from livereload_core.state.codec import Dumper
-from livereload_core.state.descriptors import NotQuietError
 from livereload_core.state.refusals import RefusedError
 
-__all__ = ["describe", "find_culprit", "raised_at"]
+__all__ = ["describe", "find_culprit"]
 
 _LIMIT = 500_000
 """Objects looked at before giving up: a few seconds, in a reload that is turned down anyway."""
@@ -47,9 +47,9 @@ def find_culprit(dumper: Dumper, contents: object, name: str, error: BaseExcepti
         obj, path = open_objects.popleft()
         try:
             children = list(_children(dumper, obj, path))
-        except KeyboardInterrupt:
-            raise
         except BaseException as found:  # the very thing looked for; reported by the caller
+            if is_from_elsewhere(found):
+                raise
             return path, *describe(found, obj)
         for child, child_path in children:
             if issubclass(type(child), _ATOMS) or id(child) in seen or id(child) in dumper.roots:
@@ -62,14 +62,20 @@ def find_culprit(dumper: Dumper, contents: object, name: str, error: BaseExcepti
 def _narrowed(dumper: Dumper, obj: object, path: str, error: BaseException) -> tuple[str, str, str]:
     """Follow the part that fails as a whole, for objects whose reduction is well made and yet wrong."""
     for _ in range(_DEPTH):
-        for child, child_path in _children(dumper, obj, path):
+        try:
+            children = list(_children(dumper, obj, path))
+        except BaseException as found:  # looked at before, it did not fail: it is at fault now
+            if is_from_elsewhere(found):
+                raise
+            return path, *describe(found, obj)
+        for child, child_path in children:
             if issubclass(type(child), _ATOMS) or id(child) in dumper.roots:
                 continue
             try:
                 dumper.dump(child)
-            except (KeyboardInterrupt, NotQuietError):
-                raise
             except BaseException as found:  # the very thing looked for; reported by the caller
+                if is_from_elsewhere(found):
+                    raise
                 obj, path, error = child, child_path, found
                 break
         else:
@@ -86,24 +92,10 @@ def describe(error: BaseException, obj: object = None) -> tuple[str, str]:
     if isinstance(error, RecursionError):
         return f"is nested too deeply{where}", "keep it flatter, as a list or a dict of parts"
     if isinstance(error, (pickle.PicklingError, TypeError)) and not where:
-        return f"{cls.__module__}.{cls.__qualname__} cannot be carried ({error})", (
+        return f"{cls.__module__}.{cls.__qualname__} cannot be carried ({text_of(error)})", (
             "name it in transient=, or give its class __getstate__ and __setstate__"
         )
-    return f"{type(error).__name__}: {error}{where}", ""
-
-
-def raised_at(error: BaseException) -> str:
-    """Return the user's innermost frame in a traceback as `` (in f, file:line)``, or ``""``."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if not trace.tb_frame.f_globals.get("__name__", "").startswith(
-            ("livereload_core.", "pickle", "copyreg")
-        ):
-            place = f" (in {code.co_qualname}, {code.co_filename}:{trace.tb_lineno})"
-        trace = trace.tb_next
-    return place
+    return told(error), ""
 
 
 def _children(dumper: Dumper, obj: Any, path: str) -> Iterator[tuple[object, str]]:
@@ -167,6 +159,8 @@ def _short(key: object) -> str:
     else:
         try:
             text = repr(key)
-        except Exception:  # only a label: the path stays readable without it
+        except BaseException as error:  # only a label: the path stays readable without it
+            if is_from_elsewhere(error):
+                raise
             text = f"<{type(key).__name__}>"
     return text if len(text) <= 60 else f"{text[:57]}..."
