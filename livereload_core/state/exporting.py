@@ -186,13 +186,8 @@ class _Work:
         except CannotCarryError as error:
             if not root.options.resets:
                 self._failures.append(error)
-            return Entry(
-                root.key,
-                root.form.value,
-                Kind.WHOLE,
-                root.options.version,
-                lost=_without_remedy(error),
-                remedy=error.remedy,
+            return dataclasses.replace(
+                self._empty(root), lost=_without_remedy(error), remedy=error.remedy, born=0.0
             )
 
     def entries(self, sharing: Sharing) -> list[Entry]:

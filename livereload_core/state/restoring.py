@@ -263,7 +263,7 @@ class Restorer:
             shell = self._shells[key]
             if sys.getrefcount(shell) <= _UNREFERENCED:
                 continue
-            if isinstance(shell, _Absent):
+            if type(shell) is _Absent:
                 refused = shell.refused
                 del self._shells[key]  # may be there the next time
                 raise refused
@@ -346,7 +346,7 @@ class Restorer:
             return new
         target = self._object(entry.key)
         family = family_of(target)
-        if isinstance(target, _Absent) or family is None or type(target) is not type(new):
+        if type(target) is _Absent or family is None or type(target) is not type(new):
             return new  # migrated to another type, before anybody got hold of it
         received = outcome.received
         if received is not None and family.has_place(target, new) and received.move(target, new):
