@@ -11,17 +11,20 @@ import pickle
 import sys
 import types
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from livereload_core.state.blame import is_from_elsewhere, raised_at, text_of, told
 from livereload_core.state.codec import Dumper
-from livereload_core.state.refusals import RefusedError
+from livereload_core.state.refusals import EndlessError, RefusedError
 
 __all__ = ["describe", "find_culprit"]
 
 _LIMIT = 500_000
 """Objects looked at before giving up: a few seconds, in a reload that is turned down anyway."""
+
+_LIMIT_OF_ENDLESS = 50_000
+"""The same where each look may make up more of them."""
 
 _DEPTH = 30
 """Steps to narrow a path down; each dumps the parts of one object."""
@@ -41,6 +44,8 @@ def find_culprit(dumper: Dumper, contents: object, name: str, error: BaseExcepti
     Returns:
         path, message and remedy. The path is ``name`` when no single object fails alone.
     """
+    if isinstance(error, EndlessError):
+        return _path_of_last(dumper, contents, name, error.culprits), *describe(error)
     open_objects: deque[tuple[object, str]] = deque([(contents, name)])
     seen: dict[int, object] = {id(contents): contents}  # holds them, so that no id is used twice
     while open_objects and len(seen) < _LIMIT:
@@ -57,6 +62,30 @@ def find_culprit(dumper: Dumper, contents: object, name: str, error: BaseExcepti
             seen[id(child)] = child
             open_objects.append((child, child_path))
     return _narrowed(dumper, contents, name, error)
+
+
+def _path_of_last(dumper: Dumper, contents: object, name: str, wanted: Sequence[object]) -> str:
+    """Return the path of the last of some objects that can be reached; looks may make up more."""
+    places = {id(obj): place for place, obj in enumerate(wanted)}
+    found = places.get(id(contents), -1)
+    open_objects: deque[tuple[object, str]] = deque([(contents, name)])
+    seen: dict[int, object] = {id(contents): contents}
+    while open_objects and len(seen) < _LIMIT_OF_ENDLESS and found < len(wanted) - 1:
+        obj, path = open_objects.popleft()
+        try:
+            children = list(_children(dumper, obj, path))
+        except BaseException as error:  # something else is wrong here, which is not looked for
+            if is_from_elsewhere(error):
+                raise
+            continue
+        for child, child_path in children:
+            if issubclass(type(child), _ATOMS) or id(child) in seen or id(child) in dumper.roots:
+                continue
+            seen[id(child)] = child
+            open_objects.append((child, child_path))
+            if places.get(id(child), -1) > found:
+                found, name = places[id(child)], child_path
+    return name
 
 
 def _narrowed(dumper: Dumper, obj: object, path: str, error: BaseException) -> tuple[str, str, str]:
@@ -77,6 +106,8 @@ def _narrowed(dumper: Dumper, obj: object, path: str, error: BaseException) -> t
                 if is_from_elsewhere(found):
                     raise
                 obj, path, error = child, child_path, found
+                if isinstance(found, EndlessError):
+                    return path, *describe(found, child)  # each further step would take as long
                 break
         else:
             break
