@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,6 +74,7 @@ def test_export_that_is_not_quiet_looks_for_no_culprit_in_what_needs_quiet(
         app.bad["first"] = [[[app.Fails()]]]  # fails before the file is met, and lies deeper than it
         app.bad["file"] = file
         next(file)
+        gc.collect()  # what other tests have left open is closed now, and not in between
         before = census()
         with pytest.raises(NotQuietError):
             program.engine.export(quiet=False)
