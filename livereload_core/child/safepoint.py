@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from livereload_core.child.loops import current_loop
+from livereload_core.state.blame import is_from_elsewhere
 
 __all__ = ["at_safe_point"]
 
@@ -30,6 +31,8 @@ def at_safe_point(work: Callable[[], T], timeout: float | None = None) -> T:
                 future.set_result(work())
             except BaseException as error:  # raised again by result() below
                 future.set_exception(error)
+                if is_from_elsewhere(error):
+                    raise  # for the program whose main thread this is: it is told to stop
 
     try:
         loop.call_soon_threadsafe(callback)

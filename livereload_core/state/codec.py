@@ -26,6 +26,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from livereload_core.state.deep import DeepPickler
 from livereload_core.state.descriptors import Outgoing, writing
 from livereload_core.state.fields import Shape, shape_of
 from livereload_core.state.names import lookup
@@ -35,9 +36,6 @@ from livereload_core.state.roots import class_key
 __all__ = ["Dumper", "load", "uncollected", "undisturbed"]
 
 PROTOCOL = 5
-
-_DEEP = 1_200_000
-"""Recursion limit for deep structures: five Python frames per object, none of them on the C stack."""
 
 _PATIENCE = 5.0
 """Seconds for which other threads wait for the interpreter during a dump, instead of 5 ms.
@@ -75,11 +73,11 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-class _Reductions:
-    """What both picklers share: reductions by type, and the classes that were met."""
+class _Pickler(pickle.Pickler):
+    """The C pickler, with our reductions by type; takes note of the classes that were met."""
 
     def __init__(self, file: io.BytesIO, kinds: dict[type, Reducer], classes: set[type]) -> None:
-        super().__init__(file, PROTOCOL)  # type: ignore[call-arg]
+        super().__init__(file, PROTOCOL)
         self._kinds = kinds
         self._classes = classes
 
@@ -94,44 +92,6 @@ class _Reductions:
         if isinstance(obj, type):
             self._classes.add(obj)
         return reducer(obj)
-
-
-class _Pickler(_Reductions, pickle.Pickler):
-    """The C pickler."""
-
-
-_PythonPickler: Any = vars(pickle)["_Pickler"]
-
-
-class _DeepPickler(_Reductions, _PythonPickler):  # type: ignore[misc]
-    """The Python pickler, for structures too deep for the C stack.
-
-    Python calls Python without using the C stack, as long as no ``f(*args)`` stands between: the
-    standard ``save`` has one, hence this one.
-    """
-
-    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
-        self.framer.commit_frame()
-        known = self.memo.get(id(obj))
-        if known is not None:
-            self.write(self.get(known[0]))
-            return
-        reduction = self.reducer_override(obj)
-        if reduction is NotImplemented:
-            save = self.dispatch.get(type(obj))
-            if save is not None:
-                save(self, obj)
-                return
-            if isinstance(obj, type):
-                self.save_global(obj)
-                return
-            reduce = vars(pickle)["dispatch_table"].get(type(obj))
-            reduction = obj.__reduce_ex__(PROTOCOL) if reduce is None else reduce(obj)
-        if isinstance(reduction, str):
-            self.save_global(obj, reduction)
-            return
-        func, args, state, items, pairs, setter = (*reduction, None, None, None, None)[:6]
-        self.save_reduce(func, args, state, items, pairs, setter, obj=obj)
 
 
 class Dumper:
@@ -178,19 +138,12 @@ class Dumper:
             Exception: whatever the object's own methods raise.
         """
         classes: set[type] = set()
-        with writing(self.outgoing):
-            try:
-                stream = self._attempt(_Pickler, self._memo, obj, classes)
-            except RecursionError:
-                with _deep():
-                    stream = self._attempt(_DeepPickler, dict(self._roots), obj, classes)
-        return stream, self._fields(classes)
+        return self._written(obj, classes), self._fields(classes)
 
     def dump_with_memo(self, obj: object) -> tuple[bytes, dict[str, Shape], dict[int, tuple[int, object]]]:
         """Write one object, and return besides what was written, by id; much slower.
 
-        The memo keeps all of it alive, temporary objects included, so no id in it is used twice. Structures
-        too deep for the C pickler have an empty one.
+        The memo keeps all of it alive, temporary objects included, so no id in it is used twice.
 
         Raises:
             RefusedError: a value of a kind that cannot be carried.
@@ -198,11 +151,7 @@ class Dumper:
         """
         classes: set[type] = set()
         memo: dict[int, tuple[int, object]] = {}
-        try:
-            with writing(self.outgoing):
-                stream = self._attempt(_Pickler, self._memo, obj, classes, memo)
-        except RecursionError:
-            return *self.dump(obj), {}
+        stream = self._written(obj, classes, memo)
         for number in self._roots:
             memo.pop(number, None)
         return stream, self._fields(classes), memo
@@ -210,8 +159,18 @@ class Dumper:
     def reduction_of(self, obj: object) -> Any:
         """Return what would be written for ``obj`` alone; for the walker."""
         pickler = _Pickler(io.BytesIO(), self._kinds, set())
-        with contextlib.closing(Outgoing()) as unused, writing(unused):
+        with contextlib.closing(self.outgoing.apart()) as unused, writing(unused):
             return pickler.reducer_override(obj)
+
+    def _written(
+        self, obj: object, classes: set[type], memo: dict[int, tuple[int, object]] | None = None
+    ) -> bytes:
+        with writing(self.outgoing):
+            try:
+                return self._attempt(_Pickler, self._memo, obj, classes, memo)
+            except RecursionError:
+                pass  # also one of the object's own: it comes again below, and is raised then
+            return self._attempt(DeepPickler, dict(self._roots), obj, classes, memo)
 
     def _attempt(
         self, make: Any, memo: Any, obj: object, classes: set[type], written: dict[Any, Any] | None = None
@@ -233,16 +192,6 @@ class Dumper:
                 if fields is not None:
                     found[class_key(cls)] = fields
         return found
-
-
-@contextlib.contextmanager
-def _deep() -> Iterator[None]:
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, _DEEP))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
 
 
 class _Unpickler(pickle.Unpickler):

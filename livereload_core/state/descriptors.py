@@ -153,6 +153,10 @@ class Outgoing:
         self._cuts: list[tuple[Any, str, Any]] = []
         self._processes: list[int] = []
 
+    def apart(self) -> Outgoing:
+        """Return one more for a look at a single object; what it collects does not cross."""
+        return Outgoing(quiet=self._quiet)
+
     def number(self, fd: int) -> int:
         """Let ``fd``, which stays the object's, cross with the current stream; return its place there.
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
 from livereload_core.state import parking
+from livereload_core.state.blame import is_from_elsewhere
 from livereload_core.state.codec import Dumper, undisturbed
 from livereload_core.state.descriptors import Handed, NotQuietError, become_quiet
 from livereload_core.state.fields import Shape
@@ -185,13 +186,8 @@ class _Work:
         except CannotCarryError as error:
             if not root.options.resets:
                 self._failures.append(error)
-            return Entry(
-                root.key,
-                root.form.value,
-                Kind.WHOLE,
-                root.options.version,
-                lost=_without_remedy(error),
-                remedy=error.remedy,
+            return dataclasses.replace(
+                self._empty(root), lost=_without_remedy(error), remedy=error.remedy, born=0.0
             )
 
     def entries(self, sharing: Sharing) -> list[Entry]:
@@ -243,9 +239,9 @@ class _Work:
         key = f"group of {' '.join(root.key for root in members)}"
         try:
             stream, classes = self._repeated(lambda: tuple(self._contents[root.key]() for root in members))
-        except (KeyboardInterrupt, NotQuietError):
-            raise
-        except BaseException:
+        except BaseException as error:
+            if is_from_elsewhere(error):
+                raise
             return None  # each of them was written alone, and said what is wrong with it
         self._claims[key] = self._dumper.outgoing.claims()
         for index, root in enumerate(members):
@@ -345,9 +341,9 @@ class _Work:
         self._contents[root.key] = contents
         try:
             return self._repeated(contents, root.key)
-        except (KeyboardInterrupt, NotQuietError):
-            raise
         except BaseException as error:  # becomes the reason of the rejection
+            if is_from_elsewhere(error):
+                raise
             raise self._failure(root, contents, error) from error
 
     def _repeated(self, contents: Callable[[], object], key: str = "") -> tuple[bytes, dict[str, Shape]]:
@@ -368,9 +364,9 @@ class _Work:
             return CannotCarryError("its own methods end the program", path=root.name)
         try:
             copy = contents()
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
+        except BaseException as found:
+            if is_from_elsewhere(found):
+                raise
             copy = None  # it is the copying that fails, and ``error`` says how
         path, message, remedy = find_culprit(self._dumper, copy, root.name, error)
         return CannotCarryError(message, path=path, remedy=remedy)

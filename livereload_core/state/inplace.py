@@ -31,6 +31,7 @@ from typing import Any
 from livereload_core.state.roots import UNSET
 
 __all__ = [
+    "OBJECTS",
     "ArrayMemory",
     "Family",
     "attributes",
@@ -265,7 +266,8 @@ class _Locks(Family):
         return []
 
 
-_OBJECTS = Family()
+OBJECTS = Family()
+"""Instances of classes that are made by class statements, down to ``object``."""
 _LOCKS = _Locks()
 _NDARRAYS = _NdArrays()
 _BUILTINS: dict[type, Family] = {
@@ -315,7 +317,7 @@ def family_of_class(cls: type) -> Family | None:
             return _NDARRAYS if cls is base else None
         # The first base that is written in C decides the layout; ``object`` has none of its own.
         if base is object:
-            return _OBJECTS if _is_python_class(cls) else None
+            return OBJECTS if _is_python_class(cls) else None
         if not _is_python_class(base):
             return None
     return None

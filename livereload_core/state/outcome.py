@@ -12,11 +12,11 @@ from typing import Any
 
 from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
+from livereload_core.state.blame import is_from_elsewhere, told
 from livereload_core.state.descriptors import Incoming
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Root
 from livereload_core.state.snapshot import Entry
-from livereload_core.state.walker import raised_at
 
 __all__ = ["MIGRATE", "Outcome", "is_migrated", "migrated", "validate"]
 
@@ -97,10 +97,10 @@ def migrated(outcome: Outcome) -> Any:
         )
     except RefusedError:
         raise
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
-        reason = f"{type(error).__name__}: {error}{raised_at(error)}"
+        if is_from_elsewhere(error):
+            raise
+        reason = told(error)
         raise RefusedError(f"migrate() raised {reason}", "correct it; the old value is untouched") from error
     if new is None and outcome.new is not None:
         raise RefusedError("migrate() returned None", "return the new value")
@@ -133,10 +133,10 @@ def validate(root: Root, value: Any) -> None:
         return
     try:
         verdict = root.options.validate(value)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
-        reason = f"{type(error).__name__}: {error}{raised_at(error)}"
+        if is_from_elsewhere(error):
+            raise
+        reason = told(error)
         raise RefusedError(f"validate() raised {reason}", MIGRATE) from error
     if verdict is False:
         raise RefusedError("validate() turned it down", MIGRATE)

@@ -5,7 +5,7 @@ Kinds are named, not imported: a program that never loaded ssl must not load it 
 
 from __future__ import annotations
 
-__all__ = ["RefusedError", "is_refused", "refusal_of"]
+__all__ = ["EndlessError", "RefusedError", "is_refused", "refusal_of"]
 
 
 class RefusedError(Exception):
@@ -22,6 +22,22 @@ class RefusedError(Exception):
         self.message = message
         self.remedy = remedy
         self.later = later
+
+
+class EndlessError(RefusedError):
+    """An object makes up others like itself while it is written, each of which makes up more.
+
+    Attributes:
+        culprits: the object, after those that it is in; the last ones may have been made up themselves.
+    """
+
+    def __init__(self, culprits: list[object], depth: int) -> None:
+        cls = type(culprits[-1])
+        super().__init__(
+            f"{cls.__module__}.{cls.__qualname__} names others like itself, {depth:,} and more deep",
+            "let its __reduce__ or __getstate__ name objects that exist; keep a long chain as a list",
+        )
+        self.culprits = culprits
 
 
 _ITERATE = "keep the data it works on and how far it came, and make a new one"

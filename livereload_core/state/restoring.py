@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from livereload_core.facts import RootFate
+from livereload_core.state.blame import is_from_elsewhere, told
 from livereload_core.state.codec import load, uncollected
 from livereload_core.state.descriptors import Incoming, receiving
 from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
@@ -29,7 +30,6 @@ from livereload_core.state.roots import UNSET, Form, Root, class_key, space_of
 from livereload_core.state.shapes import Conversion, converting, keep_aside
 from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.store import Store
-from livereload_core.state.walker import raised_at
 
 __all__ = ["Restorer"]
 
@@ -113,11 +113,10 @@ class Restorer:
         except RefusedError as refused:
             # Its traceback would keep the unpickler alive, and with it every shell that it was given.
             outcome.refused = refused.with_traceback(None)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # becomes the reason of the rejection
-            reason = f"{type(error).__name__}: {error}{raised_at(error)}"
-            outcome.refused = RefusedError(f"the new code cannot take it ({reason})", MIGRATE)
+            if is_from_elsewhere(error):
+                raise
+            outcome.refused = RefusedError(f"the new code cannot take it ({told(error)})", MIGRATE)
             outcome.refused.__cause__ = error
 
     def _decode(self, outcome: Outcome) -> None:
@@ -157,9 +156,9 @@ class Restorer:
                 if refused.later:
                     raise
                 self._groups[key] = None
-            except KeyboardInterrupt:
-                raise
-            except BaseException:
+            except BaseException as error:
+                if is_from_elsewhere(error):
+                    raise
                 self._groups[key] = None  # whoever is at fault fails alone too, and says why
         loaded = self._groups[key]
         if loaded is None:
@@ -264,7 +263,7 @@ class Restorer:
             shell = self._shells[key]
             if sys.getrefcount(shell) <= _UNREFERENCED:
                 continue
-            if isinstance(shell, _Absent):
+            if type(shell) is _Absent:
                 refused = shell.refused
                 del self._shells[key]  # may be there the next time
                 raise refused
@@ -347,7 +346,7 @@ class Restorer:
             return new
         target = self._object(entry.key)
         family = family_of(target)
-        if isinstance(target, _Absent) or family is None or type(target) is not type(new):
+        if type(target) is _Absent or family is None or type(target) is not type(new):
             return new  # migrated to another type, before anybody got hold of it
         received = outcome.received
         if received is not None and family.has_place(target, new) and received.move(target, new):

@@ -11,17 +11,20 @@ import pickle
 import sys
 import types
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from livereload_core.state.blame import is_from_elsewhere, raised_at, text_of, told
 from livereload_core.state.codec import Dumper
-from livereload_core.state.descriptors import NotQuietError
-from livereload_core.state.refusals import RefusedError
+from livereload_core.state.refusals import EndlessError, RefusedError
 
-__all__ = ["describe", "find_culprit", "raised_at"]
+__all__ = ["describe", "find_culprit"]
 
 _LIMIT = 500_000
 """Objects looked at before giving up: a few seconds, in a reload that is turned down anyway."""
+
+_LIMIT_OF_ENDLESS = 50_000
+"""The same where each look may make up more of them."""
 
 _DEPTH = 30
 """Steps to narrow a path down; each dumps the parts of one object."""
@@ -41,15 +44,17 @@ def find_culprit(dumper: Dumper, contents: object, name: str, error: BaseExcepti
     Returns:
         path, message and remedy. The path is ``name`` when no single object fails alone.
     """
+    if isinstance(error, EndlessError):
+        return _path_of_last(dumper, contents, name, error.culprits), *describe(error)
     open_objects: deque[tuple[object, str]] = deque([(contents, name)])
     seen: dict[int, object] = {id(contents): contents}  # holds them, so that no id is used twice
     while open_objects and len(seen) < _LIMIT:
         obj, path = open_objects.popleft()
         try:
             children = list(_children(dumper, obj, path))
-        except KeyboardInterrupt:
-            raise
         except BaseException as found:  # the very thing looked for; reported by the caller
+            if is_from_elsewhere(found):
+                raise
             return path, *describe(found, obj)
         for child, child_path in children:
             if issubclass(type(child), _ATOMS) or id(child) in seen or id(child) in dumper.roots:
@@ -59,18 +64,50 @@ def find_culprit(dumper: Dumper, contents: object, name: str, error: BaseExcepti
     return _narrowed(dumper, contents, name, error)
 
 
+def _path_of_last(dumper: Dumper, contents: object, name: str, wanted: Sequence[object]) -> str:
+    """Return the path of the last of some objects that can be reached; looks may make up more."""
+    places = {id(obj): place for place, obj in enumerate(wanted)}
+    found = places.get(id(contents), -1)
+    open_objects: deque[tuple[object, str]] = deque([(contents, name)])
+    seen: dict[int, object] = {id(contents): contents}
+    while open_objects and len(seen) < _LIMIT_OF_ENDLESS and found < len(wanted) - 1:
+        obj, path = open_objects.popleft()
+        try:
+            children = list(_children(dumper, obj, path))
+        except BaseException as error:  # something else is wrong here, which is not looked for
+            if is_from_elsewhere(error):
+                raise
+            continue
+        for child, child_path in children:
+            if issubclass(type(child), _ATOMS) or id(child) in seen or id(child) in dumper.roots:
+                continue
+            seen[id(child)] = child
+            open_objects.append((child, child_path))
+            if places.get(id(child), -1) > found:
+                found, name = places[id(child)], child_path
+    return name
+
+
 def _narrowed(dumper: Dumper, obj: object, path: str, error: BaseException) -> tuple[str, str, str]:
     """Follow the part that fails as a whole, for objects whose reduction is well made and yet wrong."""
     for _ in range(_DEPTH):
-        for child, child_path in _children(dumper, obj, path):
+        try:
+            children = list(_children(dumper, obj, path))
+        except BaseException as found:  # looked at before, it did not fail: it is at fault now
+            if is_from_elsewhere(found):
+                raise
+            return path, *describe(found, obj)
+        for child, child_path in children:
             if issubclass(type(child), _ATOMS) or id(child) in dumper.roots:
                 continue
             try:
                 dumper.dump(child)
-            except (KeyboardInterrupt, NotQuietError):
-                raise
             except BaseException as found:  # the very thing looked for; reported by the caller
+                if is_from_elsewhere(found):
+                    raise
                 obj, path, error = child, child_path, found
+                if isinstance(found, EndlessError):
+                    return path, *describe(found, child)  # each further step would take as long
                 break
         else:
             break
@@ -86,24 +123,10 @@ def describe(error: BaseException, obj: object = None) -> tuple[str, str]:
     if isinstance(error, RecursionError):
         return f"is nested too deeply{where}", "keep it flatter, as a list or a dict of parts"
     if isinstance(error, (pickle.PicklingError, TypeError)) and not where:
-        return f"{cls.__module__}.{cls.__qualname__} cannot be carried ({error})", (
+        return f"{cls.__module__}.{cls.__qualname__} cannot be carried ({text_of(error)})", (
             "name it in transient=, or give its class __getstate__ and __setstate__"
         )
-    return f"{type(error).__name__}: {error}{where}", ""
-
-
-def raised_at(error: BaseException) -> str:
-    """Return the user's innermost frame in a traceback as `` (in f, file:line)``, or ``""``."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if not trace.tb_frame.f_globals.get("__name__", "").startswith(
-            ("livereload_core.", "pickle", "copyreg")
-        ):
-            place = f" (in {code.co_qualname}, {code.co_filename}:{trace.tb_lineno})"
-        trace = trace.tb_next
-    return place
+    return told(error), ""
 
 
 def _children(dumper: Dumper, obj: Any, path: str) -> Iterator[tuple[object, str]]:
@@ -167,6 +190,8 @@ def _short(key: object) -> str:
     else:
         try:
             text = repr(key)
-        except Exception:  # only a label: the path stays readable without it
+        except BaseException as error:  # only a label: the path stays readable without it
+            if is_from_elsewhere(error):
+                raise
             text = f"<{type(key).__name__}>"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -51,6 +51,15 @@ KINDS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {}
 box = preserve("box", dict[str, Any])
 
 
+ABSENT: set[str] = set()
+
+
+def absent(name: str) -> None:
+    """Add a kind of a library that is not installed."""
+    kind(name, object, lambda value: False)
+    ABSENT.add(name)
+
+
 def kind(name: str, make: Callable[[], Any], check: Callable[[Any], Any]) -> None:
     assert name not in KINDS
     KINDS[name] = make, check

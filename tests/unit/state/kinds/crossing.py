@@ -20,9 +20,10 @@ from typing import Any
 
 import cloudpickle
 import dill
+from keeper import put, take  # type: ignore[import-not-found]
 
-RIGHT, WRONG, REFUSED = "right", "wrong", "refused"
-PATIENCE = 20
+RIGHT, WRONG, REFUSED, ABSENT = "right", "wrong", "refused", "absent"
+PATIENCE = 10
 """Seconds until a child that hangs is killed: a safety net, which no kind that works comes near."""
 
 
@@ -35,11 +36,13 @@ def main() -> None:
     from livereload_core.state.engine import Engine
 
     def is_user_module(name: str) -> bool:
-        return name in ("__main__", "app")
+        return name in ("__main__", "app", "opened", "libraries")
 
     engine = Engine(is_user_module=is_user_module)
     engine.activate()
     import app  # type: ignore[import-not-found]
+    import libraries  # type: ignore[import-not-found]  # noqa: F401
+    import opened  # type: ignore[import-not-found]  # noqa: F401
 
     space = vars(sys.modules["__main__"])
     space["__file__"] = str(folder / "main.py")
@@ -47,7 +50,10 @@ def main() -> None:
     results: dict[str, dict[str, str]] = {}
     for number, (kind, (make, check)) in enumerate(app.KINDS.items()):
         results[kind] = {}
-        for codec, (dump, load) in codecs(engine, app).items():
+        for codec, (dump, load) in codecs(engine, app, str(number)).items():
+            if kind in app.ABSENT:
+                results[kind][codec] = ABSENT
+                continue
             crossing = Crossing(folder / f"{number}.{codec}", make, check, dump, load)
             if phase == "dump" or crossing.file.exists():
                 results[kind][codec] = in_child(
@@ -75,15 +81,21 @@ class Crossing:
         return lambda: self.check(value)
 
 
-def codecs(engine: Any, app: Any) -> dict[str, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]]:
+def codecs(
+    engine: Any, app: Any, number: str
+) -> dict[str, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]]:
     def our_dump(value: Any) -> bytes:
         app.box["value"] = value
-        return bytes(engine.export().data)
+        export = engine.export()
+        put(number, export.handed.fds)
+        return bytes(export.data)
 
     def our_load(data: bytes) -> Any:
-        engine.trial(data)
-        engine.adopt(data)
+        fds = take(number)
+        engine.trial(data, fds)
+        engine.adopt(data, fds)
         engine.settle()
+        engine.commit()
         return app.box["value"]
 
     return {
