@@ -11,8 +11,8 @@ from typing import Any
 from livereload_core.state.descriptors import incoming, outgoing
 from livereload_core.state.inplace import ArrayMemory
 from livereload_core.state.memory import PAGE
-from livereload_core.state.segments import LARGE, PHASE
-from livereload_core.state.store import Claim
+from livereload_core.state.segments import LARGE, PHASE, Piece, Segment
+from livereload_core.state.store import Claim, Store
 
 __all__ = ["NumpyCodec"]
 
@@ -63,7 +63,28 @@ def _locate(obj: Any) -> tuple[int, int]:
     return obj.__array_interface__["data"][0], obj.nbytes
 
 
+def shared(zeroes: Any, store: Store) -> Any:
+    """Return an array of zeroes of which only the pages that are written are to be carried."""
+    if zeroes.nbytes < LARGE or zeroes.dtype.hasobject:
+        return zeroes
+    array = _placed(zeroes.shape, zeroes.dtype, "C")
+    segment = Segment.new(zeroes.nbytes + PAGE)  # takes no memory: nobody writes it
+    segment.seal()
+    piece, claim = Piece(zeroes.nbytes, segment, PHASE), _claim(array)
+    piece.fill(claim.address)
+    store.adopt(claim, piece)
+    return array
+
+
 def _array(number: int, dtype: Any, shape: tuple[int, ...], order: Any, writeable: bool) -> Any:
+    array = _placed(shape, dtype, order)
+    incoming().fill(number, array, _claim)
+    array.flags.writeable = writeable
+    return array
+
+
+def _placed(shape: tuple[int, ...], dtype: Any, order: Any) -> Any:
+    """Make an array that pages can be laid under."""
     import numpy as np
 
     array: Any = np.empty(shape, dtype, order)
@@ -73,8 +94,6 @@ def _array(number: int, dtype: Any, shape: tuple[int, ...], order: Any, writeabl
         offset = (PHASE - _locate(block)[0]) % PAGE
         # Through a view that is no array: the next generation shall not take it for a slice of the block.
         array = np.ndarray(shape, dtype, memoryview(block), offset, order=order)
-    incoming().fill(number, array, _claim)
-    array.flags.writeable = writeable
     return array
 
 

@@ -1,0 +1,45 @@
+"""Slices in which the GIL is kept, with rests in between."""
+
+from __future__ import annotations
+
+import time
+
+__all__ = ["Pace"]
+
+_SLICE = 0.0006
+"""Seconds that a slice aims at: what is one entry too large may take it beyond, and a millisecond is the limit."""
+_LEAST, _MOST = 8, 2000
+"""Entries in a slice."""
+
+
+class Pace:
+    """A context for each slice.
+
+    Args:
+        rest: a slice that took s seconds is followed by a rest of so many s.
+
+    Attributes:
+        amount: entries for the next slice.
+        used: to be set in a slice: how many it has seen, if ``amount`` shall be adapted.
+        longest: seconds of the longest slice so far.
+    """
+
+    def __init__(self, rest: float) -> None:
+        self._rest = rest
+        self._began = 0.0
+        self.amount = 100
+        self.used = 0
+        self.longest = 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+        self.used = 0
+
+    def __exit__(self, *_: object) -> None:
+        took = time.monotonic() - self._began
+        self.longest = max(self.longest, took)
+        if self.used:
+            fitting = int(self.used * _SLICE / max(took, 1e-6))
+            self.amount = max(_LEAST, min(_MOST, fitting, 2 * self.amount))
+        # sleep(0) lets go of the GIL, too: whoever waits for it has it now.
+        time.sleep(self._rest * took)
