@@ -58,6 +58,7 @@ class _Build:
         self.older: set[Any] = set()
         self.keys: list[Any] = []
         self.listing: Any = None
+        self.listed = False
         self.tries = 0
         self.at = 0
         self.writer = Writer(0)
@@ -165,8 +166,11 @@ class Journal:
             OSError: there is no memory for it.
         """
         if not self.is_behind(container):
-            if self._whole and not self._opaque:
+            build, self._build = self._build, None
+            if self._whole:  # all of it crosses in any case
                 self._notes.clear()
+            elif build is not None:
+                self._notes.update(build.older)
             return
         epoch = self._epoch
         try:
@@ -200,7 +204,7 @@ class Journal:
     ) -> None:
         while not stop():
             with pace:
-                if build.listing is not None or not build.keys:
+                if not build.listed:
                     self._list(build, container)
                     continue
                 if self._build is not build or self._opaque:
@@ -229,7 +233,7 @@ class Journal:
         try:
             if build.tries > _TRIES:
                 build.keys = list(base.__iter__(entries))
-                build.listing = None
+                build.listing, build.listed = None, True
                 return
             more = list(islice(build.listing, _SCAN))
         except RuntimeError:  # changed its size meanwhile
@@ -240,7 +244,7 @@ class Journal:
             build.listing, build.keys = None, []
             self._take_notes(build)
         elif len(more) < _SCAN:
-            build.listing = None
+            build.listing, build.listed = None, True
 
     def _take_notes(self, build: _Build) -> None:
         taken = self._notes.copy()

@@ -8,7 +8,7 @@ __all__ = ["Pace"]
 
 _SLICE = 0.0006
 """Seconds that a slice aims at: what is one entry too large may take it beyond, and a millisecond is the limit."""
-_LEAST, _MOST = 8, 2000
+_LEAST, _FIRST, _MOST = 8, 100, 2000
 """Entries in a slice."""
 
 
@@ -27,7 +27,7 @@ class Pace:
     def __init__(self, rest: float) -> None:
         self._rest = rest
         self._began = 0.0
-        self.amount = 100
+        self.amount = _FIRST
         self.used = 0
         self.longest = 0.0
 
