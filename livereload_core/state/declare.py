@@ -70,6 +70,7 @@ class Preserve:
     @overload
     def __call__(  # noqa: F811
         self,
+        /,
         *,
         name: str | None = None,
         version: int = 1,

@@ -271,8 +271,8 @@ class Incoming:
 
     Attributes:
         taken: (the caller's fd, the object's duplicate), in the order in which they were taken.
-        fill_container: puts a tracked container together; there while the stream is read, and no longer, since
-            it leads back to whoever holds this object.
+        fill_container: puts a tracked container together; there while the stream is read, and no longer: it
+            leads back to whoever holds this object, and a cycle would keep the fds open.
         parts: how many parts of containers were read.
     """
 

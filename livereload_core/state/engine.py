@@ -230,8 +230,8 @@ class Engine:
             fds: what came beside it, -1 for what is gone; they stay the caller's.
             waive: whose loss turns nothing down.
 
-        Tracked containers alone are filled already: nobody uses them before :meth:`adopt`, which then has to put
-        into them what has changed since.
+        Tracked containers alone are filled already: nobody uses them before :meth:`adopt`, which then has to
+        put into them what has changed since.
 
         Returns:
             the fates that :meth:`adopt` would bring about; roots that nobody declared yet are left out.

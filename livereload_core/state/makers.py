@@ -2,7 +2,7 @@
 
 Invariants:
     * Without ``livecore`` they make a ``dict``, an ``Lru`` that nobody listens to, and an array of numpy.
-    * Importing this module loads nothing; numpy is imported by whoever calls for an array.
+    * Importing this module loads nothing; numpy is imported where an array is called for.
 """
 
 from __future__ import annotations
@@ -53,13 +53,14 @@ class Dicts:
         """Make a dict of which a reload carries what was touched.
 
         Args:
-            key: under which it is preserved. Without: the name of the module global that it is assigned to. In
-                a function it is preserved by whoever declares what the function returns.
+            key: under which it is preserved. Without: the name of the module global that it is assigned to.
+                In a function it is preserved by whoever declares what the function returns.
 
         Raises:
             UsageError: at the top level of a module, and it is assigned to no global; or the key is taken.
         """
-        return _declared("dict", key, _new_dict, sys._getframe(1))
+        made: dict[K, V] = _declared("dict", key, _new_dict, sys._getframe(1))
+        return made
 
     @overload
     def __getitem__(self, item: tuple[type[K], type[V]], /) -> DictOf[K, V]: ...
@@ -87,7 +88,8 @@ class Lrus:
         """
         from livereload_core.state.tracked.lru import Lru
 
-        return _declared("lru", key, lambda: Lru(maxsize), sys._getframe(1))
+        made: Lru[K, V] = _declared("lru", key, lambda: Lru(maxsize), sys._getframe(1))
+        return made
 
     @overload
     def __getitem__(self, item: tuple[type[K], type[V]], /) -> LruOf[K, V]: ...
@@ -118,13 +120,14 @@ class Arrays:
         """
 
         def make() -> Any:
-            import numpy as np
+            from livereload_core.state.codecs.numpy_arrays import zeroes
 
             engine = runtime.current
-            array = np.zeros(shape, dtype)
+            array = zeroes(shape, dtype)
             return array if engine is None else engine.share(array)
 
-        return _declared("array", key, make, sys._getframe(1))
+        made: NDArray[Any] = _declared("array", key, make, sys._getframe(1))
+        return made
 
 
 def _new_dict() -> Any:
@@ -135,7 +138,7 @@ def _new_dict() -> Any:
     return TrackedDict()
 
 
-def _declared(kind: str, key: str | None, factory: Callable[[], Any], frame: FrameType) -> Any:
+def _declared(kind: str, key: Any, factory: Callable[[], Any], frame: FrameType) -> Any:
     if key is not None and not (isinstance(key, str) and key):
         raise UsageError(
             f"preserve.{kind}() got the key {key!r}", advice=f'pass a name: preserve.{kind}("name")'

@@ -63,14 +63,21 @@ def _locate(obj: Any) -> tuple[int, int]:
     return obj.__array_interface__["data"][0], obj.nbytes
 
 
-def shared(zeroes: Any, store: Store) -> Any:
-    """Return an array of zeroes of which only the pages that are written are to be carried."""
-    if zeroes.nbytes < LARGE or zeroes.dtype.hasobject:
-        return zeroes
-    array = _placed(zeroes.shape, zeroes.dtype, "C")
-    segment = Segment.new(zeroes.nbytes + PAGE)  # takes no memory: nobody writes it
+def zeroes(shape: Any, dtype: Any) -> Any:
+    """Make an array of zeroes."""
+    import numpy as np
+
+    return np.zeros(shape, dtype)
+
+
+def shared(fresh: Any, store: Store) -> Any:
+    """Return an array of zeroes in place of another, of which only what is written will have to be copied."""
+    if fresh.nbytes < LARGE or fresh.dtype.hasobject:
+        return fresh
+    array = _placed(fresh.shape, fresh.dtype, "C")
+    segment = Segment.new(fresh.nbytes + PAGE)  # takes no memory: nobody writes it
     segment.seal()
-    piece, claim = Piece(zeroes.nbytes, segment, PHASE), _claim(array)
+    piece, claim = Piece(fresh.nbytes, segment, PHASE), _claim(array)
     piece.fill(claim.address)
     store.adopt(claim, piece)
     return array

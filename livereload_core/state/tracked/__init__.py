@@ -11,8 +11,9 @@ What crosses for one container::
     segments     part 0 │ part 1 │ ... │ part n      written in the background, in slices; never changed
     stream       the entries touched since           written in each export; small
 
-Each part, and what the stream holds, says the same three things: which keys are gone, which have another value
-where they are, and which come last, in this order. To apply all of them one after the other gives the container.
+Each part, and what the stream holds, says the same three things: which keys are gone, which have another
+value where they are, and which come last, in this order. To apply all of them one after the other gives the
+container.
 
 Invariants:
     * An entry that is in the parts alone is settled, or nobody but the container can reach its value. All

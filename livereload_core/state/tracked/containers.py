@@ -1,9 +1,9 @@
 """``preserve.dict()`` under livecore: a dict that notes which of its keys have been touched.
 
-A plain dict in all that it does. Where a value that can change is handed out, its key counts as touched, because
-nobody sees what becomes of it. To see that costs a function of Python for each hit, so it is done only from the
-first such value on: until then reading is the dict's own, in C. The object then changes its class, from
-:class:`TrackedDict` to :class:`WatchedDict`.
+A plain dict in all that it does. Where a value that can change is handed out, its key counts as touched,
+because nobody sees what becomes of it. To see that costs a function of Python for each hit, so it is done
+only from the first such value on: until then reading is the dict's own, in C. The object then changes its
+class, from :class:`TrackedDict` to :class:`WatchedDict`.
 
 Invariants:
     * A key is noted, then written, then noted again. Whoever exports takes a note off first and looks at the
@@ -36,13 +36,11 @@ _pop = dict.pop
 
 
 class Deaf(set[Any]):
-    """Notes of a container that no root holds: nobody would ever take them off."""
+    """Notes of a container of which all crosses in any case: nobody would ever take them off."""
 
     __slots__ = ()
 
-    def add(self, key: object) -> None:
-        """Only see that it can be a key."""
-        hash(key)
+    add = staticmethod(hash)  # type: ignore[assignment]  # only sees that it can be a key
 
     def update(self, *keys: Iterable[object]) -> None:
         """Do nothing."""
@@ -146,10 +144,10 @@ class TrackedDict(dict[K, V]):
         """As of ``dict``."""
         journal = self._journal
         if journal is not None:
-            journal.begin_anew()
+            journal.begin_anew(self)
         dict.clear(self)
         if journal is not None:
-            journal.begin_anew()
+            journal.begin_anew(self)
 
     def _admit(self, value: object) -> bool:
         """Watch from now on what is handed out, if there is need to; returns whether there is."""

@@ -8,8 +8,8 @@
 
 *Restless* is an entry whose value may change and can be reached from elsewhere: it is in every layer.
 
-Order needs no notes. What was inserted since the parts were written stands at the end of a dict without a gap,
-so the end of it, back to the first key without a note, comes last in the order that it has there.
+Order needs no notes. What was inserted since the parts were written stands at the end of a dict without a
+gap, so the end of it, back to the first key without a note, comes last in the order that it has there.
 
 Invariants:
     * Notes are taken off one by one, each before its value is looked at; see ``containers``.
@@ -19,12 +19,14 @@ Invariants:
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice, takewhile
 from typing import Any
 
 from livereload_core.state.fields import Shape
 from livereload_core.state.segments import Piece
+from livereload_core.state.tracked.containers import DEAF
 from livereload_core.state.tracked.pace import Pace
 from livereload_core.state.tracked.parts import Extent, Layer, Part, Writer, bytes_of, merged, parts_of
 from livereload_core.state.tracked.settled import PLAIN, is_key, is_private, is_settled
@@ -56,7 +58,7 @@ class _Build:
 
     def __init__(self) -> None:
         self.older: set[Any] = set()
-        self.keys: list[Any] = []
+        self.keys: deque[list[Any]] = deque()
         self.listing: Any = None
         self.listed = False
         self.tries = 0
@@ -65,12 +67,23 @@ class _Build:
         self.restless: set[Any] = set()
         self.classes: dict[str, Shape] = {}
 
+    def next(self, amount: int) -> list[Any]:
+        """Return the next keys, none at the end; those before are let go of bit by bit."""
+        while self.keys:
+            found = self.keys[0][self.at : self.at + amount]
+            if found:
+                self.at += amount
+                return found
+            self.keys.popleft()
+            self.at = 0
+        return []
+
 
 class Journal:
     """What is known of one container.
 
     Args:
-        notes: of the container; they stay that set for good.
+        notes: of the container, while not all of it crosses in any case.
     """
 
     def __init__(self, notes: set[Any]) -> None:
@@ -87,8 +100,9 @@ class Journal:
         self._fresh: dict[Any, Any] | None = None
         self._epoch = 0
 
-    def begin_anew(self) -> None:
+    def begin_anew(self, container: Any) -> None:
         """The container is emptied: nothing that was exported counts any more."""
+        container._notes = DEAF
         self._epoch += 1
         self._whole, self._build = True, None
         self._extents, self._classes = [], {}
@@ -168,7 +182,7 @@ class Journal:
         if not self.is_behind(container):
             build, self._build = self._build, None
             if self._whole:  # all of it crosses in any case
-                self._notes.clear()
+                container._notes = DEAF
             elif build is not None:
                 self._notes.update(build.older)
             return
@@ -182,7 +196,7 @@ class Journal:
                     self._extents = [self._extents[0], merged(self._extents[1:])]
         finally:
             if self._epoch != epoch:  # another thread has emptied it: what was written is of before
-                self.begin_anew()
+                self.begin_anew(container)
 
     def _is_flooded(self, container: Any) -> bool:
         return len(self._notes) > max(_FLOOD, len(container) // 16)
@@ -191,7 +205,11 @@ class Journal:
         build = self._build
         if build is None:
             build = self._build = _Build()
-            self._take_notes(build)
+            if self._whole:
+                self._notes.clear()
+                container._notes = self._notes
+            else:
+                self._take_notes(build)
         try:
             self._build_on(build, container, dump, pace, stop)
         except BaseException:
@@ -209,8 +227,7 @@ class Journal:
                     continue
                 if self._build is not build or self._opaque:
                     return  # emptied meanwhile, or not to be tracked
-                start, build.at = build.at, build.at + pace.amount
-                keys = build.keys[start : build.at]
+                keys = build.next(pace.amount)
                 pace.used = len(keys)
                 if keys:
                     self._write_part(build.writer, keys, (), container, dump, build.restless, build.classes)
@@ -227,21 +244,21 @@ class Journal:
         """List the next keys; from the beginning if the container was written to, and at once in the end."""
         entries, base = container._raw()
         if build.listing is None:
-            build.keys = []
+            build.keys.clear()
             build.listing = base.__iter__(entries)
             build.tries += 1
         try:
             if build.tries > _TRIES:
-                build.keys = list(base.__iter__(entries))
+                build.keys.append(list(base.__iter__(entries)))
                 build.listing, build.listed = None, True
                 return
             more = list(islice(build.listing, _SCAN))
         except RuntimeError:  # changed its size meanwhile
-            build.listing, build.keys = None, []
+            build.listing = None
             return
-        build.keys += more
+        build.keys.append(more)
         if self._notes:  # somebody wrote: the place of the iterator may be another one now
-            build.listing, build.keys = None, []
+            build.listing = None
             self._take_notes(build)
         elif len(more) < _SCAN:
             build.listing, build.listed = None, True
@@ -319,7 +336,8 @@ class Journal:
                         if keeps_place:
                             target[key] = None  # each layer says what is there
                     if type(key) is not str and not is_key(key):
-                        self._become_opaque()
+                        self._opaque = True  # not the same key elsewhere: all crosses in one stream, always
+                        self.begin_anew(container)
                         return
             value = None
             try:
@@ -341,11 +359,6 @@ class Journal:
                     restless.add(key)
                     target[key] = None
         return dump(part)
-
-    def _become_opaque(self) -> None:
-        """A key is not the same key elsewhere: all crosses in one stream, always."""
-        self._opaque = True
-        self.begin_anew()
 
     # -- arriving -----------------------------------------------------------------------------------
 
@@ -391,6 +404,7 @@ class Journal:
                     read += 1
         _apply(layer.change, container, entries, base)
         self._notes.clear()
+        container._notes = self._notes
         if trial:
             self._applied = (layer.token, total)
             return read
@@ -400,7 +414,7 @@ class Journal:
             self._extents, self._token, self._classes = list(layer.extents), layer.token, dict(classes)
             self._notes.update(*layer.change)
         else:
-            self._whole = True
+            self.begin_anew(container)
         return read
 
     def settle(self) -> None:
@@ -414,7 +428,7 @@ class Journal:
             fresh, self._fresh = self._fresh, None
             base.clear(entries)
             container._take(fresh)
-            self.begin_anew()
+            self.begin_anew(container)
 
 
 def _split(pending: set[Any], entries: Any, base: Any) -> tuple[list[Any], list[Any]]:
@@ -447,5 +461,4 @@ def attached(container: Any) -> Journal:
     if journal is None:
         notes: set[Any] = set()
         journal = container._journal = Journal(notes)
-        container._notes = notes
     return journal

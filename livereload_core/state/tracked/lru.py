@@ -41,7 +41,7 @@ class Lru(MutableMapping[K, V]):
     __slots__ = ("__weakref__", "_entries", "_journal", "_lock", "_maxsize", "_notes", "hits", "misses")
 
     def __init__(self, maxsize: int | None = 128) -> None:
-        if maxsize is not None and (not isinstance(maxsize, int) or maxsize < 1):
+        if not (maxsize is None or (type(maxsize) is int and maxsize > 0)):
             raise UsageError(
                 f"maxsize is {maxsize!r}", advice="pass a number of entries, or None for no limit"
             )
@@ -144,7 +144,7 @@ class Lru(MutableMapping[K, V]):
         """Forget everything; the counts stay."""
         with self._lock:
             if self._journal is not None:
-                self._journal.begin_anew()
+                self._journal.begin_anew(self)
             self._entries.clear()
 
     def copy(self) -> Lru[K, V]:

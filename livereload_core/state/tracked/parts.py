@@ -9,8 +9,8 @@ A segment holds parts one after the other, each behind its length::
     pickle = ([key, ...], {key: value, ...}, {key: value, ...})
               gone          where they are    come last, in this order
 
-The parts of a container are numbered from 0 on, beneath a token that no other one has: whoever has applied the
-first n of them goes on from there, wherever the bytes lie by now.
+The parts of a container are numbered from 0 on, beneath a token that no other one has: whoever has applied
+the first n of them goes on from there, wherever the bytes lie by now.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Which values cannot change, and which nobody but their container can reach.
 
-By exact type throughout: a subclass may have attributes, a ``tzinfo`` of the user's may have state, and a frozen
-dataclass can be changed with ``object.__setattr__``. With an open list instead of recursion: nesting may be deep.
+By exact type throughout: a subclass may have attributes, a ``tzinfo`` of the user's may have state, and a
+frozen dataclass can be changed with ``object.__setattr__``. With an open list instead of recursion: nesting
+may be deep.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def is_settled(value: object) -> bool:
         if cls in _ATOMS:
             continue
         if cls in _GROUPS:
-            waiting.extend(item)  # type: ignore[call-overload]
+            waiting.extend(item)  # type: ignore[arg-type]
         elif not _is_rare_atom(item, cls):
             return False
     return True
@@ -79,7 +80,7 @@ def is_key(key: object) -> bool:
     while waiting:
         item = waiting.pop()
         if type(item) in _GROUPS:
-            waiting.extend(item)  # type: ignore[call-overload]
+            waiting.extend(item)  # type: ignore[arg-type]
         elif item != item:
             return False
     return True
@@ -144,6 +145,10 @@ def _parts(item: Any, cls: type) -> list[Any] | None:
     return [*found, *space.values()]
 
 
+_OWN_WAYS = (
+    *("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"),
+    *("__getnewargs__", "__getnewargs_ex__", "__del__"),
+)
 _plain_classes: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
 
@@ -159,13 +164,7 @@ def _is_plain_class(cls: type) -> bool:
         known = _plain_classes[cls] = (
             cls is not object
             and all(map(is_python_class, cls.__mro__[:-1]))
-            and cls.__reduce_ex__ is object.__reduce_ex__
-            and cls.__reduce__ is object.__reduce__
-            and not any(
-                name in vars(base)
-                for base in cls.__mro__[:-1]
-                for name in ("__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__", "__del__")
-            )
+            and not any(name in vars(base) for base in cls.__mro__[:-1] for name in _OWN_WAYS)
             and cls not in copyreg.dispatch_table
         )
     return known
@@ -202,4 +201,5 @@ def _space() -> int:
 _IN_ONE_CONTAINER = _in_one_container()
 _IN_TWO = _in_two()
 _SPACE = _space()
-"""What ``sys.getrefcount`` says of an object that is referred to from where it has to be, and nowhere else."""
+"""What ``sys.getrefcount`` says of an object that is referred to from where it has to be, and nowhere else:
+how a call of Python counts differs between versions."""

@@ -194,7 +194,6 @@ class Machine(RuleBasedStateMachine):
 
         self.held.clear()
         self.generations.reload(between, late=late, tried=tried, patient=patient)
-        del old
 
     @invariant()
     def they_are_equal(self) -> None:
