@@ -86,18 +86,16 @@ def is_key(key: object) -> bool:
     return True
 
 
-def is_private(value: Any, more: int = 0) -> bool:
+def is_private(value: Any) -> bool:
     """Whether nobody but its container can reach a value that may change, nor anything in it that may.
 
     Called as ``is_private(value)`` with the value in one container and one local variable of the caller.
 
     Args:
         value: what is not settled.
-        more: how many more references to it are known of.
     """
-    if sys.getrefcount(value) != _IN_ONE_CONTAINER + more:
+    if sys.getrefcount(value) != _IN_ONE_CONTAINER:
         return False
-    del more
     waiting = [[value]]
     value = None
     seen = 0
@@ -179,7 +177,7 @@ def _in_one_container() -> int:
     held = {"key": [1]}
     value = held["key"]
 
-    def count(value: Any, more: int = 0) -> int:
+    def count(value: Any) -> int:
         return sys.getrefcount(value)
 
     return count(value)
@@ -187,9 +185,11 @@ def _in_one_container() -> int:
 
 def _in_two() -> int:
     parent = [[1]]
-    for item in parent:  # the list of parts, the parent, and the variable
-        return sys.getrefcount(item)
-    raise AssertionError("unreachable")
+    here = [*parent]
+    found = 0
+    for item in here:
+        found = sys.getrefcount(item)
+    return found
 
 
 def _space() -> int:
