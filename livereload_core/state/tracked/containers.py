@@ -169,6 +169,9 @@ class TrackedDict(dict[K, V]):
                     break
         dict.update(self, entries)
 
+    def _arrived(self) -> None:
+        """All is there."""
+
     # -- copies ---------------------------------------------------------------------------------------
 
     def __reduce_ex__(self, protocol: Any) -> Any:

@@ -415,6 +415,7 @@ class Journal:
             self._notes.update(*layer.change)
         else:
             self.begin_anew(container)
+        container._arrived()
         return read
 
     def settle(self) -> None:

@@ -206,6 +206,11 @@ class Lru(MutableMapping[K, V]):
         """Let in what comes from another generation; nothing is noted."""
         self._entries.update(entries)
 
+    def _arrived(self) -> None:
+        """All is there: the new code may leave less room for it."""
+        with self._lock:
+            self._trim()
+
 
 def _made(maxsize: int | None, hits: int, misses: int) -> Lru[Any, Any]:
     made: Lru[Any, Any] = Lru(maxsize)
