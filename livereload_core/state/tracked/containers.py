@@ -169,7 +169,11 @@ class TrackedDict(dict[K, V]):
                     break
         dict.update(self, entries)
 
-    def _arrived(self) -> None:
+    def _extra(self) -> dict[str, Any]:
+        """Return what else is to be known on the other side."""
+        return {}
+
+    def _arrived(self, extra: dict[str, Any]) -> None:
         """All is there."""
 
     # -- copies ---------------------------------------------------------------------------------------

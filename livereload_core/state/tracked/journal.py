@@ -122,7 +122,7 @@ class Journal:
         Raises:
             RuntimeError: another thread has changed the size of the container meanwhile: try again.
         """
-        extra = container._extra() if hasattr(container, "_extra") else {}
+        extra = container._extra()
         entries, base = container._raw()
         if self._whole:
             return Layer(key, "", (), ([], {}, dict(base.items(entries))), extra)
@@ -415,7 +415,7 @@ class Journal:
             self._notes.update(*layer.change)
         else:
             self.begin_anew(container)
-        container._arrived()
+        container._arrived(layer.extra)
         return read
 
     def settle(self) -> None:

@@ -206,8 +206,13 @@ class Lru(MutableMapping[K, V]):
         """Let in what comes from another generation; nothing is noted."""
         self._entries.update(entries)
 
-    def _arrived(self) -> None:
+    def _extra(self) -> dict[str, Any]:
+        """Return what else is to be known on the other side."""
+        return {"hits": self.hits, "misses": self.misses}
+
+    def _arrived(self, extra: dict[str, Any]) -> None:
         """All is there: the new code may leave less room for it."""
+        self.hits, self.misses = extra["hits"], extra["misses"]
         with self._lock:
             self._trim()
 

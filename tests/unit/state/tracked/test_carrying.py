@@ -323,6 +323,7 @@ def test_order_of_a_cache_survives() -> None:
     expected = list(cache)
     back = generations.reload(lambda: cache.__setitem__("last", "x"))
     assert list(back) == [*expected[1:], "last"]
+    assert back.hits == cache.hits > 100
     back["one more"] = 1
     assert len(back) == MANY
     assert list(generations.reload())[-1] == "one more"
@@ -360,10 +361,11 @@ def test_nothing_keeps_descriptors_open(generations: Generations) -> None:
 
 def test_trial_leaves_no_cycle_behind(generations: Generations, monkeypatch: pytest.MonkeyPatch) -> None:
     from livereload_core.state import restoring
+    from livereload_core.state.descriptors import Incoming
 
     made: list[weakref.ref[Any]] = []
 
-    class Watched(restoring.Incoming):
+    class Watched(Incoming):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             made.append(weakref.ref(self))
@@ -512,7 +514,8 @@ def test_migration_that_fails_changes_nothing(program: Program) -> None:
     old, module, engine = app.rows, sys.modules["app"], program.engine
     edited = APP.replace(
         "rows = preserve.dict()",
-        'rows = preserve("rows", preserve.dict, version=2, migrate=lambda old, version: old.clear() or 1 / 0)',
+        "def wrong(old, version):\n    old.clear()\n    raise ValueError\n"
+        'rows = preserve("rows", preserve.dict, version=2, migrate=wrong)',
     )
     program.start(app=edited)
     with pytest.raises(CannotCarryError):

@@ -23,6 +23,15 @@ from livereload_core.state.tracked.settled import is_key, is_private, is_settled
 class Zone(datetime.tzinfo):
     """Has a state."""
 
+    def utcoffset(self, moment: object) -> datetime.timedelta:
+        return datetime.timedelta()
+
+    def dst(self, moment: object) -> None:
+        return None
+
+    def tzname(self, moment: object) -> str:
+        return "zone"
+
 
 class Text(str):
     """May have attributes."""
