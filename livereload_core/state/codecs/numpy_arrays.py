@@ -5,6 +5,7 @@ Other plain arrays are left to numpy's own reduction.
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from typing import Any
 
@@ -99,8 +100,10 @@ def _placed(shape: tuple[int, ...], dtype: Any, order: Any) -> Any:
         # malloc has recycled a block that begins elsewhere, and pages fit at one place only.
         block: Any = np.empty(array.nbytes + PAGE, np.uint8)
         offset = (PHASE - _locate(block)[0]) % PAGE
-        # Through a view that is no array: the next generation shall not take it for a slice of the block.
-        array = np.ndarray(shape, dtype, memoryview(block), offset, order=order)
+        # Through what is no array: the next generation shall not take it for a slice of the block. A
+        # memoryview would not do: numpy looks through it.
+        between = (ctypes.c_char * block.nbytes).from_buffer(block)
+        array = np.ndarray(shape, dtype, between, offset, order=order)
     return array
 
 
