@@ -25,7 +25,7 @@ from livereload_core.posix.private import cache_base, project_folder, read_priva
 from livereload_core.ui.statediff import differences
 from livereload_core.ui.states import render_differences, render_list, render_root
 from livereload_core.ui.statetree import DEEPEST, Limits, Viewer
-from livereload_core.wire import pickles, saved, snapshots
+from livereload_core.wire import layers, pickles, saved, snapshots
 
 __all__ = ["perform"]
 
@@ -45,12 +45,14 @@ class Opened:
         about: what its file tells of itself.
         data: the file.
         title: which one it is, for people.
+        segments: what the snapshot refers to.
     """
 
     head: snapshots.Head
     about: saved.About
     data: bytes
     title: str
+    segments: list[memoryview]
 
     @property
     def keys(self) -> list[str]:
@@ -67,7 +69,8 @@ class Opened:
         assert fields is not None
         table = self.head.index["tables"][fields["table"]]
         try:
-            return pickles.read(self.head.stream(fields), table)
+            node = pickles.read(self.head.stream(fields), table)
+            return layers.flattened(node, fields, self.head.index, self.segments)
         except pickles.PickleDamageError as error:
             raise LivecoreError(f"the stream of {key} {error}") from error
 
@@ -269,7 +272,7 @@ class _Client:
                 f"{path}: {error.strerror or error}", advice="see `livecore state ls`"
             ) from error
         title = word if named else f"{word}, {clock(found.about.saved)}"
-        return Opened(head, found.about, data, title)
+        return Opened(head, found.about, data, title, list(found.segments))
 
     def _path(self, source: Source) -> str:
         if source.file:

@@ -216,7 +216,13 @@ def _roots(stored: Stored) -> list[dict[str, Any]]:
     """Return key, size and fate of each root in a snapshot."""
     with memfd.mapped(stored.memory.fd) as view:
         head = snapshots.read(view, any_python=True)
+        pieces = head.index["pieces"]
         return [
-            {"key": root["key"], "size": root["length"], "type": root["type"], "lost": root["lost"]}
+            {
+                "key": root["key"],
+                "size": root["length"] + sum(pieces[number][0] for number in root["pieces"]),
+                "type": root["type"],
+                "lost": root["lost"],
+            }
             for root in head.roots
         ]

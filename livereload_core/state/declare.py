@@ -8,6 +8,8 @@
     @preserve(version=2, migrate=upgrade, transient=("_lock",))
     class Game: ...                                         class form: module-level instances
 
+    rows = preserve.dict()                                  tracked: a reload carries what was touched
+
 Invariants:
     * Without ``livecore``: ``preserve(k, f)`` is ``f()``, a factory is memoised, a class is returned as
       it is. Importing this module loads nothing but ``sys`` and our errors.
@@ -20,6 +22,7 @@ import sys
 
 from livereload_core.errors import UsageError
 from livereload_core.state import runtime
+from livereload_core.state.makers import Arrays, Dicts, Lrus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,83 +42,99 @@ else:
 __all__ = ["preserve"]
 
 
-# ruff knows overloads only when they come from typing, hence the noqa.
-@overload
-def preserve(  # noqa: D103
-    key: str,
-    factory: Callable[[], T],
-    /,
-    *,
-    version: int = 1,
-    migrate: Callable[[Any, int], Any] | Mapping[int, Callable[[Any], Any]] | None = None,
-    transient: Iterable[str] = (),
-    on_error: Literal["reject", "reset"] = "reject",
-    renamed: Mapping[str, str | None] | None = None,
-    aliases: Iterable[str] = (),
-    validate: Callable[[Any], object] | None = None,
-    group: str | None = None,
-    ttl: float | None = None,
-) -> T: ...
-@overload
-def preserve(target: F, /) -> F: ...  # noqa: D103, F811
-@overload
-def preserve(  # noqa: D103, F811
-    *,
-    name: str | None = None,
-    version: int = 1,
-    migrate: Callable[[Any, int], Any] | Mapping[int, Callable[[Any], Any]] | None = None,
-    transient: Iterable[str] = (),
-    on_error: Literal["reject", "reset"] = "reject",
-    renamed: Mapping[str, str | None] | None = None,
-    aliases: Iterable[str] = (),
-    validate: Callable[[Any], object] | None = None,
-    group: str | None = None,
-    ttl: float | None = None,
-) -> Callable[[F], F]: ...
-def preserve(target: Any = None, factory: Any = None, /, **options: Any) -> Any:  # noqa: F811
-    """Keep an object over reloads.
+class Preserve:
+    """The type of :data:`preserve`."""
 
-    Args:
-        target: the key (value form), or the function or class to decorate.
-        factory: value form only: makes the first object, and the fresh one that is refilled later.
-        **options: as follows.
-            name: decorator forms: the key, where it is not the name of the function.
-            version: raise it when old values need ``migrate``.
-            migrate: called as ``migrate(old, old_version)``; what it returns replaces the old value. Or a
-                mapping, old version -> function of the value that makes the next version of it.
-            transient: attributes that are not kept; they come fresh from the new code.
-            on_error: ``"reject"`` keeps the old code running when the value cannot be carried,
-                ``"reset"`` starts it anew and says so.
-            renamed: old field -> new field, or ``None`` when it is gone.
-            aliases: earlier keys of this state (class form: earlier ``module:Class`` names).
-            validate: called with the new value; ``False`` or an exception turns it down.
-            group: roots of one group keep the objects that they share.
-            ttl: seconds; a value that was made longer ago starts anew at the next reload.
+    __slots__ = ()
 
-    Returns:
-        value form: the object. Factory form: a function that always returns the one object. Class
-        form: the class itself.
+    # ruff knows overloads only when they come from typing, hence the noqa.
+    @overload
+    def __call__(
+        self,
+        key: str,
+        factory: Callable[[], T],
+        /,
+        *,
+        version: int = 1,
+        migrate: Callable[[Any, int], Any] | Mapping[int, Callable[[Any], Any]] | None = None,
+        transient: Iterable[str] = (),
+        on_error: Literal["reject", "reset"] = "reject",
+        renamed: Mapping[str, str | None] | None = None,
+        aliases: Iterable[str] = (),
+        validate: Callable[[Any], object] | None = None,
+        group: str | None = None,
+        ttl: float | None = None,
+    ) -> T: ...
+    @overload
+    def __call__(self, target: F, /) -> F: ...  # noqa: F811
+    @overload
+    def __call__(  # noqa: F811
+        self,
+        /,
+        *,
+        name: str | None = None,
+        version: int = 1,
+        migrate: Callable[[Any, int], Any] | Mapping[int, Callable[[Any], Any]] | None = None,
+        transient: Iterable[str] = (),
+        on_error: Literal["reject", "reset"] = "reject",
+        renamed: Mapping[str, str | None] | None = None,
+        aliases: Iterable[str] = (),
+        validate: Callable[[Any], object] | None = None,
+        group: str | None = None,
+        ttl: float | None = None,
+    ) -> Callable[[F], F]: ...
+    def __call__(self, target: Any = None, factory: Any = None, /, **options: Any) -> Any:  # noqa: F811
+        """Keep an object over reloads.
 
-    Raises:
-        UsageError: the declaration cannot work as written, or its key is taken by another place.
-    """
-    if options:
-        _check(options)
-    frame = sys._getframe(1)
-    if isinstance(target, str):
-        if not callable(factory):
-            raise UsageError(
-                f"preserve({target!r}) has no factory", advice=f"pass one: preserve({target!r}, dict)"
-            )
-        if "name" in options:
-            raise UsageError(
-                f"preserve({target!r}, ...) has a name already", advice="leave name= out of the value form"
-            )
-        engine = runtime.current
-        return factory() if engine is None else engine.declare_value(target, factory, options, frame)
-    if target is None:
-        return lambda decorated: _decorate(decorated, options, frame)
-    return _decorate(target, options, frame)
+        Args:
+            target: the key (value form), or the function or class to decorate.
+            factory: value form only: makes the first object, and the fresh one that is refilled later.
+            **options: as follows.
+                name: decorator forms: the key, where it is not the name of the function.
+                version: raise it when old values need ``migrate``.
+                migrate: called as ``migrate(old, old_version)``; what it returns replaces the old value. Or a
+                    mapping, old version -> function of the value that makes the next version of it.
+                transient: attributes that are not kept; they come fresh from the new code.
+                on_error: ``"reject"`` keeps the old code running when the value cannot be carried,
+                    ``"reset"`` starts it anew and says so.
+                renamed: old field -> new field, or ``None`` when it is gone.
+                aliases: earlier keys of this state (class form: earlier ``module:Class`` names).
+                validate: called with the new value; ``False`` or an exception turns it down.
+                group: roots of one group keep the objects that they share.
+                ttl: seconds; a value that was made longer ago starts anew at the next reload.
+
+        Returns:
+            value form: the object. Factory form: a function that always returns the one object. Class
+            form: the class itself.
+
+        Raises:
+            UsageError: the declaration cannot work as written, or its key is taken by another place.
+        """
+        if options:
+            _check(options)
+        frame = sys._getframe(1)
+        if isinstance(target, str):
+            if not callable(factory):
+                raise UsageError(
+                    f"preserve({target!r}) has no factory", advice=f"pass one: preserve({target!r}, dict)"
+                )
+            if "name" in options:
+                raise UsageError(
+                    f"preserve({target!r}, ...) has a name already",
+                    advice="leave name= out of the value form",
+                )
+            engine = runtime.current
+            return factory() if engine is None else engine.declare_value(target, factory, options, frame)
+        if target is None:
+            return lambda decorated: _decorate(decorated, options, frame)
+        return _decorate(target, options, frame)
+
+    array = Arrays()
+    lru = Lrus()
+    dict = Dicts()  # last, for it hides the name in what follows
+
+
+preserve = Preserve()
 
 
 _OPTIONS = frozenset(

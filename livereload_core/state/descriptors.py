@@ -144,7 +144,7 @@ class Outgoing:
     def __init__(self, *, quiet: bool = True, takes_buffers: bool = False) -> None:
         self._quiet = quiet
         self.takes_buffers = takes_buffers
-        self._stream_claims: list[Claim] = []
+        self._stream_claims: list[Claim | Piece] = []
         self._stream: list[int] = []
         self._stream_cuts: list[tuple[Any, str, Any]] = []
         self._stream_processes: list[int] = []
@@ -207,8 +207,13 @@ class Outgoing:
         self._stream_claims.append(claim)
         return len(self._stream_claims) - 1
 
-    def claims(self) -> list[Claim]:
-        """Return what the current stream has claimed; ask before :meth:`end`."""
+    def attach(self, piece: Piece) -> int:
+        """Let what lies in a segment already cross beside the current stream; return its place there."""
+        self._stream_claims.append(piece)
+        return len(self._stream_claims) - 1
+
+    def claims(self) -> list[Claim | Piece]:
+        """Return what the current stream has claimed or attached; ask before :meth:`end`."""
         return list(self._stream_claims)
 
     def begin(self) -> None:
@@ -270,6 +275,9 @@ class Incoming:
 
     Attributes:
         taken: (the caller's fd, the object's duplicate), in the order in which they were taken.
+        fill_container: puts a tracked container together; there while the stream is read, and no longer: it
+            leads back to whoever holds this object, and a cycle would keep the fds open.
+        parts: how many parts of containers were read.
     """
 
     def __init__(
@@ -288,6 +296,12 @@ class Incoming:
         self.taken: list[tuple[int, int]] = []
         self._closers: list[tuple[Callable[[], object], int]] = []
         self.at_commit: list[Callable[[], None]] = []
+        self.fill_container: Callable[[Any], Any] | None = None
+        self.parts = 0
+
+    def piece(self, number: int) -> Piece:
+        """Return where a large buffer lies."""
+        return self._pieces[number]
 
     def source(self, number: int) -> int:
         """Return the caller's fd at this place.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 import os
 import sys
 import threading
@@ -21,10 +22,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
+from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
 from livereload_core.state import exporting, runtime
 from livereload_core.state.classforms import ClassForms
-from livereload_core.state.descriptors import GONE
+from livereload_core.state.codec import Dumper
+from livereload_core.state.descriptors import GONE, Incoming
 from livereload_core.state.exporting import Export
 from livereload_core.state.inplace import attributes, is_immutable, set_attributes
 from livereload_core.state.mainwatch import MainWatch, main_waits
@@ -33,11 +36,16 @@ from livereload_core.state.roots import UNSET, Form, Options, Place, Root, class
 from livereload_core.state.sharing import Sharing
 from livereload_core.state.snapshot import Entry, Kind, unpack
 from livereload_core.state.store import Store
+from livereload_core.state.tracked.family import kind_of
+from livereload_core.state.tracked.journal import attached, is_container
+from livereload_core.state.tracked.pace import Pace
 from livereload_core.state.waiving import Waive, give_up
 
 __all__ = ["Engine", "Export", "Waive"]
 
 _NOTHING = Waive()
+_REST = 4
+"""In the background, a slice that took s seconds is followed by a rest of so many s."""
 
 
 class Engine:
@@ -62,6 +70,7 @@ class Engine:
         self._held: dict[str, Entry] = {}
         self._reports: dict[str, RootReport] = {}
         self._store = Store()
+        self._ready: dict[str, Any] = {}
         self._restorer = self._new_restorer(self._held)
         self._sharing = Sharing()
         self._settled = False
@@ -98,10 +107,19 @@ class Engine:
             except BaseException:
                 del self._roots[key]
                 raise
+            ready = self._ready.pop(key, None)
+            if ready is not None and kind_of(ready) is kind_of(root.value):
+                root.value = ready  # filled on trial, with what belongs into the fresh one
             root.slot = is_immutable(root.value)
             root.initial = class_key(type(root.value))
             self._claim(root)
             return root.value
+
+    def share(self, array: Any) -> Any:
+        """Let an array of zeroes lie in shared memory from the start; return it, or one that does."""
+        from livereload_core.state.codecs.numpy_arrays import shared
+
+        return shared(array, self._store)
 
     def keep(self, key: str, factory: Callable[[], Any]) -> Any:
         """Declare a root of our own under a whole ``key``; return the object."""
@@ -178,21 +196,42 @@ class Engine:
             CannotCarryError: there is no memory for them.
         """
         self._store.catch_up(hurry=hurry, stop=stop)
+        with self._lock:
+            containers = self._containers()
+        dump, pace = Dumper((), self._is_user_module).dump, Pace(0 if hurry else _REST)
+        for container in containers:
+            if stop():
+                return
+            try:
+                attached(container).catch_up(container, dump, pace, stop)
+            except OSError as error:
+                raise CannotCarryError(
+                    f"there is no shared memory for a tracked container ({error.strerror})",
+                    remedy="free some, or keep less",
+                ) from error
 
     @property
     def is_untidy(self) -> bool:
         """Whether :meth:`catch_up` has something to do although no export asked for it."""
-        return self._store.is_untidy
+        with self._lock:
+            containers = self._containers()
+        return self._store.is_untidy or any(attached(one).is_behind(one) for one in containers)
+
+    def _containers(self) -> list[Any]:
+        return [root.value for root in self._roots.values() if is_container(root.value)]
 
     def trial(
         self, data: bytes | memoryview, fds: Sequence[int] = (), waive: Waive = _NOTHING
     ) -> tuple[RootReport, ...]:
-        """Decode, migrate and validate a snapshot into scratch objects; live ones are not touched.
+        """Decode, migrate and validate a snapshot into scratch objects; other live ones are not touched.
 
         Args:
             data: the snapshot.
             fds: what came beside it, -1 for what is gone; they stay the caller's.
             waive: whose loss turns nothing down.
+
+        Tracked containers alone are filled already: nobody uses them before :meth:`adopt`, which then has to
+        put into them what has changed since.
 
         Returns:
             the fates that :meth:`adopt` would bring about; roots that nobody declared yet are left out.
@@ -204,6 +243,7 @@ class Engine:
         with self._lock:
             entries = unpack(data, fds).entries
             waived = waive.sort(entries)
+            self._ready.clear()
             restorer = self._new_restorer(entries, scratch=True)
             restorer.waived = waived
             try:
@@ -211,6 +251,7 @@ class Engine:
             finally:
                 for received in restorer.received:
                     received.close()
+                _spare_collector(restorer.received)
             if not main_waits():
                 outcomes = [outcome for outcome in outcomes if not outcome.later]
             for outcome in outcomes:
@@ -293,6 +334,9 @@ class Engine:
             for key in [key for key, entry in self._held.items() if entry.lost]:
                 del self._held[key]
             self._let_go()
+            self._ready.clear()
+            for container in self._containers():
+                attached(container).settle()
             for root in self._all_roots():
                 root.follow_rebinding()
                 self._reports.setdefault(root.key, RootReport(root.key, RootFate.NEW))
@@ -334,7 +378,13 @@ class Engine:
 
     def _new_restorer(self, entries: Mapping[str, Entry], *, scratch: bool = False) -> Restorer:
         return Restorer(
-            entries, self._find, self._classes.aliases, self._classes.renamed, self._store, scratch=scratch
+            entries,
+            self._find,
+            self._classes.aliases,
+            self._classes.renamed,
+            self._store,
+            scratch=scratch,
+            ready=self._ready,
         )
 
     def _pairs(self, entries: Mapping[str, Entry]) -> list[tuple[Root, Entry]]:
@@ -372,6 +422,7 @@ class Engine:
         self._let_go()
 
     def _note_received(self) -> None:
+        _spare_collector(self._restorer.received)
         while self._restorer.received:
             received = self._restorer.received.pop()
             for source, fd in received.taken:
@@ -394,6 +445,12 @@ class Engine:
         for fd in self._vault.keys() - needed:
             os.close(fd)
             del self._vault[fd]
+
+
+def _spare_collector(received: Iterable[Incoming]) -> None:
+    """Let no collection walk through all that came in containers: at a million objects it takes 50 ms."""
+    if any(one.parts for one in received):
+        gc.freeze()
 
 
 def _remembered(is_user_module: Callable[[str], bool]) -> Callable[[str], bool]:

@@ -23,9 +23,13 @@ from livereload_core.state.descriptors import Handed, NotQuietError, become_quie
 from livereload_core.state.fields import Shape
 from livereload_core.state.inplace import family_of, is_immutable
 from livereload_core.state.roots import UNSET, Form, Root, class_key, global_of
+from livereload_core.state.segments import Piece
 from livereload_core.state.sharing import Memo, Sharing
 from livereload_core.state.snapshot import Entry, Kind, pack, segments_of
-from livereload_core.state.store import Claim, Store
+from livereload_core.state.store import BehindError, Claim, Store
+from livereload_core.state.tracked.family import type_key
+from livereload_core.state.tracked.journal import attached, is_container
+from livereload_core.state.tracked.parts import Layer
 from livereload_core.state.waiving import WITHOUT_CONTENTS
 from livereload_core.state.walker import find_culprit
 
@@ -87,6 +91,9 @@ def export(
         OSError: no fd left for a duplicate.
     """
     alive = [root for root in roots if root.value is not UNSET and root.key not in held]
+    containers = [root.value for root in alive if is_container(root.value)]
+    if patient and any(attached(container).is_behind(container) for container in containers):
+        raise BehindError
     work, entries, handed = _write(alive, held, is_user_module, sharing, store, quiet=quiet, patient=patient)
     work.raise_failures()
     reports = [_report(entry) for entry in entries[: len(alive)]]
@@ -165,7 +172,7 @@ class _Work:
         self._roots = roots
         self._looks = looks and len(roots) > 1
         self._contents: dict[str, Callable[[], object]] = {}
-        self._claims: dict[str, list[Claim]] = {}
+        self._claims: dict[str, list[Claim | Piece]] = {}
         self._failures: list[CannotCarryError] = []
         self._rebound = {root.key: root.follow_rebinding() for root in roots}
         named: dict[int, tuple[str, object]] = {}
@@ -210,10 +217,12 @@ class _Work:
         """
         if self._failures:
             return entries
-        claims = [claim for entry in entries for claim in self._claims.get(entry.key, ())]
+        wanted = [claim for entry in entries for claim in self._claims.get(entry.key, ())]
+        claims = [claim for claim in wanted if isinstance(claim, Claim)]
         if patient:
             store.refuse_if_behind(claims)
-        pieces = iter(store.capture(claims))
+        captured = iter(store.capture(claims))
+        pieces = iter([claim if isinstance(claim, Piece) else next(captured) for claim in wanted])
         return [
             dataclasses.replace(entry, pieces=tuple(next(pieces) for _ in self._claims[entry.key]))
             if self._claims.get(entry.key)
@@ -244,6 +253,9 @@ class _Work:
                 raise
             return None  # each of them was written alone, and said what is wrong with it
         self._claims[key] = self._dumper.outgoing.claims()
+        for root in members:
+            if is_container(root.value):
+                classes = {**attached(root.value).classes, **classes}
         for index, root in enumerate(members):
             entries[root.key] = dataclasses.replace(entries[root.key], group=key, index=index)
         return Entry(
@@ -275,12 +287,13 @@ class _Work:
             )
         if root.slot:
             return self._slot(root)
+        if is_container(root.value):
+            return self._container(root)
         family, args = family_of(root.value), _shell_args(root.value)
         if family is None or args is None:
             return self._whole(root)
         stream, classes = self._dump(root, lambda: family.clone(root.value, root.options.transient))
-        type_key = class_key(type(root.value))
-        return self._entry(root, Kind.SHELL, type_key, args, stream, classes)
+        return self._entry(root, Kind.SHELL, type_key(root.value), args, stream, classes)
 
     def _slot(self, root: Root) -> Entry:
         value = global_of(root.key)
@@ -294,6 +307,15 @@ class _Work:
             )
         stream, classes = self._dump(root, lambda: value)
         return self._entry(root, Kind.SLOT, root.initial, (), stream, classes)
+
+    def _container(self, root: Root) -> Entry:
+        """Write what of a tracked container was touched; the rest lies in segments already."""
+        container, journal = root.value, attached(root.value)
+        stream, classes = self._dump(root, lambda: journal.layer(container, root.key))
+        args = _shell_args(container) or ()
+        return self._entry(
+            root, Kind.SHELL, type_key(container), args, stream, {**journal.classes, **classes}
+        )
 
     def _whole(self, root: Root) -> Entry:
         if root.form is not Form.FACTORY:
@@ -309,7 +331,7 @@ class _Work:
         self,
         root: Root,
         kind: str,
-        type_key: str,
+        of: str,
         args: tuple[object, ...],
         stream: bytes,
         classes: dict[str, Shape],
@@ -320,7 +342,7 @@ class _Work:
             root.form.value,
             kind,
             root.options.version,
-            type_key,
+            of,
             args,
             self._table,
             classes,
@@ -334,8 +356,9 @@ class _Work:
         args = None if root.slot else _shell_args(root.value)
         kind = Kind.WHOLE if args is None else Kind.SHELL
         entry = Entry(root.key, root.form.value, kind, root.options.version, table=self._table)
-        type_key = class_key(type(root.value))
-        return dataclasses.replace(entry, type=type_key, args=args or (), born=root.born, **WITHOUT_CONTENTS)
+        return dataclasses.replace(
+            entry, type=type_key(root.value), args=args or (), born=root.born, **WITHOUT_CONTENTS
+        )
 
     def _dump(self, root: Root, contents: Callable[[], object]) -> tuple[bytes, dict[str, Shape]]:
         self._contents[root.key] = contents
@@ -368,5 +391,7 @@ class _Work:
             if is_from_elsewhere(found):
                 raise
             copy = None  # it is the copying that fails, and ``error`` says how
+        if isinstance(copy, Layer):
+            copy = copy.contents()
         path, message, remedy = find_culprit(self._dumper, copy, root.name, error)
         return CannotCarryError(message, path=path, remedy=remedy)

@@ -34,10 +34,12 @@ __all__ = [
     "OBJECTS",
     "ArrayMemory",
     "Family",
+    "add_family",
     "attributes",
     "family_of",
     "family_of_class",
     "is_immutable",
+    "is_python_class",
     "set_attributes",
 ]
 
@@ -283,6 +285,12 @@ _BUILTINS: dict[type, Family] = {
     type(threading.RLock()): _LOCKS,
 }
 
+
+def add_family(cls: type, family: Family) -> None:
+    """Say how the instances of a class of ours are refilled."""
+    _BUILTINS[cls] = family
+
+
 _IMMUTABLE: tuple[type, ...] = (
     *(type(None), bool, int, float, complex, str, bytes, tuple, frozenset, range, slice, type),
     *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, enum.Enum),
@@ -317,8 +325,8 @@ def family_of_class(cls: type) -> Family | None:
             return _NDARRAYS if cls is base else None
         # The first base that is written in C decides the layout; ``object`` has none of its own.
         if base is object:
-            return OBJECTS if _is_python_class(cls) else None
-        if not _is_python_class(base):
+            return OBJECTS if is_python_class(cls) else None
+        if not is_python_class(base):
             return None
     return None
 
@@ -333,7 +341,8 @@ def _is_immutable_class(cls: type) -> bool:
     return False
 
 
-def _is_python_class(cls: type) -> bool:
+def is_python_class(cls: type) -> bool:
+    """Whether a class comes from a class statement, its bases apart."""
     # A class statement leaves ``__dict__`` or ``__slots__`` behind, or inherits the former. A class
     # written in C may have a ``__dict__`` too, but then brings a ``__new__`` that is no function, or cannot
     # be changed.

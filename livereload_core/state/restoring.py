@@ -12,6 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import time
@@ -30,6 +31,10 @@ from livereload_core.state.roots import UNSET, Form, Root, class_key, space_of
 from livereload_core.state.shapes import Conversion, converting, keep_aside
 from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.store import Store
+from livereload_core.state.tracked.containers import TrackedDict
+from livereload_core.state.tracked.family import kind_of
+from livereload_core.state.tracked.journal import attached, is_container
+from livereload_core.state.tracked.parts import Layer
 
 __all__ = ["Restorer"]
 
@@ -51,6 +56,7 @@ class Restorer:
         renamed: class -> {old field: new field}.
         store: where large buffers are known from now on.
         scratch: a trial: leave live objects alone.
+        ready: tracked containers that a trial has filled before they were declared, by key.
 
     Attributes:
         received: the fds of the streams that were read; whoever restores decides when they are closed.
@@ -66,8 +72,10 @@ class Restorer:
         store: Store,
         *,
         scratch: bool = False,
+        ready: dict[str, Any] | None = None,
     ) -> None:
         self._entries = entries
+        self._ready = {} if ready is None else ready
         self._find_root = find_root
         self._aliases = aliases
         self._renamed = renamed
@@ -78,6 +86,7 @@ class Restorer:
         self._filled: set[str] = set()
         self._referenced: set[str] = set()
         self._wanted: dict[str, Outcome] = {}
+        self._touched: list[Any] = []
         self.received: list[Incoming] = []
         self.waived: dict[str, RootFate] = {}
         # None: it could not be loaded. Contents, until settled; taken ones are UNSET.
@@ -108,16 +117,25 @@ class Restorer:
 
     def _guarded(self, outcome: Outcome, step: Callable[[Outcome], None]) -> None:
         outcome.refused = None
+        self._touched.clear()
         try:
             step(outcome)
         except RefusedError as refused:
+            self._undo(outcome)
             # Its traceback would keep the unpickler alive, and with it every shell that it was given.
             outcome.refused = refused.with_traceback(None)
         except BaseException as error:  # becomes the reason of the rejection
             if is_from_elsewhere(error):
                 raise
+            self._undo(outcome)
             outcome.refused = RefusedError(f"the new code cannot take it ({told(error)})", MIGRATE)
             outcome.refused.__cause__ = error
+
+    def _undo(self, outcome: Outcome) -> None:
+        """Make tracked containers what the new code had made them, after all."""
+        for container in (*self._touched, outcome.new, outcome.root.value):
+            if is_container(container):
+                attached(container).undo(container)
 
     def _decode(self, outcome: Outcome) -> None:
         entry = outcome.entry
@@ -194,9 +212,14 @@ class Restorer:
                 renamed[self._class(written.type)] = root.options.renamed
         received = Incoming(entry.fds, scratch=self._scratch, pieces=entry.pieces, store=self._store)
         with (
+            contextlib.ExitStack() as stack,
             receiving(received),
             converting(entry.classes, renamed, self._class_or_none, trial=self._scratch) as conversion,
         ):
+            received.fill_container = functools.partial(
+                self._fill_container, entry, received, inherits=self._inherits(entry, conversion)
+            )
+            stack.callback(setattr, received, "fill_container", None)
             new = load(
                 entry.stream,
                 len(entry.table),
@@ -210,6 +233,37 @@ class Restorer:
         self.received.append(received)
         outcome.received = received
         return new, list(conversion.notes)
+
+    def _inherits(self, entry: Entry, conversion: Conversion) -> bool:
+        """Whether what lies in segments can be handed on as it is: the classes in it have not changed."""
+        return not conversion.edits and not any(
+            tuple(key.split(":", 1)) in self._aliases for key in entry.classes
+        )
+
+    def _fill_container(self, entry: Entry, received: Incoming, layer: Layer, *, inherits: bool) -> Any:
+        container = self._container(layer.key)
+        journal = attached(container)
+        self._touched.append(container)
+        received.parts += journal.receive(
+            container,
+            layer,
+            lambda data: load(data, 0, (), self._aliases),
+            trial=self._scratch,
+            inherits=inherits,
+            classes=entry.classes,
+        )
+        return container
+
+    def _container(self, key: str) -> Any:
+        """Return the tracked container that a root of then is, or becomes."""
+        entry = self._entries[key]
+        cls = self._class(entry.type)
+        found = self._object(key)
+        if kind_of(found) is cls:
+            return found
+        family = family_of_class(cls)
+        assert family is not None
+        return family.shell(cls, entry.args)
 
     def _refuse_lacking(self, conversion: Conversion, new: Any, outcome: Outcome) -> None:
         """Refuse objects without a value for a new field, unless a root has it from its fresh object."""
@@ -235,7 +289,9 @@ class Restorer:
         """Return this process's object for a root: the live one, or an empty one to be filled."""
         if key in self._live:
             return self._live[key]
-        root = None if self._scratch else self._find_root(key)
+        root = self._find_root(key)
+        if root is not None and self._scratch and not is_container(root.value):
+            root = None
         if root is not None and root.value is not UNSET and not root.slot:
             self._live[key] = root.value
             return root.value
@@ -252,7 +308,12 @@ class Restorer:
             family = family_of_class(cls)
             if family is None:
                 raise RefusedError(f"{entry.type} cannot be refilled in place any more", MIGRATE)
-            return family.shell(cls, entry.args)
+            shell = self._ready.get(key)
+            if shell is None:
+                shell = family.shell(cls, entry.args)
+                if is_container(shell):
+                    self._ready[key] = shell
+            return shell
         except RefusedError as refused:
             return _Absent(refused.with_traceback(None))
 
@@ -294,10 +355,18 @@ class Restorer:
         root, new = outcome.root, outcome.new
         if is_migrated(outcome):
             new = migrated(outcome)
+        new = _fitted(root.value, new)
         self._check(outcome, new)
         backup = None
         family = family_of(root.value)
-        if root.options.resets and root.options.validate and family and not self._scratch and not root.slot:
+        if (
+            root.options.resets
+            and root.options.validate
+            and family
+            and not self._scratch
+            and not root.slot
+            and not is_container(root.value)
+        ):
             backup = family.clone(root.value)
         target = self._pour(outcome, new)
         try:
@@ -333,7 +402,7 @@ class Restorer:
                 " and the new code has made one already",
                 "use the factory form, and call it in functions only",
             )
-        if type(new) is not type(root.value):
+        if kind_of(new) is not kind_of(root.value):
             raise RefusedError(f"was {type(new).__name__}, is {type(root.value).__name__} now", MIGRATE)
         why_not = family.why_not(root.value, new)
         if why_not:
@@ -346,7 +415,7 @@ class Restorer:
             return new
         target = self._object(entry.key)
         family = family_of(target)
-        if type(target) is _Absent or family is None or type(target) is not type(new):
+        if isinstance(target, _Absent) or family is None or kind_of(target) is not kind_of(new):
             return new  # migrated to another type, before anybody got hold of it
         received = outcome.received
         if received is not None and family.has_place(target, new) and received.move(target, new):
@@ -381,7 +450,16 @@ def _add_transient(root: Root, target: Any) -> None:
 
 def _copy_of(obj: Any) -> Any:
     family = family_of(obj)
-    return obj if family is None else family.clone(obj)
+    return obj if family is None or is_container(obj) else family.clone(obj)
+
+
+def _fitted(live: Any, new: Any) -> Any:
+    """Let a dict become a tracked one, or the other way, where the declaration has become so."""
+    if type(live) is dict and kind_of(new) is TrackedDict:
+        return dict(new)
+    if type(new) is dict and kind_of(live) is TrackedDict:
+        return TrackedDict(new)
+    return new
 
 
 def _name(type_key: str) -> str:

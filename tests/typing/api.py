@@ -17,6 +17,7 @@ from livereload_core import (
     preserve,
     reload,
 )
+from livereload_core.state.tracked.lru import Lru
 
 
 @dataclasses.dataclass
@@ -33,6 +34,19 @@ assert_type(preserve("one", lambda: Session("ada")), Session)
 assert_type(
     preserve("options", dict[str, int], version=2, on_error="reset", transient=("a",)), dict[str, int]
 )
+
+
+assert_type(preserve.dict[str, int](), dict[str, int])
+assert_type(preserve.dict[str, list[Session]]("named"), dict[str, list[Session]])
+assert_type(preserve("tracked", preserve.dict[str, int]), dict[str, int])
+assert_type(preserve("versioned", preserve.dict[str, int], version=2), dict[str, int])
+annotated: dict[str, int] = preserve.dict()
+assert_type(preserve.lru[str, int](maxsize=10), Lru[str, int])
+assert_type(preserve.lru[str, int]().get("a", 0), Any)
+cache: Lru[str, Session] = preserve.lru(maxsize=None)
+assert_type(cache["ada"], Session)
+assert_type(preserve("lru", lambda: preserve.lru[str, int](maxsize=5)), Lru[str, int])
+assert_type(preserve.array((10, 10), "f4").shape, tuple[Any, ...])
 
 
 def upgrade(old: Any, old_version: int) -> dict[str, int]:

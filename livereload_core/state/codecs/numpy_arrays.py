@@ -5,14 +5,15 @@ Other plain arrays are left to numpy's own reduction.
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from typing import Any
 
 from livereload_core.state.descriptors import incoming, outgoing
 from livereload_core.state.inplace import ArrayMemory
 from livereload_core.state.memory import PAGE
-from livereload_core.state.segments import LARGE, PHASE
-from livereload_core.state.store import Claim
+from livereload_core.state.segments import LARGE, PHASE, Piece, Segment
+from livereload_core.state.store import Claim, Store
 
 __all__ = ["NumpyCodec"]
 
@@ -63,7 +64,35 @@ def _locate(obj: Any) -> tuple[int, int]:
     return obj.__array_interface__["data"][0], obj.nbytes
 
 
+def zeroes(shape: Any, dtype: Any) -> Any:
+    """Make an array of zeroes."""
+    import numpy as np
+
+    return np.zeros(shape, dtype)
+
+
+def shared(fresh: Any, store: Store) -> Any:
+    """Return an array of zeroes in place of another, of which only what is written will have to be copied."""
+    if fresh.nbytes < LARGE or fresh.dtype.hasobject:
+        return fresh
+    array = _placed(fresh.shape, fresh.dtype, "C")
+    segment = Segment.new(fresh.nbytes + PAGE)  # takes no memory: nobody writes it
+    segment.seal()
+    piece, claim = Piece(fresh.nbytes, segment, PHASE), _claim(array)
+    piece.fill(claim.address)
+    store.adopt(claim, piece)
+    return array
+
+
 def _array(number: int, dtype: Any, shape: tuple[int, ...], order: Any, writeable: bool) -> Any:
+    array = _placed(shape, dtype, order)
+    incoming().fill(number, array, _claim)
+    array.flags.writeable = writeable
+    return array
+
+
+def _placed(shape: tuple[int, ...], dtype: Any, order: Any) -> Any:
+    """Make an array that pages can be laid under."""
     import numpy as np
 
     array: Any = np.empty(shape, dtype, order)
@@ -71,10 +100,10 @@ def _array(number: int, dtype: Any, shape: tuple[int, ...], order: Any, writeabl
         # malloc has recycled a block that begins elsewhere, and pages fit at one place only.
         block: Any = np.empty(array.nbytes + PAGE, np.uint8)
         offset = (PHASE - _locate(block)[0]) % PAGE
-        # Through a view that is no array: the next generation shall not take it for a slice of the block.
-        array = np.ndarray(shape, dtype, memoryview(block), offset, order=order)
-    incoming().fill(number, array, _claim)
-    array.flags.writeable = writeable
+        # Through what is no array: the next generation shall not take it for a slice of the block. A
+        # memoryview would not do: numpy looks through it.
+        between = (ctypes.c_char * block.nbytes).from_buffer(block)
+        array = np.ndarray(shape, dtype, between, offset, order=order)
     return array
 
 

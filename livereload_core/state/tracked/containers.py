@@ -1,0 +1,229 @@
+"""``preserve.dict()`` under livecore: a dict that notes which of its keys have been touched.
+
+A plain dict in all that it does. Where a value that can change is handed out, its key counts as touched,
+because nobody sees what becomes of it. To see that costs a function of Python for each hit, so it is done
+only from the first such value on: until then reading is the dict's own, in C. The object then changes its
+class, from :class:`TrackedDict` to :class:`WatchedDict`.
+
+Invariants:
+    * A key is noted, then written, then noted again. Whoever exports takes a note off first and looks at the
+      value afterwards: whenever he comes, one of the two notes is left, or he has seen what was written.
+    * A value is fetched, then noted, then handed out: while it is fetched, it is seen to be held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from livereload_core.state.tracked.settled import PLAIN, is_settled
+from livereload_core.state.tracked.views import WatchedItems, WatchedValues
+
+if TYPE_CHECKING:
+    from livereload_core.state.tracked.journal import Journal
+
+__all__ = ["DEAF", "Deaf", "TrackedDict", "WatchedDict"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_MISSING: Any = object()
+_set = dict.__setitem__
+_get = dict.__getitem__
+_delete = dict.__delitem__
+_pop = dict.pop
+
+
+class Deaf(set[Any]):
+    """Notes of a container of which all crosses in any case: nobody would ever take them off."""
+
+    __slots__ = ()
+
+    add = staticmethod(hash)  # type: ignore[assignment]  # only sees that it can be a key
+
+    def update(self, *keys: Iterable[object]) -> None:
+        """Do nothing."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+DEAF = Deaf()
+
+
+class TrackedDict(dict[K, V]):
+    """A dict that notes which keys are written."""
+
+    __slots__ = ("__weakref__", "_journal", "_notes")
+
+    _journal: Journal | None
+    _notes: set[Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> TrackedDict[K, V]:
+        """Make an empty one; nobody listens to it yet."""
+        self = dict.__new__(cls)
+        self._journal = None
+        self._notes = DEAF
+        return self
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.update(*args, **kwargs)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if cls.__module__ != __name__:
+            raise TypeError("preserve.dict() cannot be subclassed: keep one in an attribute of your class")
+        super().__init_subclass__(**kwargs)
+
+    # -- writing ------------------------------------------------------------------------------------
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self._notes.add(key)
+        if type(value) not in PLAIN:
+            self._admit(value)
+        try:
+            _set(self, key, value)
+        finally:
+            self._notes.add(key)
+
+    def __delitem__(self, key: K) -> None:
+        self._notes.add(key)
+        try:
+            _delete(self, key)
+        finally:
+            self._notes.add(key)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """As of ``dict``."""
+        more: dict[Any, Any] = dict(*args, **kwargs)
+        if not more:
+            return
+        self._notes.update(more)
+        for cls in set(map(type, more.values())) - PLAIN:
+            for value in more.values():
+                if type(value) is cls and self._admit(value):
+                    break
+        try:
+            dict.update(self, more)
+        finally:
+            self._notes.update(more)
+
+    def __ior__(self, other: Any) -> TrackedDict[K, V]:  # type: ignore[override,misc]
+        self.update(other)
+        return self
+
+    def setdefault(self, key: K, default: Any = None) -> Any:
+        """As of ``dict``."""
+        self._notes.add(key)
+        if type(default) not in PLAIN:
+            self._admit(default)
+        try:
+            return dict.setdefault(self, key, default)
+        finally:
+            self._notes.add(key)
+
+    def pop(self, key: K, default: Any = _MISSING) -> Any:
+        """As of ``dict``."""
+        self._notes.add(key)
+        try:
+            return _pop(self, key) if default is _MISSING else _pop(self, key, default)
+        finally:
+            self._notes.add(key)
+
+    def popitem(self) -> tuple[K, V]:
+        """As of ``dict``: the last one."""
+        while True:
+            try:
+                key = next(dict.__reversed__(self))
+            except StopIteration:
+                raise KeyError("popitem(): dictionary is empty") from None
+            with contextlib.suppress(KeyError):  # another thread was faster
+                return key, self.pop(key)
+
+    def clear(self) -> None:
+        """As of ``dict``."""
+        journal = self._journal
+        if journal is not None:
+            journal.begin_anew(self)
+        dict.clear(self)
+        if journal is not None:
+            journal.begin_anew(self)
+
+    def _admit(self, value: object) -> bool:
+        """Watch from now on what is handed out, if there is need to; returns whether there is."""
+        if is_settled(value):
+            return False
+        if type(self) is TrackedDict:
+            self.__class__ = WatchedDict
+        return True
+
+    def _raw(self) -> tuple[Any, Any]:
+        """Return where the entries are, and whose methods reach them past those here."""
+        return self, dict
+
+    def _take(self, entries: dict[Any, Any]) -> None:
+        """Let in what comes from another generation; nothing is noted."""
+        for cls in set(map(type, entries.values())) - PLAIN:
+            for value in entries.values():
+                if type(value) is cls and self._admit(value):
+                    break
+        dict.update(self, entries)
+
+    def _extra(self) -> dict[str, Any]:
+        """Return what else is to be known on the other side."""
+        return {}
+
+    def _arrived(self, extra: dict[str, Any]) -> None:
+        """All is there."""
+
+    # -- copies ---------------------------------------------------------------------------------------
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return TrackedDict, (), None, None, iter(self.items())
+
+
+class WatchedDict(TrackedDict[K, V]):
+    """The same with values that can change: keys are noted where these are handed out, too."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: K) -> V:
+        value = _get(self, key)
+        if type(value) not in PLAIN:
+            self._hand_out(key, value)
+        return value
+
+    def _hand_out(self, key: object, value: object) -> None:
+        notes = self._notes
+        if key not in notes and not is_settled(value):
+            notes.add(key)
+
+    def get(self, key: K, default: Any = None) -> Any:
+        """As of ``dict``."""
+        value = dict.get(self, key, default)
+        if type(value) not in PLAIN and value is not default:
+            self._hand_out(key, value)
+        return value
+
+    def __iter__(self) -> Iterator[K]:
+        # Being there is what counts: with an ``__iter__`` of its own, C code that would read past the methods
+        # (``dict(x)``, ``{**x}``, ``other.update(x)``) asks ``__getitem__`` for each value.
+        return dict.__iter__(self)
+
+    def values(self) -> Any:
+        """As of ``dict``."""
+        return WatchedValues(self)
+
+    def items(self) -> Any:
+        """As of ``dict``."""
+        return WatchedItems(self)
+
+    def copy(self) -> dict[K, V]:
+        """As of ``dict``."""
+        return dict(self.items())
+
+    def __or__(self, other: Any) -> Any:
+        return dict(self.items()) | other if isinstance(other, dict) else NotImplemented
+
+    def __ror__(self, other: Any) -> Any:
+        return other | dict(self.items()) if isinstance(other, dict) else NotImplemented

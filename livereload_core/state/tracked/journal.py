@@ -1,0 +1,465 @@
+"""What of a container has been exported into parts, and what has not: one journal for each that a root holds.
+
+::
+
+    whole ──build──▶ parts + notes ──delta──▶ parts, few notes        in the background, in slices
+      ▲                   │
+      └──── clear() ──────┘          the layer of an export: what is noted, and what is restless
+
+*Restless* is an entry whose value may change and can be reached from elsewhere: it is in every layer.
+
+Order needs no notes. What was inserted since the parts were written stands at the end of a dict without a
+gap, so the end of it, back to the first key without a note, comes last in the order that it has there.
+
+Invariants:
+    * Notes are taken off one by one, each before its value is looked at; see ``containers``.
+    * A layer holds all that is not in the parts: a reload that is rolled back has lost no note.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import islice, takewhile
+from typing import Any
+
+from livereload_core.state.fields import Shape
+from livereload_core.state.segments import Piece
+from livereload_core.state.tracked.containers import DEAF
+from livereload_core.state.tracked.pace import Pace
+from livereload_core.state.tracked.parts import Extent, Layer, Part, Writer, bytes_of, merged, parts_of
+from livereload_core.state.tracked.settled import PLAIN, is_key, is_private, is_settled
+
+__all__ = ["Dump", "Journal", "attached", "is_container"]
+
+Dump = Callable[[object], tuple[bytes, dict[str, Shape]]]
+"""Writes one object; returns the stream and the shapes of the user's classes in it."""
+
+SMALL = 1000
+"""Entries up to which a container crosses as a whole: that takes a millisecond."""
+MANY = 256
+"""Notes from which on they are made a part of."""
+_SCAN = 10_000
+"""Keys that are listed at a time: 0.2 ms."""
+_TRIES = 5
+"""How often a container that is written to is listed in slices, before it is done at once."""
+_FEW = 4
+"""Extents from which on the later ones are united: each is a descriptor in three processes."""
+_SLACK = 1 << 20
+"""Bytes of later parts that do not count when it is asked whether they outweigh the first ones."""
+_FLOOD = 20_000
+"""Notes from which on, if they are many for the container, all of it is written anew: that can be sliced."""
+_MISSING: Any = object()
+
+
+class _Build:
+    """A first export of all entries that is under way."""
+
+    def __init__(self) -> None:
+        self.older: set[Any] = set()
+        self.keys: deque[list[Any]] = deque()
+        self.listing: Any = None
+        self.listed = False
+        self.tries = 0
+        self.at = 0
+        self.writer = Writer(0)
+        self.restless: set[Any] = set()
+        self.classes: dict[str, Shape] = {}
+
+    def next(self, amount: int) -> list[Any]:
+        """Return the next keys, none at the end; those before are let go of bit by bit."""
+        while self.keys:
+            found = self.keys[0][self.at : self.at + amount]
+            if found:
+                self.at += amount
+                return found
+            self.keys.popleft()
+            self.at = 0
+        return []
+
+
+class Journal:
+    """What is known of one container.
+
+    Args:
+        notes: of the container, while not all of it crosses in any case.
+    """
+
+    def __init__(self, notes: set[Any]) -> None:
+        self._notes = notes
+        self._whole = True
+        self._opaque = False
+        self._token = ""
+        self._extents: list[Extent] = []
+        self._classes: dict[str, Shape] = {}
+        self._restless: set[Any] = set()
+        self._looked = 0
+        self._build: _Build | None = None
+        self._applied = ("", 0)
+        self._fresh: dict[Any, Any] | None = None
+        self._epoch = 0
+
+    def begin_anew(self, container: Any) -> None:
+        """The container is emptied: nothing that was exported counts any more."""
+        container._notes = DEAF
+        self._epoch += 1
+        self._whole, self._build = True, None
+        self._extents, self._classes = [], {}
+        self._restless = set()
+        self._applied = ("", 0)
+
+    # -- exporting ----------------------------------------------------------------------------------
+
+    @property
+    def classes(self) -> dict[str, Shape]:
+        """Shapes of the user's classes in the parts."""
+        return self._classes
+
+    def layer(self, container: Any, key: str) -> Layer:
+        """Return what is to be exported now; changes nothing.
+
+        Raises:
+            RuntimeError: another thread has changed the size of the container meanwhile: try again.
+        """
+        extra = container._extra()
+        entries, base = container._raw()
+        if self._whole:
+            return Layer(key, "", (), ([], {}, dict(base.items(entries))), extra)
+        pending = self._notes | self._restless
+        if self._build is not None:
+            pending |= self._build.older
+        last, rest = _split(pending, entries, base)
+        gone, here = [], {}
+        for item in rest:
+            value = base.get(entries, item, _MISSING)
+            if value is _MISSING:
+                gone.append(item)
+            else:
+                here[item] = value
+        return Layer(
+            key,
+            self._token,
+            tuple(self._extents),
+            (gone, here, {k: base.get(entries, k) for k in last}),
+            extra,
+        )
+
+    # -- in the background --------------------------------------------------------------------------
+
+    def is_behind(self, container: Any) -> bool:
+        """Whether there is much that a layer would have to hold, and need not."""
+        if self._opaque:
+            return False
+        if self._whole or self._build is not None:
+            return len(container) > SMALL
+        return (
+            len(self._notes) > MANY
+            or len(self._restless) > 2 * self._looked + MANY
+            or len(self._extents) > _FEW
+            or self._is_mostly_old
+        )
+
+    @property
+    def _is_mostly_old(self) -> bool:
+        if not self._extents:
+            return False
+        later = sum(extent.length for extent in self._extents[1:])
+        return later > self._extents[0].length + _SLACK
+
+    def catch_up(self, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
+        """Write parts, in slices between which the program runs.
+
+        Args:
+            container: whose journal it is.
+            dump: writes one object.
+            pace: a context for each slice.
+            stop: whether to leave the rest for the next time.
+
+        Raises:
+            OSError: there is no memory for it.
+        """
+        if not self.is_behind(container):
+            build, self._build = self._build, None
+            if self._whole:  # all of it crosses in any case
+                container._notes = DEAF
+            elif build is not None:
+                self._notes.update(build.older)
+            return
+        epoch = self._epoch
+        try:
+            if self._whole or self._build is not None or self._is_mostly_old or self._is_flooded(container):
+                self._go_on_building(container, dump, pace, stop)
+            else:
+                self._write_notes(container, dump, pace, stop)
+                if len(self._extents) > _FEW:
+                    self._extents = [self._extents[0], merged(self._extents[1:])]
+        finally:
+            if self._epoch != epoch:  # another thread has emptied it: what was written is of before
+                self.begin_anew(container)
+
+    def _is_flooded(self, container: Any) -> bool:
+        return len(self._notes) > max(_FLOOD, len(container) // 16)
+
+    def _go_on_building(self, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
+        build = self._build
+        if build is None:
+            build = self._build = _Build()
+            if self._whole:
+                self._notes.clear()
+                container._notes = self._notes
+            else:
+                self._take_notes(build)
+        try:
+            self._build_on(build, container, dump, pace, stop)
+        except BaseException:
+            self._build = None
+            self._notes.update(build.older)
+            raise
+
+    def _build_on(
+        self, build: _Build, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]
+    ) -> None:
+        while not stop():
+            with pace:
+                if not build.listed:
+                    self._list(build, container)
+                    continue
+                if self._build is not build or self._opaque:
+                    return  # emptied meanwhile, or not to be tracked
+                keys = build.next(pace.amount)
+                pace.used = len(keys)
+                if keys:
+                    self._write_part(build.writer, keys, (), container, dump, build.restless, build.classes)
+                    continue
+                extents = build.writer.finish()
+                if self._build is build:
+                    self._extents, self._classes = extents, build.classes
+                    self._restless, self._looked = build.restless, len(build.restless)
+                    self._token = os.urandom(12).hex()
+                    self._whole, self._build = False, None
+                return
+
+    def _list(self, build: _Build, container: Any) -> None:
+        """List the next keys; from the beginning if the container was written to, and at once in the end."""
+        entries, base = container._raw()
+        if build.listing is None:
+            build.keys.clear()
+            build.listing = base.__iter__(entries)
+            build.tries += 1
+        try:
+            if build.tries > _TRIES:
+                build.keys.append(list(base.__iter__(entries)))
+                build.listing, build.listed = None, True
+                return
+            more = list(islice(build.listing, _SCAN))
+        except RuntimeError:  # changed its size meanwhile
+            build.listing = None
+            return
+        build.keys.append(more)
+        if self._notes:  # somebody wrote: the place of the iterator may be another one now
+            build.listing = None
+            self._take_notes(build)
+        elif len(more) < _SCAN:
+            build.listing, build.listed = None, True
+
+    def _take_notes(self, build: _Build) -> None:
+        taken = self._notes.copy()
+        if not self._whole:
+            build.older |= taken
+        self._notes.difference_update(taken)
+
+    def _write_notes(self, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
+        entries, base = container._raw()
+        for _ in range(_TRIES):
+            try:
+                with pace:
+                    last, rest = _split(self._notes | self._restless, entries, base)
+                break
+            except RuntimeError:
+                continue
+        else:
+            return
+        writer = Writer(self._extents[-1].first + self._extents[-1].count if self._extents else 0)
+        waiting = [*((key, False) for key in rest), *((key, True) for key in last)]
+        at = 0
+        try:
+            while at < len(waiting) and not self._whole and not stop():
+                with pace:
+                    some = waiting[at : at + pace.amount]
+                    here = [key for key, is_last in some if not is_last]
+                    self._write_part(
+                        writer,
+                        [key for key, is_last in some if is_last],
+                        here,
+                        container,
+                        dump,
+                        self._restless,
+                        self._classes,
+                    )
+                    at += len(some)
+                    pace.used = len(some)
+        finally:
+            if not self._whole:
+                self._extents = [*self._extents, *writer.finish()]
+        self._looked = len(self._restless)
+
+    def _write_part(
+        self,
+        writer: Writer,
+        last: Iterable[Any],
+        here: Iterable[Any],
+        container: Any,
+        dump: Dump,
+        restless: set[Any],
+        classes: dict[str, Shape],
+    ) -> None:
+        """Write some entries as one part; their notes come off, unless it fails."""
+        entries, base = container._raw()
+        delta = restless is self._restless
+        taken = [*here, *last] if delta else []
+        part: Part = ([], {}, {})
+        try:
+            for key in taken:
+                self._notes.discard(key)
+                restless.discard(key)
+            for keys, target, keeps_place in ((here, part[1], False), (last, part[2], True)):
+                for key in keys:
+                    value = base.get(entries, key, _MISSING)
+                    if value is _MISSING:
+                        if delta:
+                            part[0].append(key)
+                    elif type(value) in PLAIN or is_settled(value) or is_private(value):
+                        target[key] = value
+                    else:
+                        restless.add(key)
+                        if keeps_place:
+                            target[key] = None  # each layer says what is there
+                    if type(key) is not str and not is_key(key):
+                        self._opaque = True  # not the same key elsewhere: all crosses in one stream, always
+                        self.begin_anew(container)
+                        return
+            value = None
+            try:
+                data, shapes = dump(part)
+            except Exception:  # who is at fault is found out, and reported by the export that carries it
+                data, shapes = self._without_failing(part, dump, restless)
+            writer.write(data)
+            classes.update(shapes)
+        except BaseException:
+            self._notes.update(taken)
+            raise
+
+    def _without_failing(self, part: Part, dump: Dump, restless: set[Any]) -> tuple[bytes, dict[str, Shape]]:
+        for target in part[1:]:
+            for key, value in list(target.items()):
+                try:
+                    dump(value)
+                except Exception:
+                    restless.add(key)
+                    target[key] = None
+        return dump(part)
+
+    # -- arriving -----------------------------------------------------------------------------------
+
+    def receive(
+        self,
+        container: Any,
+        layer: Layer,
+        load: Callable[[memoryview], Part],
+        *,
+        trial: bool,
+        inherits: bool,
+        classes: dict[str, Shape],
+    ) -> int:
+        """Make the container what a layer says.
+
+        Args:
+            container: whose journal it is.
+            layer: as it came.
+            load: reads a part.
+            trial: another layer over the same parts may come.
+            inherits: what is in the parts may be handed on as it is.
+            classes: shapes of the user's classes in the parts.
+
+        Returns:
+            the number of parts that were read.
+        """
+        entries, base = container._raw()
+        if self._fresh is None:
+            self._fresh = dict(base.items(entries))
+        token, done = self._applied
+        total = sum(extent.count for extent in layer.extents)
+        if not token or token != layer.token or done > total or self._notes:
+            base.clear(entries)
+            done = 0
+        read = 0
+        self._applied = ("", 0)
+        for extent in layer.extents:
+            if extent.first + extent.count <= done:
+                continue
+            for number, data in enumerate(parts_of(bytes_of(Piece(extent.length, extent.segment, 0)))):
+                if extent.first + number >= done:
+                    _apply(load(data), container, entries, base)
+                    read += 1
+        _apply(layer.change, container, entries, base)
+        self._notes.clear()
+        container._notes = self._notes
+        if trial:
+            self._applied = (layer.token, total)
+            return read
+        self._restless, self._build = set(), None
+        if layer.extents and inherits:
+            self._whole = False
+            self._extents, self._token, self._classes = list(layer.extents), layer.token, dict(classes)
+            self._notes.update(*layer.change)
+        else:
+            self.begin_anew(container)
+        container._arrived(layer.extra)
+        return read
+
+    def settle(self) -> None:
+        """What the new code had made is not wanted any more."""
+        self._fresh = None
+
+    def undo(self, container: Any) -> None:
+        """Make the container what the new code had made it, after it could not be received."""
+        if self._fresh is not None:
+            entries, base = container._raw()
+            fresh, self._fresh = self._fresh, None
+            base.clear(entries)
+            container._take(fresh)
+            self.begin_anew(container)
+
+
+def _split(pending: set[Any], entries: Any, base: Any) -> tuple[list[Any], list[Any]]:
+    """Return the keys that come last, in order, and the others."""
+    last = list(takewhile(pending.__contains__, base.__reversed__(entries)))
+    last.reverse()
+    return last, list(pending.difference(last))
+
+
+def _apply(part: Part, container: Any, entries: Any, base: Any) -> None:
+    gone, here, last = part
+    pop = base.pop
+    for key in gone:
+        pop(entries, key, None)
+    if len(entries):
+        for key in last:
+            pop(entries, key, None)
+    container._take(here)
+    container._take(last)
+
+
+def is_container(obj: object) -> bool:
+    """Whether it is one of ours."""
+    return hasattr(type(obj), "_take") and hasattr(type(obj), "_raw")
+
+
+def attached(container: Any) -> Journal:
+    """Return the journal of a container that a root holds."""
+    journal: Journal | None = container._journal
+    if journal is None:
+        notes: set[Any] = set()
+        journal = container._journal = Journal(notes)
+    return journal

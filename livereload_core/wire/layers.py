@@ -1,0 +1,90 @@
+"""A tracked container as people see it: one dict, put together from its parts and the layer over them.
+
+What lies where: ``state.tracked.parts``. Nothing is unpickled here either.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from livereload_core.wire import pickles
+from livereload_core.wire.pickles import Call, Items, Name, Pairs, PickleDamageError
+
+__all__ = ["flattened"]
+
+_ARRIVE = Name("livereload_core.state.tracked.parts", "arrive")
+_LENGTH = struct.Struct("<Q")
+
+
+def flattened(node: Any, fields: Mapping[str, Any], index: Mapping[str, Any], segments: Sequence[Any]) -> Any:
+    """Return what a stream would make, and if that is a tracked container, the dict that it holds.
+
+    Args:
+        node: what the stream would make.
+        fields: what the index says of its root.
+        index: of the snapshot.
+        segments: views of what the snapshot refers to.
+
+    Raises:
+        PickleDamageError: a part is missing, or damaged.
+    """
+    if not isinstance(node, Call) or node.function != _ARRIVE:
+        return node
+    try:
+        _, _, extents, gone, here, last, *_ = node.args
+        found: dict[Any, tuple[Any, Any]] = {}
+        for extent in extents.values:
+            number = extent.values[0]
+            length, segment, place = index["pieces"][fields["pieces"][number]][:3]
+            for part in _parts(memoryview(segments[segment])[place : place + length]):
+                _apply(found, *pickles.read(part).values)  # type: ignore[union-attr]
+        _apply(found, gone, here, last)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, struct.error) as error:
+        raise PickleDamageError(f"has a part that cannot be read ({type(error).__name__})") from error
+    return Pairs(list(found.values()))
+
+
+def _parts(view: memoryview) -> Iterator[memoryview]:
+    at = 0
+    while at < len(view):
+        (length,) = _LENGTH.unpack_from(view, at)
+        at += _LENGTH.size
+        if at + length > len(view):
+            raise PickleDamageError("has a part that is cut off")
+        yield view[at : at + length]
+        at += length
+
+
+def _apply(found: dict[Any, tuple[Any, Any]], gone: Items, here: Pairs, last: Pairs) -> None:
+    for key in gone.values:
+        found.pop(_frozen(key), None)
+    for pair in here.values:
+        found[_frozen(pair[0])] = pair
+    for pair in last.values:
+        key = _frozen(pair[0])
+        found.pop(key, None)
+        found[key] = pair
+
+
+def _frozen(node: Any) -> Any:
+    """Return what tells a key from others; equal keys of Python are so here."""
+    waiting, flat = [node], list[Any]()
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Items):
+            values = item.values
+            if item.kind == "frozenset":
+                values = sorted(values, key=repr)
+            flat.append((item.kind, len(values)))
+            waiting.extend(values)
+        elif isinstance(item, Call):
+            flat.append((item.function, len(item.args), len(item.states)))
+            waiting.extend([*item.args, *item.states])
+        elif isinstance(item, Pairs):
+            flat.append(("dict", len(item.values)))
+            waiting.extend(part for pair in item.values for part in pair)
+        else:
+            flat.append(item)
+    return tuple(flat) if len(flat) > 1 else flat[0]

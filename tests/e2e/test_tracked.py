@@ -1,0 +1,170 @@
+"""Tracked containers in a real run: edits, roll-backs, deaths, and the way over the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from livereload_core.testing import LivecoreProcess, until
+from tests.e2e.launching import PLAYGROUND, Launcher
+
+ROWS = (PLAYGROUND / "rows" / "app.py").read_text()
+ENV = {"ROWS": "20000"}
+
+
+def started(livecore: Launcher, *options: str, source: str = ROWS) -> LivecoreProcess:
+    return livecore.program("app:app", *options, files={"app.py": source}, env=ENV)
+
+
+def filled(livecore: Launcher, source: str = ROWS) -> LivecoreProcess:
+    run = started(livecore, source=source)
+    assert run.get("/fill").json()["rows"] == 20_000
+    return run
+
+
+def state(run: LivecoreProcess) -> Any:
+    return content(run.get().json())
+
+
+def content(answer: Any) -> Any:
+    return {name: value for name, value in answer.items() if name not in ("version", "pid")}
+
+
+def command(run: LivecoreProcess, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "livereload_core", *words],
+        cwd=run.cwd,
+        env={**os.environ, **ENV},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, (words, done.stdout, done.stderr)
+    return done.stdout
+
+
+def test_edits_keep_every_row_and_their_order(livecore: Launcher) -> None:
+    run = filled(livecore)
+    for number in range(1, 5):
+        run.get("/touch?n=1000")
+        before = state(run)
+        run.edit("app.py", f'VERSION = "{number}"', f'VERSION = "{number + 1}"')
+        record = run.wait_reload("committed")
+        assert {root["key"]: root["fate"] for root in record["roots"]} == {
+            "app:rows": "kept",
+            "app:recent": "kept",
+        }
+        assert run.get().json()["version"] == str(number + 1)
+        assert state(run) == before
+    assert before["last"] == "row 3"
+
+
+def test_broken_edit_and_new_code_that_fails_lose_no_touch(livecore: Launcher) -> None:
+    run = filled(livecore)
+    run.get("/touch?n=500")
+    run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"\nasync def refuse(app):\n    raise RuntimeError("no")')
+    run.wait_reload("committed")
+    before = content(run.get("/touch?n=300").json())
+    run.edit("app.py", "app = web.Application()", "app = web.Application()\napp.on_startup.append(refuse)")
+    run.wait_reload("rolled-back")
+    assert state(run) == before
+    run.edit("app.py", 'VERSION = "2"', 'VERSION = "3')
+    run.wait_reload("rejected")
+    after = content(run.get("/touch?n=700").json())
+    source = (run.cwd / "app.py").read_text()
+    source = source.replace('VERSION = "3', 'VERSION = "4"').replace("app.on_startup.append(refuse)", "")
+    run.write("app.py", source)
+    run.wait_reload("committed")
+    assert state(run) == after
+    assert run.get().json()["version"] == "4"
+
+
+def test_killed_program_comes_back_with_its_rows(livecore: Launcher) -> None:
+    run = filled(livecore)
+    before = content(run.get("/touch?n=400").json())
+    until(lambda: "20000 entries" in command(run, "state", "show", "rows"), what="a snapshot of now")
+    os.kill(run.get().json()["pid"], signal.SIGKILL)
+    run.wait_event("recovered")
+    assert state(run) == before
+    again = content(run.get("/touch?n=10").json())
+    run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
+    run.wait_reload("committed")
+    assert state(run) == again
+
+
+def test_rows_outlive_livecore_and_can_be_looked_at(livecore: Launcher) -> None:
+    first = filled(livecore)
+    first.get("/touch?n=1000")
+    first.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
+    first.wait_reload("committed")
+    before = content(first.get("/touch?n=20").json())
+    assert "'row 37'" in command(first, "state", "show", "rows", "--all")
+    first.stop()
+    second = started(livecore, "--resume", source=ROWS.replace('VERSION = "1"', 'VERSION = "2"'))
+    assert state(second) == before
+    shown = json.loads(command(second, "state", "show", "rows", "--json", "--all"))
+    (root,) = shown["roots"]
+    assert len(root["tree"]["children"]) == 20_000
+    assert command(second, "state", "diff", "now", "now").strip()
+    file = str(second.cwd / "exported.state")
+    command(second, "state", "export", file)
+    second.get("/touch?n=2000")
+    command(second, "state", "restore", file)
+    assert state(second) == before
+
+
+def test_roll_back_brings_the_rows_of_then_back(livecore: Launcher) -> None:
+    run = filled(livecore)
+    before = state(run)
+    run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
+    run.wait_reload("committed")
+    run.get("/touch?n=1000")
+    assert state(run) != before
+    command(run, "rollback")
+    assert state(run) == before
+
+
+def test_one_is_reset_and_the_other_kept(livecore: Launcher) -> None:
+    run = filled(livecore)
+    run.get("/touch?n=10")
+    command(run, "reset", "app:rows")
+    found = state(run)
+    assert found["rows"] == 0
+    assert len(found["touched"]) == 10
+    assert run.get("/fill").json()["rows"] == 20_000
+
+
+ARRAYS = """
+from aiohttp import web
+from livereload_core import preserve
+
+VERSION = "1"
+grid = preserve.array((1000, 1000))
+small = preserve.array(3, int, "named")
+
+
+async def show(request):
+    grid[::100, 0] += 1
+    small[0] += 1
+    return web.json_response([VERSION, float(grid.sum()), small.tolist(), grid.shape, str(grid.dtype)])
+
+
+app = web.Application()
+app.router.add_get("/", show)
+"""
+
+
+def test_arrays_keep_what_was_written(livecore: Launcher) -> None:
+    pytest.importorskip("numpy")
+    run = livecore.app(source=ARRAYS)
+    for number in range(1, 4):
+        assert run.get().json() == [str(number), 10.0 * number, [number, 0, 0], [1000, 1000], "float64"]
+        run.edit("app.py", f'VERSION = "{number}"', f'VERSION = "{number + 1}"')
+        run.wait_reload("committed")
