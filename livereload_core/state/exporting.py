@@ -391,7 +391,7 @@ class _Work:
             if is_from_elsewhere(found):
                 raise
             copy = None  # it is the copying that fails, and ``error`` says how
-        if isinstance(copy, Layer):
+        if type(copy) is Layer:
             copy = copy.contents()
         path, message, remedy = find_culprit(self._dumper, copy, root.name, error)
         return CannotCarryError(message, path=path, remedy=remedy)

@@ -415,7 +415,7 @@ class Restorer:
             return new
         target = self._object(entry.key)
         family = family_of(target)
-        if isinstance(target, _Absent) or family is None or kind_of(target) is not kind_of(new):
+        if type(target) is _Absent or family is None or kind_of(target) is not kind_of(new):
             return new  # migrated to another type, before anybody got hold of it
         received = outcome.received
         if received is not None and family.has_place(target, new) and received.move(target, new):
