@@ -19,13 +19,13 @@ Invariants:
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import islice, takewhile
+from itertools import takewhile
 from typing import Any
 
 from livereload_core.state.fields import Shape
 from livereload_core.state.segments import Piece
+from livereload_core.state.tracked.build import Build
 from livereload_core.state.tracked.containers import DEAF
 from livereload_core.state.tracked.pace import Pace
 from livereload_core.state.tracked.parts import Extent, Layer, Part, Writer, bytes_of, merged, parts_of
@@ -40,10 +40,8 @@ SMALL = 1000
 """Entries up to which a container crosses as a whole: that takes a millisecond."""
 MANY = 256
 """Notes from which on they are made a part of."""
-_SCAN = 10_000
-"""Keys that are listed at a time: 0.2 ms."""
 _TRIES = 5
-"""How often a container that is written to is listed in slices, before it is done at once."""
+"""How often the keys of a container are looked at again, if a thread has changed its size meanwhile."""
 _FEW = 4
 """Extents from which on the later ones are united: each is a descriptor in three processes."""
 _SLACK = 1 << 20
@@ -51,32 +49,6 @@ _SLACK = 1 << 20
 _FLOOD = 20_000
 """Notes from which on, if they are many for the container, all of it is written anew: that can be sliced."""
 _MISSING: Any = object()
-
-
-class _Build:
-    """A first export of all entries that is under way."""
-
-    def __init__(self) -> None:
-        self.older: set[Any] = set()
-        self.keys: deque[list[Any]] = deque()
-        self.listing: Any = None
-        self.listed = False
-        self.tries = 0
-        self.at = 0
-        self.writer = Writer(0)
-        self.restless: set[Any] = set()
-        self.classes: dict[str, Shape] = {}
-
-    def next(self, amount: int) -> list[Any]:
-        """Return the next keys, none at the end; those before are let go of bit by bit."""
-        while self.keys:
-            found = self.keys[0][self.at : self.at + amount]
-            if found:
-                self.at += amount
-                return found
-            self.keys.popleft()
-            self.at = 0
-        return []
 
 
 class Journal:
@@ -95,7 +67,7 @@ class Journal:
         self._classes: dict[str, Shape] = {}
         self._restless: set[Any] = set()
         self._looked = 0
-        self._build: _Build | None = None
+        self._build: Build | None = None
         self._applied = ("", 0)
         self._fresh: dict[Any, Any] | None = None
         self._epoch = 0
@@ -204,12 +176,8 @@ class Journal:
     def _go_on_building(self, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
         build = self._build
         if build is None:
-            build = self._build = _Build()
-            if self._whole:
-                self._notes.clear()
-                container._notes = self._notes
-            else:
-                self._take_notes(build)
+            build = self._build = Build(self._notes, keeps=not self._whole)
+            container._notes = self._notes
         try:
             self._build_on(build, container, dump, pace, stop)
         except BaseException:
@@ -218,12 +186,12 @@ class Journal:
             raise
 
     def _build_on(
-        self, build: _Build, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]
+        self, build: Build, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]
     ) -> None:
         while not stop():
             with pace:
                 if not build.listed:
-                    self._list(build, container)
+                    build.list(*container._raw())
                     continue
                 if self._build is not build or self._opaque:
                     return  # emptied meanwhile, or not to be tracked
@@ -239,35 +207,6 @@ class Journal:
                     self._token = os.urandom(12).hex()
                     self._whole, self._build = False, None
                 return
-
-    def _list(self, build: _Build, container: Any) -> None:
-        """List the next keys; from the beginning if the container was written to, and at once in the end."""
-        entries, base = container._raw()
-        if build.listing is None:
-            build.keys.clear()
-            build.listing = base.__iter__(entries)
-            build.tries += 1
-        try:
-            if build.tries > _TRIES:
-                build.keys.append(list(base.__iter__(entries)))
-                build.listing, build.listed = None, True
-                return
-            more = list(islice(build.listing, _SCAN))
-        except RuntimeError:  # changed its size meanwhile
-            build.listing = None
-            return
-        build.keys.append(more)
-        if self._notes:  # somebody wrote: the place of the iterator may be another one now
-            build.listing = None
-            self._take_notes(build)
-        elif len(more) < _SCAN:
-            build.listing, build.listed = None, True
-
-    def _take_notes(self, build: _Build) -> None:
-        taken = self._notes.copy()
-        if not self._whole:
-            build.older |= taken
-        self._notes.difference_update(taken)
 
     def _write_notes(self, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
         entries, base = container._raw()

@@ -458,6 +458,22 @@ def test_field_that_is_renamed_is_so_in_the_parts(program: Program) -> None:
     assert program.reload().rows[7].id == 7
 
 
+def test_field_that_is_removed_is_back_when_it_returns(program: Program) -> None:
+    slots = APP.replace("class Row:", "class Row:\n    __slots__ = ('number', 'note')").replace(
+        "self.number = number", "self.number, self.note = number, f'note {number}'"
+    )
+    filled(program, slots)
+    without = slots.replace("('number', 'note')", "('number',)").replace(
+        "self.number, self.note = number, f'note {number}'", "self.number = number"
+    )
+    app = program.reload(app=without)
+    assert app.rows[5].show() == "row 5"
+    program.reload(app=without)
+    program.engine.catch_up(hurry=True)
+    app = program.reload(app=slots)
+    assert (app.rows[5].note, app.rows["fresh"].note) == ("note 5", "note -1")
+
+
 def test_edit_that_is_turned_down_leaves_everything_usable(program: Program) -> None:
     app = filled(program)
     app.rows[5] = app.Row(55)
