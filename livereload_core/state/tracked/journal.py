@@ -19,6 +19,7 @@ Invariants:
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from itertools import takewhile
 from typing import Any
@@ -48,6 +49,9 @@ _SLACK = 1 << 20
 """Bytes of later parts that do not count when it is asked whether they outweigh the first ones."""
 _FLOOD = 20_000
 """Notes from which on, if they are many for the container, all of it is written anew: that can be sliced."""
+_DUTY = 20
+"""What is restless is looked at again after this many times the seconds that the last look took."""
+_ROOM = 16 << 20
 _MISSING: Any = object()
 
 
@@ -66,7 +70,7 @@ class Journal:
         self._extents: list[Extent] = []
         self._classes: dict[str, Shape] = {}
         self._restless: set[Any] = set()
-        self._looked = 0
+        self._look_again = 0.0
         self._build: Build | None = None
         self._applied = ("", 0)
         self._fresh: dict[Any, Any] | None = None
@@ -126,8 +130,8 @@ class Journal:
         if self._whole or self._build is not None:
             return len(container) > SMALL
         return (
-            len(self._notes) > MANY
-            or len(self._restless) > 2 * self._looked + MANY
+            len(self._notes) > MANY + len(self._restless) // 4
+            or (len(self._restless) > MANY and time.monotonic() >= self._look_again)
             or len(self._extents) > _FEW
             or self._is_mostly_old
         )
@@ -158,7 +162,7 @@ class Journal:
             elif build is not None:
                 self._notes.update(build.older)
             return
-        epoch = self._epoch
+        epoch, began = self._epoch, time.monotonic()
         try:
             if self._whole or self._build is not None or self._is_mostly_old or self._is_flooded(container):
                 self._go_on_building(container, dump, pace, stop)
@@ -167,11 +171,13 @@ class Journal:
                 if len(self._extents) > _FEW:
                     self._extents = [self._extents[0], merged(self._extents[1:])]
         finally:
+            now = time.monotonic()
+            self._look_again = now + _DUTY * (now - began)
             if self._epoch != epoch:  # another thread has emptied it: what was written is of before
                 self.begin_anew(container)
 
     def _is_flooded(self, container: Any) -> bool:
-        return len(self._notes) > max(_FLOOD, len(container) // 16)
+        return len(self._notes) + len(self._restless) > max(_FLOOD, len(container) // 16)
 
     def _go_on_building(self, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
         build = self._build
@@ -203,7 +209,7 @@ class Journal:
                 extents = build.writer.finish()
                 if self._build is build:
                     self._extents, self._classes = extents, build.classes
-                    self._restless, self._looked = build.restless, len(build.restless)
+                    self._restless = build.restless
                     self._token = os.urandom(12).hex()
                     self._whole, self._build = False, None
                 return
@@ -219,7 +225,7 @@ class Journal:
                 continue
         else:
             return
-        writer = Writer(self._extents[-1].first + self._extents[-1].count if self._extents else 0)
+        writer = Writer(self._extents[-1].first + self._extents[-1].count if self._extents else 0, _ROOM)
         waiting = [*((key, False) for key in rest), *((key, True) for key in last)]
         at = 0
         try:
@@ -241,7 +247,6 @@ class Journal:
         finally:
             if not self._whole:
                 self._extents = [*self._extents, *writer.finish()]
-        self._looked = len(self._restless)
 
     def _write_part(
         self,

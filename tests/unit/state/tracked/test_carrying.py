@@ -255,6 +255,24 @@ def test_values_that_nobody_holds_any_more_are_in_the_parts(generations: Generat
     assert generations.reload()[7] == {"row": [7, 0]}
 
 
+def test_values_that_were_all_held_for_a_time_are_looked_at_again(
+    generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_DUTY", 0)
+    kept = generations.kept
+    kept.update({number: [number] for number in range(MANY)})
+    held = list(kept.values())
+    generations.catch_up()
+    assert len(kept._journal._restless) == MANY
+    held[5].append("changed")
+    assert generations.engine.is_untidy
+    del held
+    generations.catch_up()
+    assert not kept._journal._restless
+    assert size(generations) < 2000
+    assert generations.reload()[5] == [5, "changed"]
+
+
 def _captured(**values: Any) -> dict[str, Any]:
     return values
 
