@@ -27,6 +27,7 @@ from bench.sources import Weight
 from bench.state import measure_state
 from bench.steady import measure_steady
 from bench.table import render
+from bench.tracked import measure_tracked
 
 __all__ = ["main"]
 
@@ -121,6 +122,7 @@ def _measures(
         found.append(measure_floors(folder / "floors", plan, progress, ours=ours))
     if "state" in parts:
         found += measure_state(plan, progress)
+        found.append(measure_tracked(plan, progress))
     return found
 
 

@@ -120,3 +120,10 @@ def _state(measures: Mapping[str, Measure]) -> Iterator[Goal]:
     app = _value(measures, "state_app", "livecore", "both")
     if app is not None:
         yield Goal("state: an app of 100 roots and 16,000 objects, both ways", 12, app, " ms")
+    for kind in ("numbers", "lists"):
+        pause = _value(measures, "state_tracked", f"preserve.dict of {kind}", "pause")
+        if pause is not None:
+            yield Goal(f"state: 1,000 touched of a million {kind}, in the pause", 5, pause, " ms")
+    hit = _value(measures, "state_tracked", "preserve.dict of numbers", "by_dict")
+    if hit is not None:
+        yield Goal("state: a hit of preserve.dict by that of a dict", 2, hit, "x")

@@ -42,6 +42,8 @@ class Plan:
         websocket_edits: edits for each of these numbers.
         kills: deaths of the serving process.
         state_rounds: dumps and loads of each kind of state, per codec.
+        tracked_entries: of the large dict.
+        tracked_rounds: its reloads.
     """
 
     edits: int = 10
@@ -65,6 +67,8 @@ class Plan:
     websocket_edits: int = 5
     kills: int = 20
     state_rounds: int = 15
+    tracked_entries: int = 1_000_000
+    tracked_rounds: int = 9
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Plan:
@@ -97,6 +101,8 @@ class Plan:
                 websocket_edits=1,
                 kills=2,
                 state_rounds=2,
+                tracked_entries=20_000,
+                tracked_rounds=3,
             )
         text = environ.get("BENCH_EDITS", "")
         if not text:

@@ -277,7 +277,8 @@ class Incoming:
         taken: (the caller's fd, the object's duplicate), in the order in which they were taken.
         fill_container: puts a tracked container together; there while the stream is read, and no longer: it
             leads back to whoever holds this object, and a cycle would keep the fds open.
-        parts: how many parts of containers were read.
+        filled: the containers.
+        parts: how many parts of them were read.
     """
 
     def __init__(
@@ -297,6 +298,7 @@ class Incoming:
         self._closers: list[tuple[Callable[[], object], int]] = []
         self.at_commit: list[Callable[[], None]] = []
         self.fill_container: Callable[[Any], Any] | None = None
+        self.filled: list[Any] = []
         self.parts = 0
 
     def piece(self, number: int) -> Piece:

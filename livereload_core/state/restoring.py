@@ -12,7 +12,6 @@ Invariants:
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import sys
 import time
@@ -31,10 +30,12 @@ from livereload_core.state.roots import UNSET, Form, Root, class_key, space_of
 from livereload_core.state.shapes import Conversion, converting, keep_aside
 from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.store import Store
-from livereload_core.state.tracked.containers import TrackedDict
+from livereload_core.state.tracked.arriving import filling, fitted, undo
 from livereload_core.state.tracked.family import kind_of
-from livereload_core.state.tracked.journal import attached, is_container
-from livereload_core.state.tracked.parts import Layer
+            if is_from_elsewhere(error):
+                raise
+            undo((outcome.new, outcome.root.value))
+            outcome.refused = RefusedError(f"the new code cannot take it ({told(error)})", MIGRATE)
 
 __all__ = ["Restorer"]
 
@@ -86,7 +87,6 @@ class Restorer:
         self._filled: set[str] = set()
         self._referenced: set[str] = set()
         self._wanted: dict[str, Outcome] = {}
-        self._touched: list[Any] = []
         self.received: list[Incoming] = []
         self.waived: dict[str, RootFate] = {}
         # None: it could not be loaded. Contents, until settled; taken ones are UNSET.
@@ -117,25 +117,18 @@ class Restorer:
 
     def _guarded(self, outcome: Outcome, step: Callable[[Outcome], None]) -> None:
         outcome.refused = None
-        self._touched.clear()
         try:
             step(outcome)
         except RefusedError as refused:
-            self._undo(outcome)
+            undo((outcome.new, outcome.root.value))
             # Its traceback would keep the unpickler alive, and with it every shell that it was given.
             outcome.refused = refused.with_traceback(None)
         except BaseException as error:  # becomes the reason of the rejection
             if is_from_elsewhere(error):
                 raise
-            self._undo(outcome)
+            undo((outcome.new, outcome.root.value))
             outcome.refused = RefusedError(f"the new code cannot take it ({told(error)})", MIGRATE)
             outcome.refused.__cause__ = error
-
-    def _undo(self, outcome: Outcome) -> None:
-        """Make tracked containers what the new code had made them, after all."""
-        for container in (*self._touched, outcome.new, outcome.root.value):
-            if is_container(container):
-                attached(container).undo(container)
 
     def _decode(self, outcome: Outcome) -> None:
         entry = outcome.entry
@@ -212,14 +205,10 @@ class Restorer:
                 renamed[self._class(written.type)] = root.options.renamed
         received = Incoming(entry.fds, scratch=self._scratch, pieces=entry.pieces, store=self._store)
         with (
-            contextlib.ExitStack() as stack,
             receiving(received),
             converting(entry.classes, renamed, self._class_or_none, trial=self._scratch) as conversion,
+            filling(received, self._container, entry.classes, conversion, self._aliases),
         ):
-            received.fill_container = functools.partial(
-                self._fill_container, entry, received, inherits=self._inherits(entry, conversion)
-            )
-            stack.callback(setattr, received, "fill_container", None)
             new = load(
                 entry.stream,
                 len(entry.table),
@@ -227,32 +216,12 @@ class Restorer:
                 self._aliases,
             )
             self._refuse_lacking(conversion, new, outcome)
-            if not self._scratch:
+            if received.parts or not self._scratch:  # what containers have read on trial they keep
                 keep_aside()
             self._note_references(entry, outcome)
         self.received.append(received)
         outcome.received = received
         return new, list(conversion.notes)
-
-    def _inherits(self, entry: Entry, conversion: Conversion) -> bool:
-        """Whether what lies in segments can be handed on as it is: the classes in it have not changed."""
-        return not conversion.edits and not any(
-            tuple(key.split(":", 1)) in self._aliases for key in entry.classes
-        )
-
-    def _fill_container(self, entry: Entry, received: Incoming, layer: Layer, *, inherits: bool) -> Any:
-        container = self._container(layer.key)
-        journal = attached(container)
-        self._touched.append(container)
-        received.parts += journal.receive(
-            container,
-            layer,
-            lambda data: load(data, 0, (), self._aliases),
-            trial=self._scratch,
-            inherits=inherits,
-            classes=entry.classes,
-        )
-        return container
 
     def _container(self, key: str) -> Any:
         """Return the tracked container that a root of then is, or becomes."""
@@ -355,7 +324,7 @@ class Restorer:
         root, new = outcome.root, outcome.new
         if is_migrated(outcome):
             new = migrated(outcome)
-        new = _fitted(root.value, new)
+        new = fitted(root.value, new)
         self._check(outcome, new)
         backup = None
         family = family_of(root.value)
@@ -451,15 +420,6 @@ def _add_transient(root: Root, target: Any) -> None:
 def _copy_of(obj: Any) -> Any:
     family = family_of(obj)
     return obj if family is None or is_container(obj) else family.clone(obj)
-
-
-def _fitted(live: Any, new: Any) -> Any:
-    """Let a dict become a tracked one, or the other way, where the declaration has become so."""
-    if type(live) is dict and kind_of(new) is TrackedDict:
-        return dict(new)
-    if type(new) is dict and kind_of(live) is TrackedDict:
-        return TrackedDict(new)
-    return new
 
 
 def _name(type_key: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from livereload_core.testing import LivecoreProcess, until
+from livereload_core.testing import LivecoreProcess, Load, until
 from tests.e2e.launching import PLAYGROUND, Launcher
 
 ROWS = (PLAYGROUND / "rows" / "app.py").read_text()
@@ -139,6 +139,84 @@ def test_one_is_reset_and_the_other_kept(livecore: Launcher) -> None:
     assert found["rows"] == 0
     assert len(found["touched"]) == 10
     assert run.get("/fill").json()["rows"] == 20_000
+
+
+COUNTER = """
+from aiohttp import web
+from livereload_core import preserve
+
+VERSION = "1"
+counts = preserve.dict()
+pages = preserve.dict()
+counts.update({f"key {number}": 0 for number in range(5000)})
+pages.update({number: [number] for number in range(5000)})
+
+
+async def show(request):
+    total = sum(counts.values())
+    return web.json_response({"version": VERSION, "count": total, "pages": sum(map(len, pages.values()))})
+
+
+async def hit(request):
+    number = sum(counts.values())
+    counts[f"key {number * 7 % 5000}"] += 1
+    pages[number * 11 % 5000].append(number)
+    return web.json_response({"version": VERSION, "count": number + 1})
+
+
+app = web.Application()
+app.router.add_get("/", show)
+app.router.add_get("/hit", hit)
+"""
+
+
+def test_no_request_of_a_load_is_lost_or_counted_twice(livecore: Launcher) -> None:
+    run = livecore.app(source=COUNTER)
+    with Load(run.port) as load:
+        for version in range(1, 6):
+            load.more(60)
+            run.edit("app.py", f'VERSION = "{version}"', f'VERSION = "{version + 1}"')
+            run.wait_reload("committed")
+        load.more(60)
+    load.assert_flawless()
+    load.assert_exact()
+    found = run.get().json()
+    assert found["count"] == load.answers
+    assert found["pages"] == 5000 + load.answers
+
+
+WORLD = """
+import time
+from livereload_core import preserve
+
+VERSION = "1"
+cells = preserve.dict()
+state = preserve("state", dict)
+
+
+def main():
+    if not cells:
+        cells.update({number: number for number in range(20_000)})
+    while True:
+        tick = state["tick"] = state.get("tick", 0) + 1
+        for number in range(tick * 100, tick * 100 + 100):
+            cells[number % 20_000] += 1
+        print("tick", VERSION, tick, sum(cells.values()), flush=True)
+        time.sleep(0.01)
+"""
+
+
+def test_program_without_a_server_goes_on_with_its_cells(livecore: Launcher) -> None:
+    run = livecore.program("world:main", files={"world.py": WORLD}, serves=False)
+    start = sum(range(20_000))
+    for version in range(1, 4):
+        run.wait_output(lambda line, version=version: line.startswith(f"tick {version} "))  # type: ignore[misc]
+        run.edit("world.py", f'VERSION = "{version}"', f'VERSION = "{version + 1}"')
+        run.wait_reload("committed")
+        line = run.wait_output(lambda line, version=version: line.startswith(f"tick {version + 1} "))  # type: ignore[misc]
+        _, _, tick, total = line.split()
+        # The pause may fall between two writes of one tick; what was written is there all the same.
+        assert start + int(tick) * 100 - 100 * version <= int(total) <= start + int(tick) * 100
 
 
 ARRAYS = """

@@ -1,10 +1,10 @@
 """Containers that know what has been touched: a reload carries that, and not all of it.
 
-    settled     which values cannot change, and which nobody else can reach
     containers  the dict                              views     what it shows of itself
-    lru         the cache that forgets                parts     what crosses, and how it is put together
-    journal     what is exported already, and what is not
-    naming      the name that a declaration is assigned to
+    lru         the cache that forgets                settled   what cannot change, or be reached by others
+    journal     what is exported already, what not    build     the first export of all
+    parts       what crosses                          arriving  how a stream fills containers
+    family      how they are refilled in place        pace      slices, and rests between them
 
 What crosses for one container::
 

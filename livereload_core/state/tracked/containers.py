@@ -189,8 +189,10 @@ class WatchedDict(TrackedDict[K, V]):
 
     def __getitem__(self, key: K) -> V:
         value = _get(self, key)
-        if type(value) not in PLAIN:
-            self._hand_out(key, value)
+        if type(value) not in PLAIN:  # as ``_hand_out``, without a call: this is what a hit costs
+            notes = self._notes
+            if key not in notes and not is_settled(value):
+                notes.add(key)
         return value
 
     def _hand_out(self, key: object, value: object) -> None:

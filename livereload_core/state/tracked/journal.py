@@ -19,13 +19,14 @@ Invariants:
 from __future__ import annotations
 
 import os
-from collections import deque
+import time
 from collections.abc import Callable, Iterable
-from itertools import islice, takewhile
+from itertools import takewhile
 from typing import Any
 
 from livereload_core.state.fields import Shape
 from livereload_core.state.segments import Piece
+from livereload_core.state.tracked.build import Build
 from livereload_core.state.tracked.containers import DEAF
 from livereload_core.state.tracked.pace import Pace
 from livereload_core.state.tracked.parts import Extent, Layer, Part, Writer, bytes_of, merged, parts_of
@@ -40,43 +41,18 @@ SMALL = 1000
 """Entries up to which a container crosses as a whole: that takes a millisecond."""
 MANY = 256
 """Notes from which on they are made a part of."""
-_SCAN = 10_000
-"""Keys that are listed at a time: 0.2 ms."""
 _TRIES = 5
-"""How often a container that is written to is listed in slices, before it is done at once."""
+"""How often the keys of a container are looked at again, if a thread has changed its size meanwhile."""
 _FEW = 4
 """Extents from which on the later ones are united: each is a descriptor in three processes."""
 _SLACK = 1 << 20
 """Bytes of later parts that do not count when it is asked whether they outweigh the first ones."""
 _FLOOD = 20_000
 """Notes from which on, if they are many for the container, all of it is written anew: that can be sliced."""
+_DUTY = 20
+"""What is restless is looked at again after this many times the seconds that the last look took."""
+_ROOM = 16 << 20
 _MISSING: Any = object()
-
-
-class _Build:
-    """A first export of all entries that is under way."""
-
-    def __init__(self) -> None:
-        self.older: set[Any] = set()
-        self.keys: deque[list[Any]] = deque()
-        self.listing: Any = None
-        self.listed = False
-        self.tries = 0
-        self.at = 0
-        self.writer = Writer(0)
-        self.restless: set[Any] = set()
-        self.classes: dict[str, Shape] = {}
-
-    def next(self, amount: int) -> list[Any]:
-        """Return the next keys, none at the end; those before are let go of bit by bit."""
-        while self.keys:
-            found = self.keys[0][self.at : self.at + amount]
-            if found:
-                self.at += amount
-                return found
-            self.keys.popleft()
-            self.at = 0
-        return []
 
 
 class Journal:
@@ -94,8 +70,8 @@ class Journal:
         self._extents: list[Extent] = []
         self._classes: dict[str, Shape] = {}
         self._restless: set[Any] = set()
-        self._looked = 0
-        self._build: _Build | None = None
+        self._look_again = 0.0
+        self._build: Build | None = None
         self._applied = ("", 0)
         self._fresh: dict[Any, Any] | None = None
         self._epoch = 0
@@ -154,8 +130,8 @@ class Journal:
         if self._whole or self._build is not None:
             return len(container) > SMALL
         return (
-            len(self._notes) > MANY
-            or len(self._restless) > 2 * self._looked + MANY
+            len(self._notes) > MANY + len(self._restless) // 4
+            or (len(self._restless) > MANY and time.monotonic() >= self._look_again)
             or len(self._extents) > _FEW
             or self._is_mostly_old
         )
@@ -186,7 +162,7 @@ class Journal:
             elif build is not None:
                 self._notes.update(build.older)
             return
-        epoch = self._epoch
+        epoch, began = self._epoch, time.monotonic()
         try:
             if self._whole or self._build is not None or self._is_mostly_old or self._is_flooded(container):
                 self._go_on_building(container, dump, pace, stop)
@@ -195,21 +171,19 @@ class Journal:
                 if len(self._extents) > _FEW:
                     self._extents = [self._extents[0], merged(self._extents[1:])]
         finally:
+            now = time.monotonic()
+            self._look_again = now + _DUTY * (now - began)
             if self._epoch != epoch:  # another thread has emptied it: what was written is of before
                 self.begin_anew(container)
 
     def _is_flooded(self, container: Any) -> bool:
-        return len(self._notes) > max(_FLOOD, len(container) // 16)
+        return len(self._notes) + len(self._restless) > max(_FLOOD, len(container) // 16)
 
     def _go_on_building(self, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
         build = self._build
         if build is None:
-            build = self._build = _Build()
-            if self._whole:
-                self._notes.clear()
-                container._notes = self._notes
-            else:
-                self._take_notes(build)
+            build = self._build = Build(self._notes, keeps=not self._whole)
+            container._notes = self._notes
         try:
             self._build_on(build, container, dump, pace, stop)
         except BaseException:
@@ -218,12 +192,12 @@ class Journal:
             raise
 
     def _build_on(
-        self, build: _Build, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]
+        self, build: Build, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]
     ) -> None:
         while not stop():
             with pace:
                 if not build.listed:
-                    self._list(build, container)
+                    build.list(*container._raw())
                     continue
                 if self._build is not build or self._opaque:
                     return  # emptied meanwhile, or not to be tracked
@@ -235,39 +209,10 @@ class Journal:
                 extents = build.writer.finish()
                 if self._build is build:
                     self._extents, self._classes = extents, build.classes
-                    self._restless, self._looked = build.restless, len(build.restless)
+                    self._restless = build.restless
                     self._token = os.urandom(12).hex()
                     self._whole, self._build = False, None
                 return
-
-    def _list(self, build: _Build, container: Any) -> None:
-        """List the next keys; from the beginning if the container was written to, and at once in the end."""
-        entries, base = container._raw()
-        if build.listing is None:
-            build.keys.clear()
-            build.listing = base.__iter__(entries)
-            build.tries += 1
-        try:
-            if build.tries > _TRIES:
-                build.keys.append(list(base.__iter__(entries)))
-                build.listing, build.listed = None, True
-                return
-            more = list(islice(build.listing, _SCAN))
-        except RuntimeError:  # changed its size meanwhile
-            build.listing = None
-            return
-        build.keys.append(more)
-        if self._notes:  # somebody wrote: the place of the iterator may be another one now
-            build.listing = None
-            self._take_notes(build)
-        elif len(more) < _SCAN:
-            build.listing, build.listed = None, True
-
-    def _take_notes(self, build: _Build) -> None:
-        taken = self._notes.copy()
-        if not self._whole:
-            build.older |= taken
-        self._notes.difference_update(taken)
 
     def _write_notes(self, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
         entries, base = container._raw()
@@ -280,7 +225,7 @@ class Journal:
                 continue
         else:
             return
-        writer = Writer(self._extents[-1].first + self._extents[-1].count if self._extents else 0)
+        writer = Writer(self._extents[-1].first + self._extents[-1].count if self._extents else 0, _ROOM)
         waiting = [*((key, False) for key in rest), *((key, True) for key in last)]
         at = 0
         try:
@@ -302,7 +247,6 @@ class Journal:
         finally:
             if not self._whole:
                 self._extents = [*self._extents, *writer.finish()]
-        self._looked = len(self._restless)
 
     def _write_part(
         self,

@@ -137,8 +137,9 @@ class Lru(MutableMapping[K, V]):
         with self._lock:
             if key not in self._entries:
                 return default
+            value = self._entries[key]
             self._notes.add(key)
-            return self._entries[key]
+            return value
 
     def clear(self) -> None:
         """Forget everything; the counts stay."""
@@ -151,8 +152,8 @@ class Lru(MutableMapping[K, V]):
         """Return another one with the same entries, in the same order."""
         made: Lru[K, V] = Lru(self._maxsize)
         with self._lock:
-            self._notes.update(self._entries)
             made._entries.update(self._entries)
+            self._notes.update(made._entries)
         return made
 
     def __contains__(self, key: object) -> bool:
@@ -173,14 +174,16 @@ class Lru(MutableMapping[K, V]):
     def items(self) -> Any:
         """As of ``dict``, of the entries as they are now; none becomes the newest."""
         with self._lock:
-            self._notes.update(self._entries)
-            return dict(self._entries).items()
+            made = dict(self._entries)
+            self._notes.update(made)
+            return made.items()
 
     def values(self) -> Any:
         """As of ``dict``, of the entries as they are now; none becomes the newest."""
         with self._lock:
-            self._notes.update(self._entries)
-            return dict(self._entries).values()
+            made = dict(self._entries)
+            self._notes.update(made)
+            return made.values()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, (Lru, dict)):

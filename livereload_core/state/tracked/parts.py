@@ -28,8 +28,6 @@ from livereload_core.state.segments import Piece, Segment
 __all__ = ["Extent", "Layer", "Writer", "arrive", "bytes_of", "merged"]
 
 _LENGTH = struct.Struct("<Q")
-_ROOM = 256 * 1024 * 1024
-"""Bytes that a segment may grow to: address space, no memory, which comes with what is written."""
 
 Part = tuple[list[Any], dict[Any, Any], dict[Any, Any]]
 
@@ -56,9 +54,11 @@ class Writer:
 
     Args:
         first: the number of the next part.
+        room: bytes that a segment may grow to: address space, no memory, which comes with what is written.
     """
 
-    def __init__(self, first: int) -> None:
+    def __init__(self, first: int, room: int = 256 << 20) -> None:
+        self._room = room
         self.extents: list[Extent] = []
         self._segment: Segment | None = None
         self._at = 0
@@ -74,7 +74,7 @@ class Writer:
         if self._segment is not None and self._at + size > self._segment.size:
             self.finish()
         if self._segment is None:
-            self._segment = Segment.new(max(_ROOM, size))
+            self._segment = Segment.new(max(self._room, size))
         written = os.pwritev(self._segment.fd, [_LENGTH.pack(len(data)), data], self._at)
         if written != size:
             raise OSError(0, "shared memory is full")

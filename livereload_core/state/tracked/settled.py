@@ -1,6 +1,6 @@
 """Which values cannot change, and which nobody but their container can reach.
 
-By exact type throughout: a subclass may have attributes, a ``tzinfo`` of the user's may have state, and a
+By exact type: a subclass may have attributes, a ``tzinfo`` of the user's may have state, and a
 frozen dataclass can be changed with ``object.__setattr__``. With an open list instead of recursion: nesting
 may be deep.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copyreg
 import datetime
+import enum
 import pathlib
 import sys
 import weakref
@@ -56,6 +57,8 @@ def is_settled(value: object) -> bool:
 
 
 def _is_rare_atom(item: Any, cls: type) -> bool:
+    if isinstance(cls, enum.EnumMeta):  # crosses by its name, and is one object in each process
+        return cls.__members__.get(getattr(item, "_name_", None) or "") is item
     if cls in _CLOCKS:
         zone = item.tzinfo
         return zone is None or type(zone) is datetime.timezone or _is_named(type(zone))
@@ -123,6 +126,8 @@ def _parts(item: Any, cls: type) -> list[Any] | None:
     if cls is dict:
         return [*item.keys(), *item.values()]
     if cls is set or cls is frozenset:
+        return None if weakref.getweakrefcount(item) else list(item)
+    if _is_named_tuple(cls):
         return list(item)
     if cls is bytearray:
         return []
@@ -147,6 +152,12 @@ _OWN_WAYS = (
     *("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"),
     *("__getnewargs__", "__getnewargs_ex__", "__del__"),
 )
+
+
+def _is_named_tuple(cls: type) -> bool:
+    return cls.__bases__ == (tuple,) and not cls.__dictoffset__ and hasattr(cls, "_fields")
+
+
 _plain_classes: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
 

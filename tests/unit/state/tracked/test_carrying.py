@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import collections
+import copy
 import gc
+import operator
 import signal
 import sys
 import threading
+import types
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -251,6 +255,108 @@ def test_values_that_nobody_holds_any_more_are_in_the_parts(generations: Generat
     assert generations.reload()[7] == {"row": [7, 0]}
 
 
+def test_values_that_were_all_held_for_a_time_are_looked_at_again(
+    generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_DUTY", 0)
+    kept = generations.kept
+    kept.update({number: [number] for number in range(MANY)})
+    held = list(kept.values())
+    generations.catch_up()
+    assert len(kept._journal._restless) == MANY
+    held[5].append("changed")
+    assert generations.engine.is_untidy
+    del held
+    generations.catch_up()
+    assert not kept._journal._restless
+    assert size(generations) < 2000
+    assert generations.reload()[5] == [5, "changed"]
+
+
+def _captured(**values: Any) -> dict[str, Any]:
+    return values
+
+
+def _matched(kept: Any) -> Any:
+    match kept:
+        case {"key 5": value}:
+            return value
+    raise AssertionError
+
+
+WAYS: dict[str, Any] = {
+    "[]": lambda kept: kept["key 5"],
+    "get": lambda kept: kept.get("key 5"),
+    "setdefault": lambda kept: kept.setdefault("key 5"),
+    "values": lambda kept: list(kept.values())[5],
+    "reversed values": lambda kept: list(reversed(kept.values()))[-6],
+    "items": lambda kept: dict(kept.items())["key 5"],
+    "reversed items": lambda kept: dict(reversed(kept.items()))["key 5"],
+    "next": lambda kept: next(value for value in kept.values() if value == [5]),
+    "dict": lambda kept: dict(kept)["key 5"],
+    "dict with more": lambda kept: dict(kept, more=1)["key 5"],
+    "**": lambda kept: {**kept}["key 5"],
+    "call": lambda kept: _captured(**kept)["key 5"],
+    "update": lambda kept: _updated(kept)["key 5"],
+    "or": lambda kept: (kept | {})["key 5"],
+    "ror": lambda kept: ({} | kept)["key 5"],
+    "copy": lambda kept: kept.copy()["key 5"],
+    "copy.copy": lambda kept: copy.copy(kept)["key 5"],
+    "itemgetter": lambda kept: operator.itemgetter("key 5")(kept),
+    "chain": lambda kept: collections.ChainMap({}, kept)["key 5"],
+    "match": _matched,
+    "sorted": lambda kept: sorted(kept.values())[5],
+    "mapping": lambda kept: kept.values().mapping["key 5"],
+    "proxy": lambda kept: types.MappingProxyType(kept)["key 5"],
+    "collection": lambda kept: collections.UserDict[Any, Any](kept)["key 5"],
+    "ordered": lambda kept: collections.OrderedDict(kept)["key 5"],
+    "defaults": lambda kept: collections.defaultdict(list, kept)["key 5"],
+    "tracked": lambda kept: TrackedDict[Any, Any](kept)["key 5"],
+    "min": lambda kept: min(kept.items(), key=lambda item: abs(item[1][0] - 5))[1],
+}
+
+
+def _updated(kept: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    made.update(kept)
+    return made
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_value_that_was_got_in_any_way_crosses_as_it_is(generations: Generations, way: Any) -> None:
+    generations.kept.update({f"key {number}": [number] for number in range(MANY)})
+    generations.catch_up()
+    assert size(generations) < 2000
+    value = way(generations.kept)
+    value.append("changed")
+    del value  # whoever changed it does not hold it any more
+    assert generations.reload()["key 5"] == [5, "changed"]
+
+
+@pytest.mark.parametrize("way", ["[]", "get", "peek", "items", "values", "pop", "copy", "setdefault"])
+def test_value_of_a_cache_that_was_got_in_any_way_crosses_as_it_is(way: str) -> None:
+    generations = Generations(lambda: Lru(None))
+    cache = generations.kept
+    cache.update({number: [number] for number in range(MANY)})
+    generations.catch_up()
+    assert size(generations) < 2500
+    match way:
+        case "[]":
+            cache[5].append("changed")
+        case "items":
+            dict(cache.items())[5].append("changed")
+        case "values":
+            list(cache.values())[5].append("changed")
+        case "pop":
+            cache[5] = [*cache.pop(5), "changed"]
+        case "copy":
+            cache.copy()[5].append("changed")
+        case _:
+            getattr(cache, way)(5).append("changed")
+    assert generations.reload().peek(5) == [5, "changed"]
+    generations.close()
+
+
 def test_object_in_two_entries_is_one_on_the_other_side(generations: Generations) -> None:
     kept = full(generations)
     kept["one"] = kept["other"] = shared = [1]
@@ -456,6 +562,45 @@ def test_field_that_is_renamed_is_so_in_the_parts(program: Program) -> None:
     assert app.rows[5].show() == "row 5"
     assert app.rows["fresh"].show() == "row -1"
     assert program.reload().rows[7].id == 7
+
+
+def test_members_of_an_enum_cross_in_the_parts_by_their_names(program: Program) -> None:
+    source = (
+        "import enum\nfrom livereload_core import preserve\n"
+        "class State(enum.Enum):\n    OPEN = enum.auto()\n    DONE = enum.auto()\n"
+        "class Task:\n    def __init__(self, state):\n        self.state = state\n"
+        "tasks = preserve.dict()\nstates = preserve.dict()\n"
+    )
+    app = program.start(app=source)
+    app.tasks.update({number: app.Task(app.State.DONE) for number in range(MANY)})
+    app.states.update(dict.fromkeys(range(MANY), app.State.OPEN))
+    program.engine.catch_up(hurry=True)
+    export = program.engine.export()
+    export.close()
+    assert len(export.data) < 5000
+    for edited in (source.replace("    OPEN", "    NEW = enum.auto()\n    OPEN"), source):
+        app = program.reload(app=edited)
+        assert app.tasks[5].state is app.State.DONE
+        assert app.states[5] is app.State.OPEN
+        program.engine.catch_up(hurry=True)
+    with pytest.raises(CannotCarryError, match="member 'OPEN'"):
+        program.reload(app=source.replace("    OPEN = enum.auto()\n", ""))
+
+
+def test_field_that_is_removed_is_back_when_it_returns(program: Program) -> None:
+    slots = APP.replace("class Row:", "class Row:\n    __slots__ = ('number', 'note')").replace(
+        "self.number = number", "self.number, self.note = number, f'note {number}'"
+    )
+    filled(program, slots)
+    without = slots.replace("('number', 'note')", "('number',)").replace(
+        "self.number, self.note = number, f'note {number}'", "self.number = number"
+    )
+    app = program.reload(app=without)
+    assert app.rows[5].show() == "row 5"
+    program.reload(app=without)
+    program.engine.catch_up(hurry=True)
+    app = program.reload(app=slots)
+    assert (app.rows[5].note, app.rows["fresh"].note) == ("note 5", "note -1")
 
 
 def test_edit_that_is_turned_down_leaves_everything_usable(program: Program) -> None:

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from livereload_core.state.tracked import journal, pace
+from livereload_core.state.tracked import build, journal, pace
 from tests.unit.state.tracked.generations import Generations
 
 keys = st.one_of(st.integers(0, 12), st.sampled_from(["a", "b", ("t", 1), None]))
@@ -65,7 +65,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "MANY", 2)
     monkeypatch.setattr(journal, "_FEW", 2)
     monkeypatch.setattr(journal, "_SLACK", 300)
-    monkeypatch.setattr(journal, "_SCAN", 3)
+    monkeypatch.setattr(build, "_SCAN", 3)
     monkeypatch.setattr(journal, "_FLOOD", 5)
     for name in ("_LEAST", "_FIRST", "_MOST"):
         monkeypatch.setattr(pace, name, 2)

@@ -52,8 +52,9 @@ class Point:
     x: int
 
 
-class Colour(enum.Enum):
+class Colour(enum.Flag):
     RED = 1
+    GREEN = 2
 
 
 class Day(datetime.date):
@@ -83,6 +84,7 @@ UTC = datetime.timezone.utc  # noqa: UP017
         uuid.UUID(int=1),
         pathlib.Path("/tmp"),
         pathlib.PurePosixPath("/tmp"),
+        Colour.RED,
     ],
     ids=repr,
 )
@@ -98,7 +100,7 @@ def test_values_that_cannot_change_are_settled(value: object) -> None:
         Frozen({1}),
         Pair(1),
         Point(1),
-        Colour.RED,
+        Colour.RED | Colour.GREEN,
         Day(2020, 1, 1),
         datetime.datetime(2020, 1, 1, tzinfo=Zone()),
         datetime.time(1, tzinfo=Zone()),
@@ -156,6 +158,8 @@ MAKERS: dict[str, Any] = {
     "slots": Slotted,
     "bytearray": lambda: bytearray(b"x"),
     "tuple": lambda: (1, [2]),
+    "named tuple": lambda: Pair(int("1000")),
+    "with an enum": lambda: Row(Colour.RED),
 }
 
 
@@ -201,8 +205,9 @@ def test_cycle_is_not_private() -> None:
     assert not is_private(value)
 
 
-def test_value_with_a_weak_reference_is_not_private() -> None:
-    held = {"key": Slotted()}
+@pytest.mark.parametrize("make", [Slotted, set])
+def test_value_with_a_weak_reference_is_not_private(make: Any) -> None:
+    held = {"key": make()}
     reference = weakref.ref(held["key"])
     value = held["key"]
     assert not is_private(value)

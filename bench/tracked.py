@@ -1,0 +1,116 @@
+"""A large dict over a reload: what it adds to the pause, and what a hit costs; plain and tracked.
+
+Two engines in one process stand for the two generations. The pause is what both do between the standstill and
+the new code's start: the decisive export and its adoption, after a trial, with 1,000 entries touched since.
+What a reload of an empty program takes comes on top.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bench.model import Column, Measure, Row
+from bench.plan import Plan
+
+__all__ = ["measure_tracked"]
+
+_TOUCHED = 1_000
+_HIT = 1_000
+"""Keys that are read again and again: in the processor's cache, where a function call counts most."""
+
+
+def measure_tracked(plan: Plan, progress: Callable[[str], None]) -> Measure:
+    """Measure each kind of dict."""
+    from livereload_core.state.tracked.containers import TrackedDict
+
+    count = plan.tracked_entries
+    plain: dict[Any, Any] = {}
+    kinds: tuple[tuple[str, Any, Callable[[int], Any]], ...] = (
+        ("dict of numbers", dict, int),
+        ("preserve.dict of numbers", TrackedDict, int),
+        ("dict of lists", dict, lambda number: [number]),
+        ("preserve.dict of lists", TrackedDict, lambda number: [number]),
+    )
+    rows = []
+    for name, factory, value in kinds:
+        progress(f"state: {name}, {count:,} entries")
+        pauses, hit = _measured(factory, value, count, plan.tracked_rounds)
+        if factory is dict:
+            plain[value] = hit
+        base = hit if factory is dict else next(reversed(plain.values()))
+        pauses.sort()
+        values = {"pause": pauses[len(pauses) // 2], "longest": pauses[-1], "hit": hit, "by_dict": hit / base}
+        rows.append(
+            Row(name, name.split()[-1], ours=factory is not dict, values=values, samples=tuple(pauses))
+        )
+    columns = (
+        Column("pause", "pause ms (median)", 2),
+        Column("longest", "longest", 2),
+        Column("hit", "hit ns", 0),
+        Column("by_dict", "hit, by that of a dict", 2),
+    )
+    title = f"State: {_TOUCHED:,} touched of {count:,} entries"
+    return Measure("state_tracked", title, columns, tuple(rows), lead="pause")
+
+
+def _measured(
+    factory: Any, value: Callable[[int], Any], count: int, rounds: int
+) -> tuple[list[float], float]:
+    """Return the pauses of some reloads in milliseconds, and nanoseconds of a hit."""
+    engine = _engine()
+    kept = _declared(engine, factory)
+    kept.update({f"key {number}": value(number) for number in range(count)})
+    draw = random.Random(1)
+    pauses = []
+    for _ in range(rounds):
+        _touch(kept, value, count, draw)
+        engine.catch_up(hurry=True)
+        first = engine.export()
+        candidate = _engine()
+        made = _declared(candidate, factory)
+        candidate.trial(first.data, first.handed.fds)
+        first.close()
+        _touch(kept, value, count, draw)
+        began = time.perf_counter()
+        decisive = engine.export()
+        candidate.adopt(decisive.data, decisive.handed.fds)
+        pauses.append((time.perf_counter() - began) * 1000)
+        decisive.close()
+        candidate.settle()
+        candidate.commit()
+        assert len(made) == count
+        engine, kept = candidate, made
+    engine.deactivate()
+    keys = [f"key {draw.randrange(count)}" for _ in range(_HIT)]
+    return pauses, _hit(kept, keys)
+
+
+def _engine() -> Any:
+    from livereload_core.state.engine import Engine
+
+    engine = Engine(is_user_module=lambda name: False)
+    engine.activate()
+    return engine
+
+
+def _declared(engine: Any, factory: Any) -> Any:
+    return engine.declare_value("kept", factory, {}, sys._getframe())
+
+
+def _touch(kept: Any, value: Callable[[int], Any], count: int, draw: random.Random) -> None:
+    for number in draw.sample(range(count), _TOUCHED):
+        kept[f"key {number}"] = value(-number)
+
+
+def _hit(kept: Any, keys: list[str]) -> float:
+    best = float("inf")
+    for _ in range(300):
+        began = time.perf_counter()
+        for key in keys:
+            kept[key]
+        best = min(best, time.perf_counter() - began)
+    return best / len(keys) * 1e9
