@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.contenders import Contender
-from bench.handover import measure_handover
+from bench.handover import measure_adoption, measure_handover
 from bench.idle import cpu_seconds
 from bench.model import Column, Measure, Row, quantile, spread
 from bench.plan import Plan
@@ -67,6 +67,16 @@ def _pauses(ours: Sequence[Contender], folder: Path, plan: Plan, progress: Calla
         took = [seconds * 1000 for seconds in measure_handover(count, plan.floor_runs)]
         rows.append(
             Row(floor_name(count), family, values={"pause": quantile(took, 0.5)}, samples=tuple(took))
+        )
+        progress(f"floor: {count} fds to an event loop")
+        took = [seconds * 1000 for seconds in measure_adoption(count, plan.floor_runs)]
+        rows.append(
+            Row(
+                f"{count:,} fds to an event loop that answers each client",
+                family,
+                values={"pause": quantile(took, 0.5)},
+                samples=tuple(took),
+            )
         )
         for who in ours:
             progress(f"an edit with {count} WebSockets: {who.name}")

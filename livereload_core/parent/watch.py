@@ -39,11 +39,12 @@ of files that run are told by ``posix.inotify`` in a fraction of a millisecond a
 left for this thread (new folders, links, deleted files, patterns) can wait for a step."""
 DEBOUNCE_MS = 10
 """The longest that a stream of changes is held back; what follows supersedes what was reported."""
-HAND_OVER = 0.05
-"""Seconds that an old feed lives on beside its successor, to hand over what it heard.
-
-A further feed begins no sooner: a user has 128 inotify instances in all, and mkdir may come in hundreds.
+HAND_OVER = 3
+"""Steps that an old feed lives on beside its successor: in the first it may find that something has come, in
+the second it hands that over, and whoever stops it before loses it. On a busy machine a step takes longer.
 """
+PAUSE = HAND_OVER * STEP_MS / 1000
+"""Seconds between two feeds: a user has 128 inotify instances in all, and mkdir may come in hundreds."""
 TIMEOUT_MS = 1000
 """How often an idle feed comes back to compare the tracked files."""
 DOZE_AFTER = 300.0
@@ -170,7 +171,7 @@ class Watcher:
             old, self._feed, self._next = self._feed, feed, None
             if old is not None:
                 old.retire()
-            self._not_before = time.monotonic() + HAND_OVER
+            self._not_before = time.monotonic() + PAUSE
             if self._todo is not None:
                 self._refeed()
             if self._wanting:
@@ -282,7 +283,7 @@ class _Feed(threading.Thread):
         self._pause = pause
         self._stopped = threading.Event()
         self._live = False
-        self._end = float("inf")
+        self._left: int | None = None
         self._last_change = time.monotonic()
 
     def stop(self) -> None:
@@ -291,17 +292,18 @@ class _Feed(threading.Thread):
 
     def retire(self) -> None:
         """End once everything is handed over that was heard so far."""
-        self._end = time.monotonic() + HAND_OVER
+        self._left = HAND_OVER
 
     def is_set(self) -> bool:
         """Asked by watchfiles in every step, for the first time when all folders are watched."""
         if not self._live:
             self._live = True
             self._watcher.went_live(self)
-        now = time.monotonic()
-        if now >= self._end:
-            self._stopped.set()
-        if now - self._last_change > DOZE_AFTER:
+        if self._left is not None:
+            self._left -= 1
+            if self._left <= 0:
+                self._stopped.set()
+        if time.monotonic() - self._last_change > DOZE_AFTER:
             time.sleep(DOZE)
         return self._stopped.is_set()
 

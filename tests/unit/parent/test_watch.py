@@ -201,6 +201,18 @@ def test_hundreds_of_new_folders_need_few_watches_at_a_time(root: Path, watched:
     assert most <= 4
 
 
+def test_feed_that_retires_lives_for_the_steps_in_which_what_it_heard_is_handed_over(root: Path) -> None:
+    class Nobody:
+        def went_live(self, feed: object) -> None:
+            pass
+
+    feed = watch._Feed(Nobody(), Sight(WatchRules([str(root)])))  # type: ignore[arg-type]
+    assert [feed.is_set() for _ in range(9)] == [False] * 9
+    feed.retire()
+    # However long each of them takes: watchfiles lets go of what is pending when this says so.
+    assert [feed.is_set() for _ in range(3)] == [False, False, True]
+
+
 def _inotify_instances() -> int:
     count = 0
     for fd in Path("/proc/self/fd").iterdir():
