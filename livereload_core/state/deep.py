@@ -45,6 +45,17 @@ without end; one that does is stopped here, after a second or two. Containers, a
 exist before they are written, so their depth has an end, and is not counted."""
 
 _Pickler: Any = vars(pickle)["_Pickler"]
+_STOCK: dict[type, Callable[[Any, Any], None]] = {
+    str: _Pickler.save_str,
+    bytes: _Pickler.save_bytes,
+    bytearray: _Pickler.save_bytearray,
+    pickle.PickleBuffer: _Pickler.save_picklebuffer,
+    type: _Pickler.save_type,
+    types.FunctionType: _Pickler.save_global,
+}
+"""What the standard library's pickler has for kinds without parts. Its own table does not do: once dill is
+imported, there are functions in it that write code."""
+
 _slotnames: Any = vars(copyreg)["_slotnames"]
 _from_pairs = itertools.chain.from_iterable
 
@@ -199,7 +210,7 @@ class DeepPickler(_Pickler):  # type: ignore[misc]
             reduction = reducer(obj)
             if reduction is not NotImplemented:
                 return self._reduced(obj, reduction, self._enter(obj))
-        save = self.dispatch.get(cls)
+        save = _STOCK.get(cls)
         if save is not None:
             save(self, obj)
             return None

@@ -33,6 +33,8 @@ class Node:
     def __repr__(self) -> str:
         return f"<{self.number}>"
 
+    def touch(self) -> None: ...
+
 
 class Slotted:
     __slots__ = ("__mangled", "after", "number", "unset")
@@ -275,6 +277,21 @@ def test_namespace_that_is_kept_beside_its_object_is_written_once(deep: None) ->
     back = carried([vars(one), one, other, vars(other)])
     assert [back[0], vars(back[1])] == [{"number": 1, "after": None, "before": None}] * 2
     assert back[3] == vars(back[2])
+
+
+def test_dill_has_no_say_in_what_is_written(deep: None) -> None:
+    """It puts savers of its own into the table of the standard library's pickler, which write code."""
+    import dill  # noqa: F401
+
+    assert any(save.__module__ != "pickle" for save in pickle._Pickler.dispatch.values())
+    holder = Node(1, None)
+    values = [add, Node, holder.touch, type, len, [].append, functools.partial(add, 1), sys]
+    stream, _ = Dumper((), lambda name: True).dump([holder, values])
+    assert b"dill" not in stream
+    back, (function, cls, method, *_) = load(stream, 0, (), {})
+    assert function is add
+    assert cls is Node
+    assert method.__self__ is back
 
 
 def test_roots_and_classes_are_noted_as_in_shallow_state(deep: None) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import dill  # noqa: F401 - as in a program that has something which only dill knows: it changes pickle's tables
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
