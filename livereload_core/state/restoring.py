@@ -32,10 +32,7 @@ from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.store import Store
 from livereload_core.state.tracked.arriving import filling, fitted, undo
 from livereload_core.state.tracked.family import kind_of
-            if is_from_elsewhere(error):
-                raise
-            undo((outcome.new, outcome.root.value))
-            outcome.refused = RefusedError(f"the new code cannot take it ({told(error)})", MIGRATE)
+from livereload_core.state.tracked.journal import is_container
 
 __all__ = ["Restorer"]
 
