@@ -13,7 +13,7 @@ from tests.e2e.launching import Launcher
 from tests.e2e.talking import FOLDER, Talk, Talker
 from tests.e2e.wires import Wire
 
-__all__ = ["KINDS", "Kinds", "start_kinds"]
+__all__ = ["CHOSEN", "KINDS", "Kinds", "start_kinds"]
 
 KINDS = (
     Talker("aiohttp", "aiohttp_kinds", "wke"),

@@ -13,12 +13,13 @@ from tests.e2e.test_connection_deaths import SOURCE, held, open_clients, pid_of,
 RELOADS = scaled(50, least=12)  # 200 at the scale of 4
 CLIENTS = scaled(50, least=20)
 WARM = 3
+KEPT = 2
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_reloads_with_connections_leak_no_descriptor(livecore: Launcher) -> None:
-    run = livecore.app("--keep-generations", "2", source=SOURCE)
+    run = livecore.app("--keep-generations", str(KEPT), source=SOURCE)
     with ExitStack() as stack:
         clients = open_clients(run, stack, CLIENTS)
 
@@ -38,6 +39,9 @@ def test_reloads_with_connections_leak_no_descriptor(livecore: Launcher) -> None
         until(lambda: held(run) == CLIENTS, what="the parent to hold every connection")
         for number in range(1, WARM + 1):
             reload(number)
+        # The last states of the generations before, and the newest one of this.
+        states = "/memfd:livecore-state (deleted)"
+        until(lambda: run.census().fds[states] == KEPT + 1, what="a snapshot of the one that serves")
         before = look()
         for number in range(WARM + 1, RELOADS + 1):
             reload(number)

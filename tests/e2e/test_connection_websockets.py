@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.kinds import Kinds, kinds
+from tests.e2e.kinds import CHOSEN, Kinds, kinds, start_kinds
+from tests.e2e.talking import Talker
 from tests.e2e.wires import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Wire, frame, handshake
 
 __all__ = ["kinds"]  # the fixture
@@ -178,6 +180,18 @@ def test_policy_drain_leaves_a_websocket_to_the_old_code(kinds: Kinds) -> None:
         assert wire.ask(2) == (2, before.version, False, 2)
         wire.send(frame(b"\x03\xe8", CLOSE))
         assert wire.closed_with() == 1000
+
+
+@pytest.mark.parametrize("talker", CHOSEN, ids=lambda talker: talker.name)
+def test_policy_drain_ends_with_the_grace(talker: Talker, tmp_path: Path) -> None:
+    for run in start_kinds(tmp_path, talker, "--timeout-graceful-shutdown", "1"):
+        with run.wire("/drain") as wire:
+            before = wire.ask(1)
+            record = run.edit()
+            assert record["connections"]["left"] == {"the handler's policy is 'drain'": 1}
+            assert wire.ask(2).version == before.version
+            assert wire.closed_with() == 1012  # the client goes on talking for ever, so the old code has to
+            run.old_one_is_gone()
 
 
 def test_policy_close_closes_for_a_new_connection(kinds: Kinds) -> None:
