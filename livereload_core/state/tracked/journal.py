@@ -307,22 +307,12 @@ class Journal:
             try:
                 data, shapes = dump(part)
             except Exception:  # who is at fault is found out, and reported by the export that carries it
-                data, shapes = self._without_failing(part, dump, restless)
+                data, shapes = _without_failing(part, dump, restless)
             writer.write(data)
             classes.update(shapes)
         except BaseException:
             self._notes.update(taken)
             raise
-
-    def _without_failing(self, part: Part, dump: Dump, restless: set[Any]) -> tuple[bytes, dict[str, Shape]]:
-        for target in part[1:]:
-            for key, value in list(target.items()):
-                try:
-                    dump(value)
-                except Exception:
-                    restless.add(key)
-                    target[key] = None
-        return dump(part)
 
     # -- arriving -----------------------------------------------------------------------------------
 
@@ -394,6 +384,18 @@ class Journal:
             base.clear(entries)
             container._take(fresh)
             self.begin_anew(container)
+
+
+def _without_failing(part: Part, dump: Dump, restless: set[Any]) -> tuple[bytes, dict[str, Shape]]:
+    """Write a part without the values that cannot be written: these count as restless."""
+    for target in part[1:]:
+        for key, value in list(target.items()):
+            try:
+                dump(value)
+            except Exception:  # reported by the export that carries it
+                restless.add(key)
+                target[key] = None
+    return dump(part)
 
 
 def _split(pending: set[Any], entries: Any, base: Any) -> tuple[list[Any], list[Any]]:
