@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from livereload_core.state.declare import preserve
     from livereload_core.state.hooks import after_reload, before_reload, dispose, on_ready, prepare
     from livereload_core.state.runtime import generation, reload
+    from livereload_core.state.tracked.lru import Lru
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Lru",
     "__version__",
     "after_reload",
     "before_reload",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Lru": "tracked.lru",
     "after_reload": "hooks",
     "before_reload": "hooks",
     "connection": "connection",

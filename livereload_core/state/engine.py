@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import gc
 import os
 import sys
 import threading
@@ -22,12 +21,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
-from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
 from livereload_core.state import exporting, runtime
 from livereload_core.state.classforms import ClassForms
 from livereload_core.state.codec import Dumper
-from livereload_core.state.descriptors import GONE, Incoming
+from livereload_core.state.descriptors import GONE
 from livereload_core.state.exporting import Export
 from livereload_core.state.inplace import attributes, is_immutable, set_attributes
 from livereload_core.state.mainwatch import MainWatch, main_waits
@@ -36,16 +34,14 @@ from livereload_core.state.roots import UNSET, Form, Options, Place, Root, class
 from livereload_core.state.sharing import Sharing
 from livereload_core.state.snapshot import Entry, Kind, unpack
 from livereload_core.state.store import Store
+from livereload_core.state.tracked import background
 from livereload_core.state.tracked.family import kind_of
 from livereload_core.state.tracked.journal import attached, is_container
-from livereload_core.state.tracked.pace import Pace
 from livereload_core.state.waiving import Waive, give_up
 
 __all__ = ["Engine", "Export", "Waive"]
 
 _NOTHING = Waive()
-_REST = 4
-"""In the background, a slice that took s seconds is followed by a rest of so many s."""
 
 
 class Engine:
@@ -198,17 +194,7 @@ class Engine:
         self._store.catch_up(hurry=hurry, stop=stop)
         with self._lock:
             containers = self._containers()
-        dump, pace = Dumper((), self._is_user_module).dump, Pace(0 if hurry else _REST)
-        for container in containers:
-            if stop():
-                return
-            try:
-                attached(container).catch_up(container, dump, pace, stop)
-            except OSError as error:
-                raise CannotCarryError(
-                    f"there is no shared memory for a tracked container ({error.strerror})",
-                    remedy="free some, or keep less",
-                ) from error
+        background.catch_up(containers, Dumper((), self._is_user_module).dump, hurry=hurry, stop=stop)
 
     @property
     def is_untidy(self) -> bool:
@@ -251,7 +237,7 @@ class Engine:
             finally:
                 for received in restorer.received:
                     received.close()
-                _spare_collector(restorer.received)
+                background.spare_collector(restorer.received)
             if not main_waits():
                 outcomes = [outcome for outcome in outcomes if not outcome.later]
             for outcome in outcomes:
@@ -422,7 +408,7 @@ class Engine:
         self._let_go()
 
     def _note_received(self) -> None:
-        _spare_collector(self._restorer.received)
+        background.spare_collector(self._restorer.received)
         while self._restorer.received:
             received = self._restorer.received.pop()
             for source, fd in received.taken:
@@ -445,12 +431,6 @@ class Engine:
         for fd in self._vault.keys() - needed:
             os.close(fd)
             del self._vault[fd]
-
-
-def _spare_collector(received: Iterable[Incoming]) -> None:
-    """Let no collection walk through all that came in containers: at a million objects it takes 50 ms."""
-    if any(one.parts for one in received):
-        gc.freeze()
 
 
 def _remembered(is_user_module: Callable[[str], bool]) -> Callable[[str], bool]:

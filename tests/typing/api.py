@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, assert_type
 
 from livereload_core import (
+    Lru,
     after_reload,
     before_reload,
     dispose,
@@ -17,7 +18,6 @@ from livereload_core import (
     preserve,
     reload,
 )
-from livereload_core.state.tracked.lru import Lru
 
 
 @dataclasses.dataclass

@@ -5,6 +5,7 @@
     journal     what is exported already, what not    build     the first export of all
     parts       what crosses                          arriving  how a stream fills containers
     family      how they are refilled in place        pace      slices, and rests between them
+    background  what an engine does for them
 
 What crosses for one container::
 

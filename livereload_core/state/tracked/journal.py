@@ -12,7 +12,7 @@ Order needs no notes. What was inserted since the parts were written stands at t
 gap, so the end of it, back to the first key without a note, comes last in the order that it has there.
 
 Invariants:
-    * Notes are taken off one by one, each before its value is looked at; see ``containers``.
+    * Notes are taken off before the values are looked at; see ``containers``.
     * A layer holds all that is not in the parts: a reload that is rolled back has lost no note.
 """
 
@@ -22,6 +22,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from itertools import takewhile
+from threading import RLock
 from typing import Any
 
 from livereload_core.state.fields import Shape
@@ -75,15 +76,18 @@ class Journal:
         self._applied = ("", 0)
         self._fresh: dict[Any, Any] | None = None
         self._epoch = 0
+        self._taking: set[Any] = set()
+        self._guard = RLock()
 
     def begin_anew(self, container: Any) -> None:
         """The container is emptied: nothing that was exported counts any more."""
-        container._notes = DEAF
-        self._epoch += 1
-        self._whole, self._build = True, None
-        self._extents, self._classes = [], {}
-        self._restless = set()
-        self._applied = ("", 0)
+        with self._guard:
+            container._notes = DEAF
+            self._epoch += 1
+            self._whole, self._build = True, None
+            self._extents, self._classes = [], {}
+            self._restless = set()
+            self._applied = ("", 0)
 
     # -- exporting ----------------------------------------------------------------------------------
 
@@ -98,28 +102,27 @@ class Journal:
         Raises:
             RuntimeError: another thread has changed the size of the container meanwhile: try again.
         """
-        extra = container._extra()
-        entries, base = container._raw()
-        if self._whole:
-            return Layer(key, "", (), ([], {}, dict(base.items(entries))), extra)
-        pending = self._notes | self._restless
-        if self._build is not None:
-            pending |= self._build.older
-        last, rest = _split(pending, entries, base)
-        gone, here = [], {}
-        for item in rest:
-            value = base.get(entries, item, _MISSING)
-            if value is _MISSING:
-                gone.append(item)
-            else:
-                here[item] = value
-        return Layer(
-            key,
-            self._token,
-            tuple(self._extents),
-            (gone, here, {k: base.get(entries, k) for k in last}),
-            extra,
-        )
+        with self._guard:
+            epoch, extra = self._epoch, container._extra()
+            entries, base = container._raw()
+            if self._whole:
+                return Layer(key, "", (), ([], {}, dict(base.items(entries))), extra)
+            extents, token = tuple(self._extents), self._token
+            pending = self._notes | self._restless | self._taking
+            if self._build is not None:
+                pending |= self._build.older
+            last, rest = _split(pending, entries, base)
+            part: Part = ([], {}, {})
+            for keys, target in ((rest, part[1]), (last, part[2])):
+                for item in keys:
+                    value = base.get(entries, item, _MISSING)
+                    if value is _MISSING:
+                        part[0].append(item)
+                    else:
+                        target[item] = value
+            if self._epoch != epoch:  # by a signal handler
+                raise RuntimeError("container changed size during iteration")
+            return Layer(key, token, extents, part, extra)
 
     # -- in the background --------------------------------------------------------------------------
 
@@ -138,10 +141,8 @@ class Journal:
 
     @property
     def _is_mostly_old(self) -> bool:
-        if not self._extents:
-            return False
-        later = sum(extent.length for extent in self._extents[1:])
-        return later > self._extents[0].length + _SLACK
+        extents = self._extents  # another thread may empty the container meanwhile, here and below
+        return bool(extents) and sum(extent.length for extent in extents[1:]) > extents[0].length + _SLACK
 
     def catch_up(self, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
         """Write parts, in slices between which the program runs.
@@ -168,8 +169,9 @@ class Journal:
                 self._go_on_building(container, dump, pace, stop)
             else:
                 self._write_notes(container, dump, pace, stop)
-                if len(self._extents) > _FEW:
-                    self._extents = [self._extents[0], merged(self._extents[1:])]
+                extents = self._extents
+                if len(extents) > _FEW:
+                    self._extents = [extents[0], merged(extents[1:])]
         finally:
             now = time.monotonic()
             self._look_again = now + _DUTY * (now - began)
@@ -207,25 +209,19 @@ class Journal:
                     self._write_part(build.writer, keys, (), container, dump, build.restless, build.classes)
                     continue
                 extents = build.writer.finish()
-                if self._build is build:
-                    self._extents, self._classes = extents, build.classes
-                    self._restless = build.restless
-                    self._token = os.urandom(12).hex()
-                    self._whole, self._build = False, None
+                token = os.urandom(12).hex()
+                with self._guard:
+                    if self._build is build:
+                        self._extents, self._classes = extents, build.classes
+                        self._restless, self._token = build.restless, token
+                        self._whole, self._build = False, None
                 return
 
     def _write_notes(self, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
-        entries, base = container._raw()
-        for _ in range(_TRIES):
-            try:
-                with pace:
-                    last, rest = _split(self._notes | self._restless, entries, base)
-                break
-            except RuntimeError:
-                continue
-        else:
-            return
-        writer = Writer(self._extents[-1].first + self._extents[-1].count if self._extents else 0, _ROOM)
+        with pace:
+            last, rest = self._take_notes(*container._raw())
+        extents = self._extents
+        writer = Writer(extents[-1].first + extents[-1].count if extents else 0, _ROOM)
         waiting = [*((key, False) for key in rest), *((key, True) for key in last)]
         at = 0
         try:
@@ -245,8 +241,34 @@ class Journal:
                     at += len(some)
                     pace.used = len(some)
         finally:
-            if not self._whole:
-                self._extents = [*self._extents, *writer.finish()]
+            self._notes.update(key for key, _ in waiting[at:])
+            written = writer.finish()
+            with self._guard:
+                if not self._whole:
+                    self._extents = [*extents, *written]
+                self._taking = set()
+
+    def _take_notes(self, entries: Any, base: Any) -> tuple[list[Any], list[Any]]:
+        """Take all notes off; return the keys that come last, in order, and the others.
+
+        What is touched from now on is noted again: its place may be another one then.
+        Until all is written the layers hold it still.
+        """
+        self._taking = self._restless.copy()
+        for _ in range(_TRIES):  # until nobody has come between the two steps
+            noted = self._notes.copy()
+            self._taking |= noted
+            self._notes.difference_update(noted)
+            if not self._notes:
+                break
+        for _ in range(_TRIES):
+            try:
+                last, _ = _split(self._taking | self._notes, entries, base)
+            except RuntimeError:  # changed its size meanwhile
+                continue
+            return [key for key in last if key in self._taking], list(self._taking.difference(last))
+        self._notes.update(self._taking)
+        return [], []
 
     def _write_part(
         self,
@@ -258,15 +280,13 @@ class Journal:
         restless: set[Any],
         classes: dict[str, Shape],
     ) -> None:
-        """Write some entries as one part; their notes come off, unless it fails."""
+        """Write some entries as one part; they are noted again if it fails."""
         entries, base = container._raw()
         delta = restless is self._restless
         taken = [*here, *last] if delta else []
         part: Part = ([], {}, {})
         try:
-            for key in taken:
-                self._notes.discard(key)
-                restless.discard(key)
+            restless.difference_update(taken)
             for keys, target, keeps_place in ((here, part[1], False), (last, part[2], True)):
                 for key in keys:
                     value = base.get(entries, key, _MISSING)
@@ -287,22 +307,12 @@ class Journal:
             try:
                 data, shapes = dump(part)
             except Exception:  # who is at fault is found out, and reported by the export that carries it
-                data, shapes = self._without_failing(part, dump, restless)
+                data, shapes = _without_failing(part, dump, restless)
             writer.write(data)
             classes.update(shapes)
         except BaseException:
             self._notes.update(taken)
             raise
-
-    def _without_failing(self, part: Part, dump: Dump, restless: set[Any]) -> tuple[bytes, dict[str, Shape]]:
-        for target in part[1:]:
-            for key, value in list(target.items()):
-                try:
-                    dump(value)
-                except Exception:
-                    restless.add(key)
-                    target[key] = None
-        return dump(part)
 
     # -- arriving -----------------------------------------------------------------------------------
 
@@ -374,6 +384,18 @@ class Journal:
             base.clear(entries)
             container._take(fresh)
             self.begin_anew(container)
+
+
+def _without_failing(part: Part, dump: Dump, restless: set[Any]) -> tuple[bytes, dict[str, Shape]]:
+    """Write a part without the values that cannot be written: these count as restless."""
+    for target in part[1:]:
+        for key, value in list(target.items()):
+            try:
+                dump(value)
+            except Exception:  # reported by the export that carries it
+                restless.add(key)
+                target[key] = None
+    return dump(part)
 
 
 def _split(pending: set[Any], entries: Any, base: Any) -> tuple[list[Any], list[Any]]:

@@ -99,6 +99,10 @@ def is_private(value: Any) -> bool:
     """
     if sys.getrefcount(value) != _IN_ONE_CONTAINER:
         return False
+    if type(value) is list and PLAIN.issuperset(map(type, value)):
+        return True  # as most are: a tenth of the time that it takes below
+    if type(value) is dict and PLAIN.issuperset(map(type, [*value, *value.values()])):
+        return True
     waiting = [[value]]
     value = None
     seen = 0

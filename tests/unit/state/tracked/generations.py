@@ -54,6 +54,17 @@ class Generations:
                 self.catch_up()
         return self.engine.export()
 
+    def copy(self) -> Any:
+        """Export, and return what another generation would have; this one goes on."""
+        export = self.engine.export()
+        engine = self._new_engine()
+        made = self._declared(engine)
+        engine.adopt(export.data, export.handed.fds)
+        export.close()
+        engine.deactivate()
+        self.engine.activate()
+        return made
+
     def reload(
         self,
         between: Callable[[], None] = lambda: None,

@@ -7,6 +7,7 @@ import copy
 import gc
 import operator
 import signal
+import subprocess
 import sys
 import threading
 import types
@@ -770,3 +771,39 @@ def test_engine_without_containers_has_nothing_to_catch_up() -> None:
     engine = Engine(is_user_module=lambda name: False)
     assert not engine.is_untidy
     engine.catch_up(hurry=True)
+
+
+def test_export_lets_no_other_thread_run() -> None:
+    # In a process of its own: a thread that computes without pause would disturb other tests.
+    source = """
+import sys, threading, types
+from livereload_core.state.engine import Engine
+engine = Engine(is_user_module=lambda name: name == "app")
+engine.activate()
+app = sys.modules["app"] = types.ModuleType("app")
+app.__dict__["preserve"] = __import__("livereload_core").preserve
+exec("kept = preserve.dict()\\ncache = preserve.lru(maxsize=None)", vars(app))
+app.kept.update({number: [bytes(1000)] for number in range(5000)})
+app.cache.update({number: [bytes(1000)] for number in range(5000)})
+engine.export()
+engine.catch_up(hurry=True)
+held = [app.kept[number] for number in range(0, 5000, 5)]
+for number in range(0, 5000, 5):
+    app.cache[number]
+count, go = 0, True
+def spin():
+    global count
+    while go:
+        count += 1
+thread = threading.Thread(target=spin)
+thread.start()
+from livereload_core.posix import stopped
+with stopped.standstill(0.5):
+    before = count
+    export = engine.export()
+    after = count
+go = False
+print(after - before, 2_000_000 < len(export.data) < 2_500_000, len(export.handed.fds))
+"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["0", "True", "2"], done.stdout + done.stderr
