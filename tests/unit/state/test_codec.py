@@ -313,6 +313,7 @@ HOSTILE: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: type("Node", (), {"__module__": __name__})(), "is not what that name stands for"),
     (ReduceTricks, "cannot be carried (first item of the tuple"),
+    (ReduceRecurses, "its methods call each other too deeply (in ReduceRecurses.__getstate__"),
 ]
 
 
