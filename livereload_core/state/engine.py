@@ -24,7 +24,7 @@ from typing import Any
 from livereload_core.facts import RootFate, RootReport
 from livereload_core.state import exporting, runtime
 from livereload_core.state.classforms import ClassForms
-from livereload_core.state.codec import Dumper
+from livereload_core.state.codec import Dumper, uncollected
 from livereload_core.state.descriptors import GONE
 from livereload_core.state.exporting import Export
 from livereload_core.state.inplace import attributes, is_immutable, set_attributes
@@ -226,24 +226,26 @@ class Engine:
             CannotCarryError: the new code cannot take a root.
             SnapshotError: the snapshot cannot be read.
         """
-        with self._lock:
-            entries = unpack(data, fds).entries
-            waived = waive.sort(entries)
-            self._ready.clear()
-            restorer = self._new_restorer(entries, scratch=True)
-            restorer.waived = waived
-            try:
-                outcomes = restorer.restore(self._pairs(entries))
-            finally:
-                for received in restorer.received:
-                    received.close()
-                background.spare_collector(restorer.received)
-            if not main_waits():
-                outcomes = [outcome for outcome in outcomes if not outcome.later]
-            for outcome in outcomes:
-                if outcome.rejects:
-                    raise outcome.error()
-            return tuple(outcome.report() for outcome in outcomes)
+        with self._lock, uncollected():  # what was read is gone before it could be looked through
+            return self._tried(unpack(data, fds).entries, waive)
+
+    def _tried(self, entries: dict[str, Entry], waive: Waive) -> tuple[RootReport, ...]:
+        waived = waive.sort(entries)
+        self._ready.clear()
+        restorer = self._new_restorer(entries, scratch=True)
+        restorer.waived = waived
+        try:
+            outcomes = restorer.restore(self._pairs(entries))
+        finally:
+            for received in restorer.received:
+                received.close()
+            background.spare_collector(restorer.received)
+        if not main_waits():
+            outcomes = [outcome for outcome in outcomes if not outcome.later]
+        for outcome in outcomes:
+            if outcome.rejects:
+                raise outcome.error()
+        return tuple(outcome.report() for outcome in outcomes)
 
     def adopt(self, data: bytes | memoryview, fds: Sequence[int] = (), waive: Waive = _NOTHING) -> None:
         """Fill every declared root in place; roots that are declared later are filled then.

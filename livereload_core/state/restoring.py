@@ -15,12 +15,13 @@ from __future__ import annotations
 import functools
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from livereload_core.facts import RootFate
 from livereload_core.state.blame import is_from_elsewhere, told
-from livereload_core.state.codec import load, uncollected
+from livereload_core.state.codec import grown_old, load, uncollected
 from livereload_core.state.descriptors import Incoming, receiving
 from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
 from livereload_core.state.names import lookup
@@ -28,6 +29,7 @@ from livereload_core.state.outcome import MIGRATE, Outcome, is_migrated, migrate
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Form, Root, class_key, space_of
 from livereload_core.state.shapes import Conversion, converting, keep_aside
+from livereload_core.state.shells import UNREFERENCED, Absent, Resolved, are_unreferenced
 from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.store import Store
 from livereload_core.state.tracked.arriving import filling, fitted, undo
@@ -35,13 +37,6 @@ from livereload_core.state.tracked.family import kind_of
 from livereload_core.state.tracked.journal import is_container
 
 __all__ = ["Restorer"]
-
-
-class _Absent:
-    """Stands for a root that cannot be made; harmless unless something refers to it."""
-
-    def __init__(self, refused: RefusedError) -> None:
-        self.refused = refused
 
 
 class Restorer:
@@ -79,8 +74,10 @@ class Restorer:
         self._renamed = renamed
         self._store = store
         self._scratch = scratch
-        self._shells: dict[str, Any] = {}
-        self._live: dict[str, Any] = {}  # each stream asks for every root in its table
+        # Each stream asks for every root in its table. References to shells are counted: one dict holds them.
+        self._shells: dict[str, Any] = Resolved(weakref.WeakMethod(self._add_shell))
+        self._live: dict[str, Any] = Resolved(weakref.WeakMethod(self._live_or_shell))
+        self._fills_containers = False
         self._filled: set[str] = set()
         self._referenced: set[str] = set()
         self._wanted: dict[str, Outcome] = {}
@@ -92,7 +89,9 @@ class Restorer:
     def restore(self, pairs: Iterable[tuple[Root, Entry]]) -> list[Outcome]:
         """Restore some roots; nothing is raised, each outcome says how it went."""
         outcomes = [Outcome(root, entry) for root, entry in pairs]
-        self._live = {}
+        self._live.clear()
+        roots = map(self._find_root, self._entries)
+        self._fills_containers = any(root is not None and is_container(root.value) for root in roots)
         with uncollected():
             open_outcomes = outcomes
             while open_outcomes:
@@ -106,6 +105,8 @@ class Restorer:
                 if not decoded:
                     break
                 open_outcomes = [outcome for outcome in open_outcomes if outcome.new is UNSET]
+            if outcomes and not self._scratch:
+                grown_old()
         return outcomes
 
     def shell_of(self, key: str) -> Any:
@@ -147,7 +148,8 @@ class Restorer:
         except BaseException:
             # What was half built may live on in tracebacks and hold shells that nothing else refers to.
             kept = self._filled | self._referenced
-            self._shells = {key: shell for key, shell in self._shells.items() if key in kept}
+            for key in self._shells.keys() - kept:
+                del self._shells[key]
             raise
 
     def _take_from_group(self, outcome: Outcome) -> bool:
@@ -209,7 +211,7 @@ class Restorer:
             new = load(
                 entry.stream,
                 len(entry.table),
-                map(self._object, entry.table),
+                map(self._objects.__getitem__, entry.table),
                 self._aliases,
             )
             self._refuse_lacking(conversion, new, outcome)
@@ -224,7 +226,7 @@ class Restorer:
         """Return the tracked container that a root of then is, or becomes."""
         entry = self._entries[key]
         cls = self._class(entry.type)
-        found = self._object(key)
+        found = self._objects[key]
         if kind_of(found) is cls:
             return found
         family = family_of_class(cls)
@@ -251,24 +253,28 @@ class Restorer:
         except RefusedError:
             return None  # the stream names it too, and loading that says so
 
-    def _object(self, key: str) -> Any:
-        """Return this process's object for a root: the live one, or an empty one to be filled."""
-        if key in self._live:
-            return self._live[key]
+    @property
+    def _objects(self) -> dict[str, Any]:
+        """This process's objects for roots, by key: live ones, or empty ones to be filled."""
+        return self._shells if self._scratch and not self._fills_containers else self._live
+
+    def _live_or_shell(self, key: str) -> Any:
         root = self._find_root(key)
         if root is not None and self._scratch and not is_container(root.value):
             root = None
         if root is not None and root.value is not UNSET and not root.slot:
             self._live[key] = root.value
             return root.value
-        if key not in self._shells:
-            self._shells[key] = self._new_shell(key)
         return self._shells[key]
+
+    def _add_shell(self, key: str) -> Any:
+        shell = self._shells[key] = self._new_shell(key)
+        return shell
 
     def _new_shell(self, key: str) -> Any:
         entry = self._entries.get(key)
         if entry is None or entry.kind != Kind.SHELL:
-            return _Absent(RefusedError(f"refers to {key}, which is not there any more", MIGRATE))
+            return Absent(RefusedError(f"refers to {key}, which is not there any more", MIGRATE))
         try:
             cls = self._class(entry.type)
             family = family_of_class(cls)
@@ -281,16 +287,18 @@ class Restorer:
                     self._ready[key] = shell
             return shell
         except RefusedError as refused:
-            return _Absent(refused.with_traceback(None))
+            return Absent(refused.with_traceback(None))
 
     def _note_references(self, entry: Entry, outcome: Outcome) -> None:
+        if are_unreferenced(self._shells):
+            return
         for key in entry.table if self._shells else ():
             if key == entry.key or key in self._filled or key not in self._shells:
                 continue
             shell = self._shells[key]
-            if sys.getrefcount(shell) <= _UNREFERENCED:
+            if sys.getrefcount(shell) <= UNREFERENCED:
                 continue
-            if type(shell) is _Absent:
+            if type(shell) is Absent:
                 refused = shell.refused
                 del self._shells[key]  # may be there the next time
                 raise refused
@@ -379,9 +387,9 @@ class Restorer:
         root, entry = outcome.root, outcome.entry
         if root.slot or (entry.kind != Kind.SHELL and (root.value is UNSET or self._scratch)):
             return new
-        target = self._object(entry.key)
+        target = self._objects[entry.key]
         family = family_of(target)
-        if type(target) is _Absent or family is None or kind_of(target) is not kind_of(new):
+        if type(target) is Absent or family is None or kind_of(target) is not kind_of(new):
             return new  # migrated to another type, before anybody got hold of it
         received = outcome.received
         if received is not None and family.has_place(target, new) and received.move(target, new):
@@ -421,13 +429,3 @@ def _copy_of(obj: Any) -> Any:
 
 def _name(type_key: str) -> str:
     return type_key.removeprefix("builtins:")
-
-
-def _unreferenced() -> int:
-    holder = {"key": object()}
-    shell = holder["key"]
-    return sys.getrefcount(shell)
-
-
-_UNREFERENCED = _unreferenced()
-"""What ``sys.getrefcount`` says of an object that one dict and one local variable hold."""

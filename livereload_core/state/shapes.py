@@ -15,6 +15,7 @@ Invariant: where the new code could mean two things, the reload is refused; noth
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -52,6 +53,7 @@ class Conversion:
         edits: what changed in a class.
         lacking: objects without a value for a new field; a root may have it from its fresh object.
         aside: objects with values that have no place any more.
+        slots: all that an instance has, of unchanged classes without a ``__dict__``; else None.
     """
 
     renamed: Mapping[type, Mapping[str, str | None]] = dataclasses.field(default_factory=dict)
@@ -60,6 +62,7 @@ class Conversion:
     edits: dict[type, Edit] = dataclasses.field(default_factory=dict)
     lacking: list[tuple[Any, str, RefusedError]] = dataclasses.field(default_factory=list)
     aside: list[tuple[Any, dict[str, Any]]] = dataclasses.field(default_factory=list)
+    slots: dict[type, frozenset[str] | None] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(slots=True)
@@ -183,6 +186,14 @@ def set_fields(obj: Any, fields: dict[str, Any], pydantic: dict[str, Any] | None
         RefusedError: a value does not fit its new annotation.
     """
     cls = type(obj)
+    try:
+        slots = _current.slots[cls]
+    except KeyError:
+        slots = _current.slots[cls] = _slots_of_unchanged(cls)
+    if slots == fields.keys():
+        for name, value in fields.items():
+            object.__setattr__(obj, name, value)
+        return
     if kind_of(cls) == "pydantic":
         object.__setattr__(obj, "__dict__", {})
         names = set((pydantic or {}).get("__pydantic_fields_set__", fields))
@@ -192,6 +203,13 @@ def set_fields(obj: Any, fields: dict[str, Any], pydantic: dict[str, Any] | None
     homeless = _apply(obj, cls, fields, lambda values: _placed(obj, cls, values))
     if homeless:
         _current.aside.append((obj, homeless))
+
+
+def _slots_of_unchanged(cls: type) -> frozenset[str] | None:
+    """Return the slots of a class for whose instances nothing is to be converted, ``None`` for others."""
+    if cls in _current.edits or _renamed(cls) or cls.__dictoffset__:
+        return None
+    return frozenset(vars(copyreg)["_slotnames"](cls))
 
 
 def _placed(obj: Any, cls: type, values: dict[str, Any]) -> dict[str, Any]:

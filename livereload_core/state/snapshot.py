@@ -116,6 +116,12 @@ class Snapshot:
     fds: int = 0
 
 
+_DESCRIBED = tuple(
+    field.name for field in dataclasses.fields(Entry) if field.name not in ("table", "stream", "pieces")
+)
+"""The fields of a root that are in the index as they are."""
+
+
 def segments_of(entries: Iterable[Entry]) -> list[Segment]:
     """Return each segment that the entries need once, in the order of its first mention."""
     pieces = (piece for entry in entries for piece in entry.pieces)
@@ -142,11 +148,7 @@ def pack(entries: Sequence[Entry], generation: int) -> bytes:
     streams: list[bytes | memoryview] = []
     offset = 0
     for entry in entries:
-        fields = {
-            field.name: getattr(entry, field.name)
-            for field in dataclasses.fields(entry)
-            if field.name not in ("table", "stream", "pieces")
-        }
+        fields = {name: getattr(entry, name) for name in _DESCRIBED}
         for piece in entry.pieces:
             if id(piece) not in pieces:
                 pieces[id(piece)] = len(described_pieces)

@@ -121,7 +121,8 @@ def describe(error: BaseException, obj: object = None) -> tuple[str, str]:
     where = raised_at(error)
     cls = type(obj)
     if isinstance(error, RecursionError):
-        return f"is nested too deeply{where}", "keep it flatter, as a list or a dict of parts"
+        # Depth alone is no reason (see ``deep``), so these are methods of its own.
+        return f"its methods call each other too deeply{where}", "look for one that calls itself without end"
     if isinstance(error, (pickle.PicklingError, TypeError)) and not where:
         return f"{cls.__module__}.{cls.__qualname__} cannot be carried ({text_of(error)})", (
             "name it in transient=, or give its class __getstate__ and __setstate__"

@@ -7,9 +7,13 @@ out under the new one node by node; the numbers say which objects have to be one
 
 from __future__ import annotations
 
+import array
 import collections
 import dataclasses
+import datetime
 import functools
+import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -19,34 +23,19 @@ __all__ = ["CLASSES", "Edit", "Mix", "build", "edits", "mixes", "source_of", "ve
 
 FIELDS = ("tag", "x", "y")
 INSTANCES = ("Plain", "Slotted", "Data")
-IMMUTABLE = ("tuple", "frozenset", "Frozen", "Point", "partial", "closure", "method")
-MUTABLE = (
-    *(
-        "list",
-        "dict",
-        "set",
-        "deque",
-        "OrderedDict",
-        "defaultdict",
-        "UserList",
-        "Counter",
-        "MyDict",
-        "MyList",
-    ),
-    *("bytearray", "Namespace", *INSTANCES),
+IMMUTABLE = (
+    *("tuple", "frozenset", "Frozen", "Point", "partial", "closure", "method"),
+    *("exception", "weakref", "append", "Condition"),
 )
-LEAVES = ("Color", "Flags", "Lock", "RLock", "Event", "function", "class")
-MOST = {
-    "bytearray": 0,
-    "closure": 1,
-    "Plain": 2,
-    "Slotted": 2,
-    "Data": 2,
-    "Frozen": 2,
-    "Point": 2,
-    "method": 2,
-}
+MUTABLE = (
+    *("list", "dict", "set", "deque", "OrderedDict", "defaultdict", "UserList", "Counter"),
+    *("MyDict", "MyList", "bytearray", "Namespace", *INSTANCES),
+)
+LEAVES = ("Color", "Flags", "Lock", "RLock", "Event", "function", "class", "datetime", "array")
 TAGGED = (*INSTANCES, "Frozen", "Point")
+ONLY = {"weakref": ("Plain", "Data"), "append": ("list",), "Condition": ("Lock", "RLock")}
+"""Kinds that refer to one object, which is of a certain kind."""
+MOST = {"bytearray": 0, "closure": 1, "method": 2, **dict.fromkeys(ONLY, 1), **dict.fromkeys(TAGGED, 2)}
 
 HEAD = """\
 import collections, enum, functools, threading, types
@@ -227,6 +216,18 @@ class Mix:
         Args:
             certain: not through a set, which leaves out what has no hash.
         """
+        kinds = {self.nodes[number][0] for number in self.reached(certain=certain)}
+        # A class that is kept by itself counts as if an instance of it were kept: the shapes do not tell.
+        more = {"Data"} if "class" in kinds and not certain else set()
+        return kinds | more | ({"Plain"} if "method" in kinds else set())
+
+    def reached(self, *, certain: bool, strongly: bool = False) -> set[int]:
+        """Return the nodes that the roots lead to.
+
+        Args:
+            certain: not through a set, which leaves out what has no hash.
+            strongly: not through weak references either.
+        """
         found: set[int] = set()
         waiting = [number for numbers in self.roots.values() for number in numbers]
         while waiting:
@@ -234,12 +235,9 @@ class Mix:
             if number not in found:
                 found.add(number)
                 kind, parts = self.nodes[number]
-                if not (certain and kind in ("set", "frozenset")):
+                if not (certain and kind in ("set", "frozenset")) and not (strongly and kind == "weakref"):
                     waiting += [part for part in parts if isinstance(part, int)]
-        kinds = {self.nodes[number][0] for number in found}
-        # A class that is kept by itself counts as if an instance of it were kept: the shapes do not tell.
-        more = {"Data"} if "class" in kinds and not certain else set()
-        return kinds | more | ({"Plain"} if "method" in kinds else set())
+        return found
 
 
 _ATOMS = st.one_of(
@@ -261,10 +259,17 @@ def mixes(draw: st.DrawFn) -> Mix:
     for number, (kind, own) in enumerate(nodes):
         # An object that cannot be filled later refers to what can, or to what was made before.
         able = (
-            [part for part in own if not isinstance(part, int) or part < number or nodes[part][0] in MUTABLE]
+            [
+                part
+                for part in own
+                if not isinstance(part, int) or part < number or nodes[part][0] in (*MUTABLE, *LEAVES)
+            ]
             if kind in IMMUTABLE
             else own
         )
+        if kind in ONLY:
+            fitting = [place for place, (other, _) in enumerate(nodes) if other in ONLY[kind]]
+            able = [draw(st.sampled_from(fitting))] if fitting else []
         if kind == "Counter":
             able = [part for part in able if not isinstance(part, int)]
         nodes[number] = (kind, able[: MOST.get(kind, 0 if kind in LEAVES else 4)])
@@ -332,6 +337,8 @@ def _empty(kind: str, number: int, app: Any) -> Any:
         "Event": app.threading.Event,
         "function": lambda: app.pair,
         "class": lambda: app.Data,
+        "datetime": lambda: datetime.datetime(2000, 1, 1 + number, tzinfo=datetime.UTC),
+        "array": lambda: array.array("i", [number]),
     }
     value = makers[kind]()
     if kind in ("Lock", "RLock"):
@@ -357,6 +364,13 @@ def _made(kind: str, number: int, values: list[Any], app: Any) -> Any:
         return functools.partial(app.pair, *values, n=number)
     if kind == "closure":
         return app.closure(x)
+    if kind == "exception":
+        return ValueError(*values)
+    if kind in ONLY and not values:
+        return [number]
+    if kind in ONLY:
+        makers: dict[str, Any] = {"weakref": weakref.ref, "Condition": threading.Condition}
+        return makers[kind](x) if kind in makers else x.append
     holder = app.Plain(number, x, y)
     return holder.me
 
@@ -411,6 +425,7 @@ class _Verifier:
         self._objects: dict[int, Any] = {}  # that can change: one, whichever root leads to it
         self._of_root: dict[int, Any] = {}
         self._new: list[Any] = []  # values of new fields
+        self._strong = mix.reached(certain=True, strongly=True)
 
     def root(self, name: str) -> None:
         """Verify one root."""
@@ -487,6 +502,27 @@ class _Verifier:
         for part, item in zip(parts, value[:-1], strict=True):
             self._part(part, item)
 
+    def _exception(self, number: int, parts: list[Any], value: Any) -> None:
+        assert type(value) is ValueError
+        for part, arg in zip(parts, value.args, strict=True):
+            self._part(part, arg)
+
+    def _append(self, number: int, parts: list[Any], value: Any) -> None:
+        self._referring(parts, value, lambda: value.__self__)
+
+    def _Condition(self, number: int, parts: list[Any], value: Any) -> None:
+        self._referring(parts, value, lambda: value._lock)
+
+    def _weakref(self, number: int, parts: list[Any], value: Any) -> None:
+        if not parts or parts[0] in self._strong or value() is not None:  # else nothing was left that held it
+            self._referring(parts, value, lambda: value())
+
+    def _referring(self, parts: list[Any], value: Any, to: Callable[[], Any]) -> None:
+        if parts:
+            self._part(parts[0], to())
+        else:
+            assert isinstance(value, list)  # there was nothing to refer to
+
     def _leaf(self, kind: str, number: int, value: Any) -> None:
         app = self._app
         if kind == "Color":
@@ -496,6 +532,8 @@ class _Verifier:
         elif kind == "Event":
             assert type(value) is app.threading.Event
             assert value.is_set()
+        elif kind in ("datetime", "array"):
+            assert value == _empty(kind, number, app)
         elif kind in ("Lock", "RLock"):
             assert type(value) is type(getattr(app.threading, kind)())
             assert value.acquire(blocking=False)

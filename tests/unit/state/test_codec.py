@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livereload_core.errors import CannotCarryError
-from livereload_core.state.codec import Dumper, load, undisturbed
+from livereload_core.state.codec import Dumper, grown_old, load, undisturbed
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.walker import find_culprit
 from tests.unit.state.conftest import Program
@@ -313,6 +313,7 @@ HOSTILE: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: type("Node", (), {"__module__": __name__})(), "is not what that name stands for"),
     (ReduceTricks, "cannot be carried (first item of the tuple"),
+    (ReduceRecurses, "its methods call each other too deeply (in ReduceRecurses.__getstate__"),
 ]
 
 
@@ -394,6 +395,29 @@ def test_undisturbed_restores_collection_and_switch_interval_also_after_an_error
         fail()
     assert gc.isenabled()
     assert sys.getswitchinterval() == interval
+
+
+def test_what_was_read_counts_as_old_so_that_it_is_not_looked_through_at_once(program: Program) -> None:
+    source = "from livereload_core import preserve\nkept = preserve('kept', list)\n"
+    app = program.start(app=source)
+    app.kept += [[number] for number in range(1000)]
+    export = program.engine.export()
+    app = program.start(app=source)
+    program.engine.adopt(export.data)
+    old = {id(obj) for obj in gc.get_objects(generation=2)}
+    assert all(id(inner) in old for inner in app.kept)
+
+
+def test_what_a_program_has_frozen_stays_frozen() -> None:
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        grown_old()
+        assert gc.get_freeze_count() == frozen
+    finally:
+        gc.unfreeze()
+    grown_old()
+    assert gc.get_freeze_count() == 0
 
 
 def test_dict_that_a_thread_changes_all_the_time_is_carried(program: Program) -> None:
