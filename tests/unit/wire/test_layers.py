@@ -1,4 +1,4 @@
-"""A tracked container is shown as the dict that it is, from parts and layer; damage is said, not guessed at."""
+"""A tracked container is shown as the dict that it is, from parts and layer; damage is said."""
 
 from __future__ import annotations
 
