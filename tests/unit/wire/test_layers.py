@@ -1,0 +1,65 @@
+"""A tracked container is shown as the dict that it is, from parts and layer; damage is said."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from typing import Any
+
+import pytest
+
+from livereload_core.wire import pickles
+from livereload_core.wire.layers import flattened
+from livereload_core.wire.pickles import Call, Items, Name, Pairs, PickleDamageError
+
+Part = tuple[list[Any], dict[Any, Any], dict[Any, Any]]
+
+
+def segment(*parts: Part) -> bytes:
+    streams = [pickle.dumps(part, 5) for part in parts]
+    return b"".join(struct.pack("<Q", len(stream)) + stream for stream in streams)
+
+
+def node(extents: list[tuple[int, int, int]], change: Part) -> Any:
+    args = pickles.read(pickle.dumps(("app:rows", "token", extents, *change, {}), 5))
+    assert isinstance(args, Items)
+    return Call(Name("livereload_core.state.tracked.parts", "arrive"), args.values)
+
+
+def shown(change: Part, *segments: bytes) -> list[tuple[Any, Any]]:
+    index = {"pieces": [[len(data), place, 0, 0, 0] for place, data in enumerate(segments)]}
+    fields = {"pieces": list(range(len(segments)))}
+    extents = [(place, place, 1) for place in range(len(segments))]
+    found = flattened(node(extents, change), fields, index, [memoryview(data) for data in segments])
+    assert isinstance(found, Pairs)
+    return found.values
+
+
+def test_layer_lies_over_the_parts() -> None:
+    first = segment(([], {}, {"a": 1, "b": 2}), ([], {}, {"c": 3, "d": 4}))
+    second = segment((["a"], {"b": 20}, {"c": 30}))
+    assert shown((["d"], {"b": 21}, {"e": 5}), first, second) == [("b", 21), ("c", 30), ("e", 5)]
+
+
+def test_keys_are_told_apart_by_what_they_are() -> None:
+    keys: list[Any] = [1, "1", (1, 2), (1, (2,)), b"1", None, frozenset({1, 2}), 2.5]
+    data = segment(([], {}, dict.fromkeys(keys, "old")))
+    found = shown(([], dict.fromkeys(keys, "new"), {}), data)
+    assert [value for _, value in found] == ["new"] * len(keys)
+
+
+def test_what_is_no_container_is_left_as_it_is() -> None:
+    other = Call(Name("app", "Row"), [1])
+    assert flattened(other, {}, {}, []) is other
+
+
+@pytest.mark.parametrize("cut", [1, 7, 9, 20])
+def test_part_that_is_cut_off_is_said(cut: int) -> None:
+    data = segment(([], {}, {"a": 1, "b": 2}))
+    with pytest.raises(PickleDamageError):
+        shown(([], {}, {}), data[:cut])
+
+
+def test_segment_that_is_missing_is_said() -> None:
+    with pytest.raises(PickleDamageError, match="has a part that cannot be read"):
+        flattened(node([(0, 0, 1)], ([], {}, {})), {"pieces": []}, {"pieces": []}, [])
