@@ -239,7 +239,7 @@ class Engine:
         finally:
             for received in restorer.received:
                 received.close()
-            background.spare_collector(restorer.received)
+            background.spare_collector(restorer.received, in_time=True)
         if not main_waits():
             outcomes = [outcome for outcome in outcomes if not outcome.later]
         for outcome in outcomes:

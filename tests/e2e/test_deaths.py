@@ -116,7 +116,7 @@ app.router.add_get("/{word}", say)
 def test_one_small_request_is_soon_in_the_snapshot_that_a_death_falls_back_on(livecore: Launcher) -> None:
     run = livecore.app(source=REMEMBERS)
     run.wait_settled()
-    words = [f"word-{number:02}" for number in range(8)]
+    words = [f"word-{number:02}" for number in range(4)]
     for word in words:
         # The program does nothing else: it is this request alone that asks for a snapshot.
         run.get(f"/{word}")

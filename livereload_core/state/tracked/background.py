@@ -42,7 +42,15 @@ def catch_up(containers: Iterable[Any], dump: Dump, *, hurry: bool, stop: Callab
             ) from error
 
 
-def spare_collector(received: Iterable[Incoming]) -> None:
-    """Let no collection walk through all that came in containers: at a million objects it takes 50 ms."""
+def spare_collector(received: Iterable[Incoming], *, in_time: bool = False) -> None:
+    """Let no collection walk through all that came in containers: at a million objects it takes 50 ms.
+
+    Args:
+        received: what was read.
+        in_time: nobody waits yet, so one does it before: garbage that is frozen is never collected, and might
+            hold fds of the program's.
+    """
     if any(one.parts for one in received):
+        if in_time:
+            gc.collect()
         gc.freeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -105,3 +106,4 @@ class Generations:
     def close(self) -> None:
         """End the last one."""
         self.engine.deactivate()
+        gc.unfreeze()  # a process has one generation; in this one those before are garbage by now

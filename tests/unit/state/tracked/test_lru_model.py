@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from livereload_core.state.tracked.lru import Lru
+from livereload_core.testing.waiting import scaled
 from tests.unit.state.tracked.generations import Generations
 from tests.unit.state.tracked.test_model import small
 
@@ -101,4 +102,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestMachine.settings = settings(max_examples=scaled(100, least=20), stateful_step_count=40, deadline=None)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from livereload_core.state.tracked import build, journal, pace
+from livereload_core.testing.waiting import scaled
 from tests.unit.state.tracked.generations import Generations
 
 keys = st.one_of(st.integers(0, 12), st.sampled_from(["a", "b", ("t", 1), None]))
@@ -211,7 +212,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestMachine.settings = settings(max_examples=scaled(100, least=20), stateful_step_count=40, deadline=None)
 
 
 @pytest.fixture(autouse=True)
