@@ -15,6 +15,8 @@ __all__ = ["Generations"]
 
 _PATIENCE = 3
 
+_collect = gc.collect  # tests may take it away from the code that they test
+
 
 class Generations:
     """One container over its generations.
@@ -107,3 +109,4 @@ class Generations:
         """End the last one."""
         self.engine.deactivate()
         gc.unfreeze()  # a process has one generation; in this one those before are garbage by now
+        _collect()

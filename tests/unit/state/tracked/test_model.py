@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,6 +71,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "_FLOOD", 5)
     for name in ("_LEAST", "_FIRST", "_MOST"):
         monkeypatch.setattr(pace, name, 2)
+    # Each walks through all that the whole test run has imported; once for each program does.
+    monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
 class Machine(RuleBasedStateMachine):
