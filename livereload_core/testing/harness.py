@@ -325,6 +325,13 @@ class LivecoreProcess:
         """Return the file descriptors of a process, by default of the parent."""
         return fds(self.pid if pid is None else pid)
 
+    def wait_snapshots(self, kept: int) -> None:
+        """Wait until the parent holds the states of ``kept`` earlier generations and one of the serving one."""
+        until(
+            lambda: self.census().fds.get("/memfd:livecore-state (deleted)") == kept + 1,
+            what="a snapshot of the generation that serves",
+        )
+
     def holds(self, text: str) -> bool:
         """Whether a snapshot of the state that the parent holds has this text in it."""
         for number, target in self.fds().items():

@@ -39,9 +39,7 @@ def test_reloads_with_connections_leak_no_descriptor(livecore: Launcher) -> None
         until(lambda: held(run) == CLIENTS, what="the parent to hold every connection")
         for number in range(1, WARM + 1):
             reload(number)
-        # The last states of the generations before, and the newest one of this.
-        states = "/memfd:livecore-state (deleted)"
-        until(lambda: run.census().fds[states] == KEPT + 1, what="a snapshot of the one that serves")
+        run.wait_snapshots(KEPT)
         before = look()
         for number in range(WARM + 1, RELOADS + 1):
             reload(number)

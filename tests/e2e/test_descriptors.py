@@ -284,9 +284,7 @@ def test_fifty_reloads_leak_no_descriptor(livecore: Launcher, peer: Peer) -> Non
         reload(run, number)
         step(run, number + 1)
     run.wait_settled()
-    # The last states of the generations before, and the newest one of this.
-    states = "/memfd:livecore-state (deleted)"
-    until(lambda: run.census().fds[states] == 4 + 1, what="a snapshot of the one that serves")
+    run.wait_snapshots(4)
     before = look()
     for number in range(5, 5 + scaled(50, least=10)):
         reload(run, number)

@@ -63,6 +63,7 @@ def test_rejected_edits_leak_nothing(livecore: Launcher) -> None:
 
     for number in range(2, 4):
         break_and_fix(number)
+    run.wait_snapshots(2)
     before = run.census()
     for number in range(4, 4 + scaled(20, least=4)):
         break_and_fix(number)
