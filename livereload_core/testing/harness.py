@@ -326,7 +326,7 @@ class LivecoreProcess:
         return fds(self.pid if pid is None else pid)
 
     def wait_snapshots(self, kept: int) -> None:
-        """Wait until the parent holds the states of ``kept`` earlier generations and one of the serving one."""
+        """Wait until the parent holds states of ``kept`` earlier generations and of the serving one."""
         until(
             lambda: self.census().fds.get("/memfd:livecore-state (deleted)") == kept + 1,
             what="a snapshot of the generation that serves",
