@@ -20,6 +20,7 @@ from __future__ import annotations
 import _socket
 import contextlib
 import dataclasses
+import errno
 import os
 import socket
 from collections.abc import Collection, Iterator
@@ -120,17 +121,24 @@ class Listeners:
         listener.parked.clear()
 
     def replace(self, listener: Listener, fds: list[int]) -> None:
-        """Put a dummy listener over ``fds``; their epoll entries have to be parked before."""
+        """Put a dummy listener over ``fds``; their epoll entries have to be parked before.
+
+        What the program has closed meanwhile, in another thread, is left alone.
+        """
         if listener.dummy or not fds:
             return
+        original = _duplicate(fds[0], listener.inode)
+        if original is None:
+            return
         with _dummy(listener.address) as dummy:
-            listener.original = os.dup(fds[0])
-            listener.name = _name(fds[0])
+            listener.original = original
+            listener.name = _name(original)
             listener.dummy = inode_of(dummy.fileno())
             self._by_inode[listener.dummy] = listener
             self.replaced = True
             for fd in fds:
-                os.dup2(dummy.fileno(), fd, inheritable=False)
+                if inode_of(fd) == listener.inode:
+                    os.dup2(dummy.fileno(), fd, inheritable=False)
 
     def restore(self, listener: Listener) -> None:
         """Undo :meth:`replace` for the fds that the program has not closed since."""
@@ -153,6 +161,20 @@ class Listeners:
         if listener.original >= 0:
             os.close(listener.original)
             listener.original = -1
+
+
+def _duplicate(fd: int, inode: int) -> int | None:
+    """Return a duplicate of ``fd``, None if it is not that socket any more."""
+    try:
+        original = os.dup(fd)
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        return None
+    if inode_of(original) != inode:
+        os.close(original)
+        return None
+    return original
 
 
 def _name(fd: int) -> Any:
