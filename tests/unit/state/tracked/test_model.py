@@ -215,7 +215,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=scaled(100, least=20), stateful_step_count=40, deadline=None)
+TestMachine.settings = settings(max_examples=scaled(32, least=8), stateful_step_count=40, deadline=None)
 
 
 @pytest.fixture(autouse=True)
