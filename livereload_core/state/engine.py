@@ -35,6 +35,7 @@ from livereload_core.state.sharing import Sharing
 from livereload_core.state.snapshot import Entry, Kind, unpack
 from livereload_core.state.store import Store
 from livereload_core.state.tracked import background
+from livereload_core.state.tracked.compared import Comparisons
 from livereload_core.state.tracked.family import kind_of
 from livereload_core.state.tracked.journal import attached, is_container
 from livereload_core.state.waiving import Waive, give_up
@@ -66,6 +67,7 @@ class Engine:
         self._held: dict[str, Entry] = {}
         self._reports: dict[str, RootReport] = {}
         self._store = Store()
+        self._comparisons = Comparisons()
         self._ready: dict[str, Any] = {}
         self._restorer = self._new_restorer(self._held)
         self._sharing = Sharing()
@@ -177,6 +179,7 @@ class Engine:
                     self._is_user_module,
                     self._sharing,
                     self._store,
+                    self._comparisons,
                     quiet=quiet,
                     patient=patient,
                 )
@@ -194,14 +197,18 @@ class Engine:
         self._store.catch_up(hurry=hurry, stop=stop)
         with self._lock:
             containers = self._containers()
-        background.catch_up(containers, Dumper((), self._is_user_module).dump, hurry=hurry, stop=stop)
+        dump = Dumper((), self._is_user_module).dump
+        background.catch_up(containers, dump, hurry=hurry, stop=stop)
+        self._comparisons.catch_up(dump, hurry=hurry, stop=stop)
 
     @property
     def is_untidy(self) -> bool:
         """Whether :meth:`catch_up` has something to do although no export asked for it."""
         with self._lock:
             containers = self._containers()
-        return self._store.is_untidy or any(attached(one).is_behind(one) for one in containers)
+            if self._store.is_untidy or self._comparisons.are_behind:
+                return True
+        return any(attached(one).is_behind(one) for one in containers)
 
     def _containers(self) -> list[Any]:
         return [root.value for root in self._roots.values() if is_container(root.value)]
@@ -325,7 +332,9 @@ class Engine:
             self._ready.clear()
             for container in self._containers():
                 attached(container).settle()
-            for root in self._all_roots():
+            roots = self._all_roots()
+            self._comparisons.settle(roots)
+            for root in roots:
                 root.follow_rebinding()
                 self._reports.setdefault(root.key, RootReport(root.key, RootFate.NEW))
             return tuple(self._reports.values())
@@ -371,6 +380,7 @@ class Engine:
             self._classes.aliases,
             self._classes.renamed,
             self._store,
+            self._comparisons,
             scratch=scratch,
             ready=self._ready,
         )

@@ -27,6 +27,7 @@ from livereload_core.state.segments import Piece
 from livereload_core.state.sharing import Memo, Sharing
 from livereload_core.state.snapshot import Entry, Kind, pack, segments_of
 from livereload_core.state.store import BehindError, Claim, Store
+from livereload_core.state.tracked.compared import Comparisons
 from livereload_core.state.tracked.family import type_key
 from livereload_core.state.tracked.journal import attached, is_container
 from livereload_core.state.tracked.parts import Layer
@@ -68,6 +69,7 @@ def export(
     is_user_module: Callable[[str], bool],
     sharing: Sharing,
     store: Store,
+    comparisons: Comparisons,
     *,
     quiet: bool = True,
     patient: bool = False,
@@ -81,11 +83,12 @@ def export(
         is_user_module: tells whose classes are the user's, by module name.
         sharing: which roots belong together.
         store: what is known of large buffers.
+        comparisons: what is known of large plain dicts and lists.
         quiet: the thread that works with the state is not in the midst of a line.
         patient: large buffers may be copied in slices first.
 
     Raises:
-        BehindError: if patient: ``store.catch_up`` is to do so.
+        BehindError: if patient: ``Engine.catch_up`` is to do so.
         CannotCarryError: a root cannot be carried, and its user did not say ``on_error="reset"``.
         NotQuietError: something has to be looked at that may not be used meanwhile, and it is not quiet.
         OSError: no fd left for a duplicate.
@@ -94,7 +97,9 @@ def export(
     containers = [root.value for root in alive if is_container(root.value)]
     if patient and any(attached(container).is_behind(container) for container in containers):
         raise BehindError
-    work, entries, handed = _write(alive, held, is_user_module, sharing, store, quiet=quiet, patient=patient)
+    work, entries, handed = _write(
+        alive, held, is_user_module, sharing, store, comparisons, quiet=quiet, patient=patient
+    )
     work.raise_failures()
     reports = [_report(entry) for entry in entries[: len(alive)]]
     reports += [
@@ -115,6 +120,7 @@ def _write(
     is_user_module: Callable[[str], bool],
     sharing: Sharing,
     store: Store,
+    comparisons: Comparisons,
     *,
     quiet: bool,
     patient: bool,
@@ -130,7 +136,10 @@ def _write(
             if still:
                 become_quiet(interval)
             parking.sweep()
-            work = _Work(alive, is_user_module, looks=sharing.is_due(), quiet=still)
+            layers = comparisons.look(alive)
+            if patient and comparisons.are_behind:
+                raise BehindError
+            work = _Work(alive, is_user_module, comparisons, layers, looks=sharing.is_due(), quiet=still)
             try:
                 entries = [*work.with_pieces(work.entries(sharing), store, patient=patient), *held.values()]
                 return work, entries, work.hand_over(entries)
@@ -166,9 +175,18 @@ class _Work:
     """
 
     def __init__(
-        self, roots: list[Root], is_user_module: Callable[[str], bool], *, looks: bool, quiet: bool
+        self,
+        roots: list[Root],
+        is_user_module: Callable[[str], bool],
+        comparisons: Comparisons,
+        layers: Mapping[str, Layer],
+        *,
+        looks: bool,
+        quiet: bool,
     ) -> None:
         self.memos: dict[str, Memo] = {}
+        self._comparisons = comparisons
+        self._layers = layers
         self._roots = roots
         self._looks = looks and len(roots) > 1
         self._contents: dict[str, Callable[[], object]] = {}
@@ -256,6 +274,8 @@ class _Work:
         for root in members:
             if is_container(root.value):
                 classes = {**attached(root.value).classes, **classes}
+            elif root.key in self._layers:
+                classes = {**self._comparisons.classes(root.key), **classes}
         for index, root in enumerate(members):
             entries[root.key] = dataclasses.replace(entries[root.key], group=key, index=index)
         return Entry(
@@ -289,10 +309,14 @@ class _Work:
             return self._slot(root)
         if is_container(root.value):
             return self._container(root)
+        layer = self._layers.get(root.key)
+        if layer is not None:
+            return self._differences(root, layer)
         family, args = family_of(root.value), _shell_args(root.value)
         if family is None or args is None:
             return self._whole(root)
         stream, classes = self._dump(root, lambda: family.clone(root.value, root.options.transient))
+        self._comparisons.written(root.key, len(stream), is_layer=False)
         return self._entry(root, Kind.SHELL, type_key(root.value), args, stream, classes)
 
     def _slot(self, root: Root) -> Entry:
@@ -316,6 +340,13 @@ class _Work:
         return self._entry(
             root, Kind.SHELL, type_key(container), args, stream, {**journal.classes, **classes}
         )
+
+    def _differences(self, root: Root, layer: Layer) -> Entry:
+        """Write what of a large dict or list is not as in its parts."""
+        stream, classes = self._dump(root, lambda: layer)
+        self._comparisons.written(root.key, len(stream), is_layer=True)
+        classes = {**self._comparisons.classes(root.key), **classes}
+        return self._entry(root, Kind.SHELL, type_key(root.value), (), stream, classes)
 
     def _whole(self, root: Root) -> Entry:
         if root.form is not Form.FACTORY:

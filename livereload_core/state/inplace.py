@@ -133,6 +133,10 @@ class _Dicts(Family):
 
     def pour(self, live: Any, new: Any) -> None:
         base = self.base
+        if type(live) is dict and type(new) is dict and live is not new:
+            live.clear()
+            live.update(new)  # an empty one takes over the table as it is
+            return
         items = list(base.items(new))  # ``new`` may be ``live``
         base.clear(live)
         if type(live) is dict:

@@ -56,9 +56,9 @@ def _typed() -> None:
     _HELD.memcmp.argtypes = (pointer, pointer, size)
     _HELD.mmap.argtypes = (pointer, size, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64)
     _HELD.mmap.restype = pointer
-    _HELD.munmap.argtypes = (pointer, size)
     for library in (_HELD, _FREE):
         library.madvise.argtypes = (pointer, size, ctypes.c_int)
+        library.munmap.argtypes = (pointer, size)
 
 
 _typed()
@@ -129,9 +129,15 @@ def map_shared(fd: int, size: int, *, write: bool) -> int:
     return int(found)
 
 
-def unmap(address: int, size: int) -> None:
-    """Undo :func:`map_shared`."""
-    _HELD.munmap(address, size)
+def unmap(address: int, size: int, *, held: bool = True) -> None:
+    """Undo :func:`map_shared`.
+
+    Args:
+        address: of the first page.
+        size: whole pages.
+        held: whether the GIL is kept.
+    """
+    (_HELD if held else _FREE).munmap(address, size)
 
 
 def populate(address: int, size: int, *, held: bool) -> None:
@@ -260,14 +266,19 @@ class Tracker:
 
     def watch(self, start: int, end: int) -> bool:
         """Note writes to these whole pages from now on; ``False`` where that cannot be done."""
+        return self.prepare(start, end) and self.begin(start, end)
+
+    def prepare(self, start: int, end: int) -> bool:
+        """Do what :meth:`watch` does first, which costs next to nothing; all pages count as written still."""
         if self._works is None:
             self._works = self._open()
         if not self._works:
             return False
-        size = end - start
-        register = bytearray(struct.pack("4Q", start, size, _MODE_WP, 0))
-        protect = bytearray(struct.pack("3Q", start, size, _PROTECT))
-        return self._ioctl(_UFFDIO_REGISTER, register) and self._ioctl(_UFFDIO_WRITEPROTECT, protect)
+        return self._ioctl(_UFFDIO_REGISTER, bytearray(struct.pack("4Q", start, end - start, _MODE_WP, 0)))
+
+    def begin(self, start: int, end: int) -> bool:
+        """Do the rest for some of these pages: 50 ms for a GiB."""
+        return self._ioctl(_UFFDIO_WRITEPROTECT, bytearray(struct.pack("3Q", start, end - start, _PROTECT)))
 
     def changed(self, start: int, end: int, *, anew: bool) -> list[tuple[int, int]] | None:
         """Return the ranges of addresses that were written.
@@ -337,9 +348,8 @@ class Tracker:
             area[0] = 1
             start = address_of(area)
             end = start + 2 * PAGE
-            register = bytearray(struct.pack("4Q", start, end - start, _MODE_WP, 0))
-            protect = bytearray(struct.pack("3Q", start, end - start, _PROTECT))
-            if not (self._ioctl(_UFFDIO_REGISTER, register) and self._ioctl(_UFFDIO_WRITEPROTECT, protect)):
+            self._works = True
+            if not self.watch(start, end):
                 return False
             before = self.changed(start, end, anew=True)
             area[PAGE] = 1

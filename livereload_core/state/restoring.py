@@ -33,6 +33,7 @@ from livereload_core.state.shells import UNREFERENCED, Absent, Resolved, are_unr
 from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.store import Store
 from livereload_core.state.tracked.arriving import filling, fitted, undo
+from livereload_core.state.tracked.compared import Comparisons
 from livereload_core.state.tracked.family import kind_of
 from livereload_core.state.tracked.journal import is_container
 
@@ -48,6 +49,7 @@ class Restorer:
         aliases: (module, qualname) of then -> class of today.
         renamed: class -> {old field: new field}.
         store: where large buffers are known from now on.
+        comparisons: where large plain dicts and lists are.
         scratch: a trial: leave live objects alone.
         ready: tracked containers that a trial has filled before they were declared, by key.
 
@@ -63,6 +65,7 @@ class Restorer:
         aliases: dict[tuple[str, str], type],
         renamed: Mapping[type, Mapping[str, str | None]],
         store: Store,
+        comparisons: Comparisons,
         *,
         scratch: bool = False,
         ready: dict[str, Any] | None = None,
@@ -73,6 +76,7 @@ class Restorer:
         self._aliases = aliases
         self._renamed = renamed
         self._store = store
+        self._comparisons = comparisons
         self._scratch = scratch
         # Each stream asks for every root in its table. References to shells are counted: one dict holds them.
         self._shells: dict[str, Any] = Resolved(weakref.WeakMethod(self._add_shell))
@@ -223,9 +227,11 @@ class Restorer:
         return new, list(conversion.notes)
 
     def _container(self, key: str) -> Any:
-        """Return the tracked container that a root of then is, or becomes."""
+        """Return the tracked container that a root of then is, or becomes, or what receives a plain one."""
         entry = self._entries[key]
         cls = self._class(entry.type)
+        if cls is dict or cls is list:
+            return self._comparisons.arriving(key)
         found = self._objects[key]
         if kind_of(found) is cls:
             return found

@@ -20,8 +20,9 @@ Invariants:
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -49,6 +50,8 @@ _MOST_SEGMENTS = 6
 _FEW_SEGMENTS = 3
 _WASTE = 16 * 1024 * 1024
 """Bytes of a segment that nobody needs, from which on the rest of it is moved if it is the smaller part."""
+_UNUSED = 2
+"""What ``sys.getrefcount`` says of an object that one local variable refers to."""
 _READY = 8 * 1024 * 1024
 """Bytes of memory that lie ready for the pages that change until the next snapshot."""
 
@@ -87,10 +90,14 @@ class _Area:
         written: how much of the home has been written; less than all while slices are under way.
         published: a snapshot may name the home, so it is not written again.
         watched: the kernel notes writes to its whole pages.
+        begun: address up to which it does so by now.
         due: ranges that changed and are not written yet.
     """
 
-    __slots__ = ("address", "due", "home", "length", "offset", "published", "runs", "watched", "written")
+    __slots__ = (
+        *("address", "begun", "due", "home", "length", "offset"),
+        *("published", "runs", "watched", "written"),
+    )
 
     def __init__(self, address: int, length: int, home: Segment, offset: int) -> None:
         self.address = address
@@ -101,6 +108,7 @@ class _Area:
         self.written = 0
         self.published = False
         self.watched = False
+        self.begun = memory.up(address)
         self.due: list[tuple[int, int]] = []
 
     @property
@@ -150,13 +158,14 @@ class Store:
         total = 0
         for claim in self._claims:
             area = self._areas.get(claim.key)
-            if area is None:
-                total += claim.length
-            else:
-                total += area.length - area.written + sum(end - start for start, end in area.due)
-                if area.watched:
-                    changed = self._tracker.changed(*area.pages, anew=False)
-                    total += sum(end - start for start, end in changed or ())
+            total += claim.length if area is None else self._lacking(area)
+        return total
+
+    def _lacking(self, area: _Area) -> int:
+        """Return how many bytes of a buffer are not captured as they are now, as far as that is known."""
+        total = area.length - area.written + _size(area.due)
+        if area.watched:
+            total += _size(self._tracker.changed(*area.pages, anew=False) or ())
         return total
 
     def refuse_if_behind(self, claims: Sequence[Claim]) -> None:
@@ -217,6 +226,17 @@ class Store:
     def _watch(self, area: _Area) -> None:
         first, last = area.pages
         area.watched = area.length >= _WATCHED and self._tracker.watch(first, last)
+        area.begun = last
+
+    def _watch_slice(self, area: _Area, end: int) -> None:
+        """Watch the pages up to ``end`` before they are copied: each once, and not all in one slice."""
+        first, last = area.pages
+        if not area.written:
+            area.watched = area.length >= _WATCHED and self._tracker.prepare(first, last)
+        upto = min(last, memory.up(area.address + end))
+        if area.watched and upto > area.begun:
+            area.watched = self._tracker.begin(area.begun, upto)
+            area.begun = upto
 
     def _note(self, area: _Area) -> None:
         """Add to what is due everything that has changed up to now."""
@@ -318,7 +338,21 @@ class Store:
             CannotCarryError: there is no memory for it.
         """
         pace = _Pace(hurry=hurry)
+        left = self._write_changes(pace, stop)
         self._begin([claim for claim in self._claims if claim.key not in self._areas], held=False)
+        self._write_homes(pace, stop)
+        while left:
+            segment = left.pop()
+            if sys.getrefcount(segment) == _UNUSED:
+                segment.unmap()
+        if stop():
+            return
+        self._tidy(pace, stop)
+        if self._ready is None and self._claims and not stop():
+            self._make_ready(pace)
+
+    def _write_homes(self, pace: _Pace, stop: Callable[[], bool]) -> None:
+        """Write what has not been written yet."""
         for claim in self._claims:
             area = self._areas.get(claim.key)
             while area is not None and area.written < area.length:
@@ -327,9 +361,25 @@ class Store:
                 if not self._write_slice(claim, area, pace):
                     del self._areas[claim.key]
                     break
-        self._tidy(pace, stop)
-        if self._ready is None and self._claims and not stop():
-            self._make_ready(pace)
+
+    def _write_changes(self, pace: _Pace, stop: Callable[[], bool]) -> list[Segment]:
+        """Write what has changed, if it is too much for one stretch; what changes meanwhile is known to have.
+
+        Returns:
+            the segments of those that are to be written anew.
+        """
+        left: set[Segment] = set()
+        for claim in self._claims:
+            area = self._areas.get(claim.key)
+            if area is None or area.written < area.length:
+                continue
+            lacking = self._lacking(area)
+            if lacking * _ANEW > area.length > _BEHIND:
+                del self._areas[claim.key]
+                left |= {area.home, *(run.segment for run in area.runs)}
+            elif lacking > _BEHIND:
+                self._write_ahead(claim, area, pace, stop)
+        return list(left)
 
     def _write_slice(self, claim: Claim, area: _Area, pace: _Pace) -> bool:
         """Write the next slice of a home; ``False`` if its buffer is gone."""
@@ -343,12 +393,47 @@ class Store:
             owner = claim.find()
             if owner is None or claim.locate(owner) != claim.key:
                 return False
-            if not start:
-                self._watch(area)
+            self._watch_slice(area, end)
             memory.copy(area.home.address + area.offset + start, area.address + start, end - start)
             area.written = end
             del owner
         return True
+
+    def _write_ahead(self, claim: Claim, area: _Area, pace: _Pace, stop: Callable[[], bool]) -> None:
+        """Write what has changed as runs; what changes meanwhile is known to have."""
+        with pace:
+            owner = claim.find()
+            if owner is None or claim.locate(owner) != claim.key:
+                return
+            area.due = _joined([*area.due, *self._changed(area, area.length)])
+            del owner
+        size = _size(area.due)
+        if not size or size > memory.available():
+            return
+        segment = Segment.new(size)
+        left, fresh, offset = deque(area.due), list[Run](), 0
+        try:
+            while left and not stop():
+                start, end = left[0]
+                end = min(end, start + SLICE)
+                segment.populate(offset, offset + end - start, held=False)
+                with pace:
+                    owner = claim.find()
+                    if owner is None or claim.locate(owner) != claim.key:
+                        return
+                    memory.copy(segment.address + offset, area.address + start, end - start)
+                    del owner
+                fresh.append(Run(start, end, segment, offset))
+                offset += end - start
+                if end == left[0][1]:
+                    left.popleft()
+                else:
+                    left[0] = (end, left[0][1])
+        except OSError as error:
+            raise _short(area.length, error) from error
+        finally:
+            area.runs, area.due = overlaid(area.runs, fresh), list(left)
+            segment.seal(max(1, offset))
 
     def _tidy(self, pace: _Pace, stop: Callable[[], bool]) -> None:
         """Move what is in small or wasted segments into a new one; nothing but captured bytes is read."""

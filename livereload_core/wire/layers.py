@@ -1,4 +1,4 @@
-"""A tracked container as people see it: one dict, put together from its parts and the layer over them.
+"""A container as people see it: one dict or list, put together from its parts and the layer over them.
 
 What lies where: ``state.tracked.parts``. Nothing is unpickled here either.
 """
@@ -19,7 +19,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 def flattened(node: Any, fields: Mapping[str, Any], index: Mapping[str, Any], segments: Sequence[Any]) -> Any:
-    """Return what a stream would make, and if that is a tracked container, the dict that it holds.
+    """Return what a stream would make, and if that is a container in parts, the dict or list that it holds.
 
     Args:
         node: what the stream would make.
@@ -33,7 +33,7 @@ def flattened(node: Any, fields: Mapping[str, Any], index: Mapping[str, Any], se
     if not isinstance(node, Call) or node.function != _ARRIVE:
         return node
     try:
-        _, _, extents, gone, here, last, *_ = node.args
+        _, _, extents, gone, here, last, extra = node.args
         found: dict[Any, tuple[Any, Any]] = {}
         for extent in extents.values:
             number = extent.values[0]
@@ -43,6 +43,8 @@ def flattened(node: Any, fields: Mapping[str, Any], index: Mapping[str, Any], se
         _apply(found, gone, here, last)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, struct.error) as error:
         raise PickleDamageError(f"has a part that cannot be read ({type(error).__name__})") from error
+    if ("list", True) in extra.values:
+        return Items("list", [value for _, value in found.values()])
     return Pairs(list(found.values()))
 
 

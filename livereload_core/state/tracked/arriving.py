@@ -9,10 +9,11 @@ from typing import Any
 from livereload_core.state.codec import load
 from livereload_core.state.descriptors import Incoming
 from livereload_core.state.shapes import Conversion
+from livereload_core.state.tracked.compared import Compared
 from livereload_core.state.tracked.containers import TrackedDict
 from livereload_core.state.tracked.family import kind_of
 from livereload_core.state.tracked.journal import attached, is_container
-from livereload_core.state.tracked.parts import Layer
+from livereload_core.state.tracked.parts import Layer, Part
 
 __all__ = ["filling", "fitted", "undo"]
 
@@ -37,16 +38,23 @@ def filling(
     """
     moved = any(tuple(key.split(":", 1)) in aliases for key in classes)
 
+    def read(data: memoryview) -> Part:
+        found: Part = load(data, 0, (), aliases)
+        return found
+
+    # What lies in segments can be handed on as it is where the classes in it are as they were.
     def fill(layer: Layer) -> Any:
         container = find(layer.key)
+        inherits = not conversion.edits and not moved
+        if isinstance(container, Compared):
+            return container.receive(layer, read, inherits=inherits, classes=classes)
         received.filled.append(container)
         received.parts += attached(container).receive(
             container,
             layer,
-            lambda data: load(data, 0, (), aliases),
+            read,
             trial=received.scratch,
-            # What lies in segments can be handed on as it is where the classes in it are as they were.
-            inherits=not conversion.edits and not moved,
+            inherits=inherits,
             classes=dict(classes),
         )
         return container

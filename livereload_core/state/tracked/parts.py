@@ -25,7 +25,7 @@ from typing import Any
 from livereload_core.state.descriptors import incoming, outgoing
 from livereload_core.state.segments import Piece, Segment
 
-__all__ = ["Extent", "Layer", "Writer", "arrive", "bytes_of", "merged"]
+__all__ = ["Extent", "Layer", "Part", "Writer", "arrive", "bytes_of", "merged"]
 
 _LENGTH = struct.Struct("<Q")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from livereload_core.errors import CannotCarryError
@@ -48,7 +48,7 @@ def after(slices: int) -> Callable[[], bool]:
 class Blind(Tracker):
     """What there is where the kernel does not tell."""
 
-    def watch(self, start: int, end: int) -> bool:
+    def prepare(self, start: int, end: int) -> bool:
         return False
 
 
@@ -61,6 +61,16 @@ def kept(request: pytest.FixtureRequest) -> Iterator[Store]:
         pytest.skip("this kernel or container does not watch pages (userfaultfd WP_ASYNC, PAGEMAP_SCAN)")
     yield kept
     kept._tracker.close()
+
+
+@pytest.fixture
+def watching() -> Iterator[Store]:
+    """One that is told by the kernel: others know what has changed only once all of it was compared."""
+    watching = Store()
+    if not watching._tracker.watch(*_some_pages()):
+        pytest.skip("this kernel or container does not watch pages (userfaultfd WP_ASYNC, PAGEMAP_SCAN)")
+    yield watching
+    watching._tracker.close()
 
 
 _PROBE = mmap.mmap(-1, PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -103,7 +113,16 @@ def test_new_runs_hide_the_old_ones_below_them_and_nothing_else(old: list[int], 
 # -- what is captured ---------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.fixture(params=["usual", "impatient"])
+def _patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Impatient: next to everything is written ahead, in small slices."""
+    if request.param == "impatient":
+        monkeypatch.setattr(store, "_BEHIND", PAGE)
+        monkeypatch.setattr(store, "SLICE", 50 * PAGE)
+
+
+@pytest.mark.usefixtures("_patience")
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 @pytest.mark.parametrize("watched", [True, False])
 def test_every_piece_shows_its_moment_for_ever(watched: bool, data: st.DataObject) -> None:
@@ -128,8 +147,9 @@ def test_every_piece_shows_its_moment_for_ever(watched: bool, data: st.DataObjec
             kept = _moved(kept, arrays, watched=watched)
         else:
             kept.behind([claim(array) for array in arrays.values()])
-            slices = data.draw(st.integers(0, 5)) if what == "stopped" else 1000
-            kept.catch_up(hurry=True, stop=after(slices))
+            stop = after(data.draw(st.integers(0, 20)) if what == "stopped" else 1000)
+            kept.catch_up(hurry=True, stop=_writing(array, step, stop) if data.draw(st.booleans()) else stop)
+            del stop
         del array
         pieces += zip(
             kept.capture([claim(array) for array in arrays.values()]),
@@ -139,6 +159,16 @@ def test_every_piece_shows_its_moment_for_ever(watched: bool, data: st.DataObjec
     for piece, expected in pieces:
         assert np.array_equal(filled(piece), expected)
     kept._tracker.close()
+
+
+def _writing(array: Any, step: int, stop: Callable[[], bool]) -> Callable[[], bool]:
+    """Write between the slices."""
+
+    def written() -> bool:
+        array[step * 977 :: 400_000] += 1
+        return stop()
+
+    return written
 
 
 def _moved(kept: Store, arrays: dict[int, Any], *, watched: bool) -> Store:
@@ -195,6 +225,34 @@ def test_much_new_is_copied_in_slices_first(kept: Store) -> None:
     kept.refuse_if_behind([claim(array)])
     [piece] = kept.capture([claim(array)])
     assert not piece.runs, "no snapshot knew it, so it was written in place"
+    assert np.array_equal(filled(piece), array)
+
+
+def test_array_that_was_filled_anew_is_copied_in_slices(watching: Store) -> None:
+    array = np.zeros(32 * MIB, np.uint8)
+    watching.capture([claim(array)])
+    array[:] = 1
+    with pytest.raises(BehindError):
+        watching.refuse_if_behind([claim(array)])
+    watching.catch_up(hurry=True)
+    array[5] = 2
+    watching.refuse_if_behind([claim(array)])
+    [piece] = watching.capture([claim(array)])
+    assert not piece.runs, "no snapshot knew it, so it was written in place"
+    assert np.array_equal(filled(piece), array)
+
+
+def test_changes_of_a_part_are_copied_in_slices(watching: Store) -> None:
+    array = np.zeros(64 * MIB, np.uint8)
+    [home] = watching.capture([claim(array)])
+    array[MIB : 9 * MIB] = 1
+    with pytest.raises(BehindError):
+        watching.refuse_if_behind([claim(array)])
+    watching.catch_up(hurry=True)
+    array[5] = 2
+    watching.refuse_if_behind([claim(array)])
+    [piece] = watching.capture([claim(array)])
+    assert piece.home is home.home, "the rest is where it was"
     assert np.array_equal(filled(piece), array)
 
 
