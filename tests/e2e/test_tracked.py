@@ -15,7 +15,13 @@ from livereload_core.testing import LivecoreProcess, Load, until
 from tests.e2e.launching import PLAYGROUND, Launcher
 
 ROWS = (PLAYGROUND / "rows" / "app.py").read_text()
+PLAIN = ROWS.replace(
+    "rows: dict[str, int] = preserve.dict()", 'rows: dict[str, int] = preserve("rows", dict)'
+)
+"""The same with a plain dict, which is compared."""
 ENV = {"ROWS": "20000"}
+
+kinds = pytest.mark.parametrize("source", [pytest.param(ROWS, id="tracked"), pytest.param(PLAIN, id="plain")])
 
 
 def started(livecore: Launcher, *options: str, source: str = ROWS) -> LivecoreProcess:
@@ -50,8 +56,9 @@ def command(run: LivecoreProcess, *words: str) -> str:
     return done.stdout
 
 
-def test_edits_keep_every_row_and_their_order(livecore: Launcher) -> None:
-    run = filled(livecore)
+@kinds
+def test_edits_keep_every_row_and_their_order(livecore: Launcher, source: str) -> None:
+    run = filled(livecore, source)
     for number in range(1, 5):
         run.get("/touch?n=1000")
         before = state(run)
@@ -86,8 +93,9 @@ def test_broken_edit_and_new_code_that_fails_lose_no_touch(livecore: Launcher) -
     assert run.get().json()["version"] == "4"
 
 
-def test_killed_program_comes_back_with_its_rows(livecore: Launcher) -> None:
-    run = filled(livecore)
+@kinds
+def test_killed_program_comes_back_with_its_rows(livecore: Launcher, source: str) -> None:
+    run = filled(livecore, source)
     before = content(run.get("/touch?n=400").json())
     until(lambda: "20000 entries" in command(run, "state", "show", "rows"), what="a snapshot of now")
     os.kill(run.get().json()["pid"], signal.SIGKILL)
@@ -99,15 +107,16 @@ def test_killed_program_comes_back_with_its_rows(livecore: Launcher) -> None:
     assert state(run) == again
 
 
-def test_rows_outlive_livecore_and_can_be_looked_at(livecore: Launcher) -> None:
-    first = filled(livecore)
+@kinds
+def test_rows_outlive_livecore_and_can_be_looked_at(livecore: Launcher, source: str) -> None:
+    first = filled(livecore, source)
     first.get("/touch?n=1000")
     first.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
     first.wait_reload("committed")
     before = content(first.get("/touch?n=20").json())
     assert "'row 37'" in command(first, "state", "show", "rows", "--all")
     first.stop()
-    second = started(livecore, "--resume", source=ROWS.replace('VERSION = "1"', 'VERSION = "2"'))
+    second = started(livecore, "--resume", source=source.replace('VERSION = "1"', 'VERSION = "2"'))
     assert state(second) == before
     shown = json.loads(command(second, "state", "show", "rows", "--json", "--all"))
     (root,) = shown["roots"]

@@ -20,8 +20,8 @@ def segment(*parts: Part) -> bytes:
     return b"".join(struct.pack("<Q", len(stream)) + stream for stream in streams)
 
 
-def node(extents: list[tuple[int, int, int]], change: Part) -> Any:
-    args = pickles.read(pickle.dumps(("app:rows", "token", extents, *change, {}), 5))
+def node(extents: list[tuple[int, int, int]], change: Part, **extra: Any) -> Any:
+    args = pickles.read(pickle.dumps(("app:rows", "token", extents, *change, extra), 5))
     assert isinstance(args, Items)
     return Call(Name("livereload_core.state.tracked.parts", "arrive"), args.values)
 
@@ -39,6 +39,14 @@ def test_layer_lies_over_the_parts() -> None:
     first = segment(([], {}, {"a": 1, "b": 2}), ([], {}, {"c": 3, "d": 4}))
     second = segment((["a"], {"b": 20}, {"c": 30}))
     assert shown((["d"], {"b": 21}, {"e": 5}), first, second) == [("b", 21), ("c", 30), ("e", 5)]
+
+
+def test_list_is_shown_as_a_list() -> None:
+    data = segment(([], {}, {7: "a", 8: "b", 9: "c"}))
+    index, change = {"pieces": [[len(data), 0, 0, 0, 0]]}, ([7], {8: "B"}, {10: "d"})
+    found = flattened(node([(0, 0, 1)], change, list=True), {"pieces": [0]}, index, [memoryview(data)])
+    assert found.kind == "list"
+    assert found.values == ["B", "c", "d"]
 
 
 def test_keys_are_told_apart_by_what_they_are() -> None:
