@@ -124,6 +124,9 @@ def _state(measures: Mapping[str, Measure]) -> Iterator[Goal]:
         pause = _value(measures, "state_tracked", f"preserve.dict of {kind}", "pause")
         if pause is not None:
             yield Goal(f"state: 1,000 touched of a million {kind}, in the pause", 5, pause, " ms")
+    pause = _value(measures, "state_tracked", "dict of texts of 450 bytes", "pause")
+    if pause is not None:
+        yield Goal("state: the same in a plain dict of texts (450 MB)", 700, pause, " ms")
     hit = _value(measures, "state_tracked", "preserve.dict of numbers", "by_dict")
     if hit is not None:
         yield Goal("state: a hit of preserve.dict by that of a dict", 2, hit, "x")
