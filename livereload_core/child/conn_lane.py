@@ -127,6 +127,13 @@ def lane(
 
     def write(data: Any) -> None:
         nonlocal owed, head, total, last
+        if owed == AN_ANSWER and data == head:  # most servers write it alone
+            owed = total - len(head)
+            if owed:
+                last = data
+                send(data)
+                return
+            owed = AN_ANSWER
         if type(data) is not bytes:
             send_slowly(data)
             return
