@@ -23,6 +23,10 @@ class AsgiAdapter:
     name = "asgi"
     priority = 30
 
+    def __init__(self) -> None:
+        self._server: Any = None
+        self._app: _Recorded | None = None
+
     def matches(self, target: object) -> bool:
         """A coroutine function of three arguments, or an object whose ``__call__`` is one."""
         call = target if inspect.isroutine(target) else getattr(type(target), "__call__", None)  # noqa: B004 - its kind is asked, not its presence
@@ -30,8 +34,8 @@ class AsgiAdapter:
             return False
         return inspect.iscoroutinefunction(call) and required_positionals(target) == 3
 
-    def run(self, target: Any, context: RunContext) -> None:
-        """Lifespan start-up, service, lifespan shutdown."""
+    def prepare(self, target: Any, context: RunContext) -> None:
+        """Import and configure uvicorn."""
         try:
             import uvicorn
         except ImportError:
@@ -60,8 +64,13 @@ class AsgiAdapter:
             timeout_graceful_shutdown=max(1, round(context.settings.timeout_graceful)),
             server_header=True,
         )
-        app = _watch_lifespan(config)
-        server = Server(config)
+        self._app = _watch_lifespan(config)
+        self._server = Server(config)
+
+    def run(self, target: Any, context: RunContext) -> None:
+        """Lifespan start-up, service, lifespan shutdown."""
+        server, app = self._server, self._app
+        assert app is not None  # prepared
         try:
             server.run(sockets=context.listeners())
         except SystemExit:

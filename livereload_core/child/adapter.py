@@ -26,7 +26,7 @@ from livereload_core.facts import ENTRY_POINTS
 if TYPE_CHECKING:
     from livereload_core.child.runtime import Runtime
 
-__all__ = ["RunContext", "TargetAdapter", "choose", "load_adapters"]
+__all__ = ["PreparingAdapter", "RunContext", "TargetAdapter", "choose", "load_adapters"]
 
 
 @runtime_checkable
@@ -49,6 +49,17 @@ class TargetAdapter(Protocol):
 
         Called in the main thread with the state in place. An exception before the context's ``ready`` turns
         the new code down.
+        """
+
+
+@runtime_checkable
+class PreparingAdapter(TargetAdapter, Protocol):
+    """One that can do a part of its work ahead, while the old code serves."""
+
+    def prepare(self, target: Any, context: RunContext) -> None:
+        """Do what needs neither the state nor a listener; called once before :meth:`run`.
+
+        Nothing of the program's start-up may run here: the new code may still be turned down.
         """
 
 

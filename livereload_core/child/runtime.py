@@ -25,7 +25,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
 from livereload_core.child import gate, terminal
-from livereload_core.child.adapter import RunContext, TargetAdapter, choose
+from livereload_core.child.adapter import PreparingAdapter, RunContext, TargetAdapter, choose
 from livereload_core.child.broker import Broker
 from livereload_core.child.conn_adopt import Adopter
 from livereload_core.child.control import Control
@@ -132,8 +132,11 @@ class Runtime:
             else:
                 adapter = choose(self.adapters, self._program.target, str(self.settings.target))
                 self.kind = adapter.name
+                context = RunContext(self)
+                if isinstance(adapter, PreparingAdapter):
+                    adapter.prepare(self._program.target, context)
                 self.await_start()
-                adapter.run(self._program.target, RunContext(self))
+                adapter.run(self._program.target, context)
             self._join_threads()
         except BaseException as error:
             return self._ended(error)

@@ -56,6 +56,7 @@ class Restorer:
     Attributes:
         received: the fds of the streams that were read; whoever restores decides when they are closed.
         waived: roots whose loss turns nothing down, with their fates.
+        frozen: whether objects are frozen, while that is known.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Restorer:
         self._wanted: dict[str, Outcome] = {}
         self.received: list[Incoming] = []
         self.waived: dict[str, RootFate] = {}
+        self.frozen: bool | None = None
         # None: it could not be loaded. Contents, until settled; taken ones are UNSET.
         self._groups: dict[str, tuple[list[Any], list[str], Incoming] | None] = {}
 
@@ -110,7 +112,7 @@ class Restorer:
                     break
                 open_outcomes = [outcome for outcome in open_outcomes if outcome.new is UNSET]
             if outcomes and not self._scratch:
-                grown_old()
+                grown_old(self.frozen)
         return outcomes
 
     def shell_of(self, key: str) -> Any:

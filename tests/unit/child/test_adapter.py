@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from livereload_core.child.adapter import RunContext, TargetAdapter, choose, load_adapters
+from livereload_core.child.adapter import PreparingAdapter, RunContext, TargetAdapter, choose, load_adapters
 from livereload_core.errors import UsageError
 from livereload_core.facts import ENTRY_POINTS
 from livereload_core.parent.plugins import registered
@@ -138,3 +138,11 @@ def test_what_nobody_takes_is_said_with_what_it_is_and_what_could_be(target: obj
     assert described in text
     assert "(asgi, wsgi)" in text
     assert "--factory" in raised.value.advice
+
+
+def test_uvicorn_is_configured_before_the_pause() -> None:
+    (asgi,) = [adapter for adapter in discover() if adapter.name == "asgi"]
+    assert isinstance(asgi, PreparingAdapter)
+    assert not any(
+        isinstance(adapter, PreparingAdapter) for adapter in discover() if adapter.name == "aiohttp"
+    )

@@ -420,6 +420,29 @@ def test_what_a_program_has_frozen_stays_frozen() -> None:
     assert gc.get_freeze_count() == 0
 
 
+def test_frozen_objects_are_not_counted_in_the_pause(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "from livereload_core import preserve\nkept = preserve('kept', list)\n"
+    app = program.start(app=source)
+    app.kept.append(1)
+    export = program.engine.export()
+    app = program.start(app=source)
+    counts: list[int] = []
+    count = gc.get_freeze_count
+
+    def counted() -> int:
+        counts.append(1)
+        return count()
+
+    monkeypatch.setattr(gc, "get_freeze_count", counted)
+    program.engine.trial(export.data)
+    assert len(counts) == 1
+    program.engine.adopt(export.data)
+    assert len(counts) == 1
+    assert app.kept == [1]
+
+
 def test_dict_that_a_thread_changes_all_the_time_is_carried(program: Program) -> None:
     app = program.start(
         app="""
