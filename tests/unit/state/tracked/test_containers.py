@@ -86,6 +86,11 @@ def _ior(d: Any) -> object:
     return d
 
 
+def _next_after(d: Any, iterator: Iterator[Any]) -> object:
+    d["inserted"] = 1
+    return next(iterator)
+
+
 ACTS: dict[str, Callable[[Any], object]] = {
     "set": lambda d: d.__setitem__("a", 5),
     "set new": lambda d: d.__setitem__("new", [5]),
@@ -109,6 +114,9 @@ ACTS: dict[str, Callable[[Any], object]] = {
     "change a value": lambda d: d.get("list", []).append(4),
     "delete while it is read": lambda d: [d.pop(key) for key in d],
     "insert while it is read": lambda d: [d.__setitem__(f"{key}x", 1) for key, _ in d.items()],
+    "insert before items are read": lambda d: _next_after(d, iter(d.items())),
+    "insert before values are read": lambda d: _next_after(d, iter(d.values())),
+    "insert before items are read in reverse": lambda d: _next_after(d, reversed(d.items())),
 }
 
 
@@ -140,11 +148,86 @@ def test_its_class_cannot_be_subclassed_and_says_what_to_do() -> None:
         type("Mine", (Lru,), {})
 
 
+class Changing:
+    """A key whose hash is another one after a while."""
+
+    def __init__(self) -> None:
+        self.hash = 1
+
+    def __hash__(self) -> int:
+        return self.hash
+
+
+def test_last_entry_is_taken_out_even_if_its_key_is_not_found_any_more() -> None:
+    key = Changing()
+    kept: Any
+    for kept in ({}, TrackedDict()):
+        kept[key] = 1
+        key.hash += 1
+        assert kept.popitem() == (key, 1)
+        assert not kept
+    with pytest.raises(KeyError, match="dictionary is empty"):
+        TrackedDict[Any, Any]().popitem()
+
+
 def test_reading_is_watched_only_where_a_value_can_change() -> None:
-    tracked: Any = TrackedDict(PLAIN)
-    assert type(tracked) is TrackedDict
-    tracked["x"] = []
-    assert type(tracked) is WatchedDict
+    generations = Generations()
+    generations.kept.update(PLAIN)
+    kept = generations.reload()
+    assert type(kept) is TrackedDict
+    kept["x"] = []
+    assert type(kept) is WatchedDict
+    assert type(generations.reload()) is WatchedDict
+    generations.close()
+
+
+def test_reading_is_not_watched_where_all_values_are_settled_when_it_is_written_ahead() -> None:
+    generations = Generations()
+    generations.kept.update({number: (number,) for number in range(2000)})
+    generations.catch_up()
+    assert type(generations.kept) is TrackedDict
+    generations.close()
+
+
+def test_reading_an_empty_one_is_watched_for_it_may_be_filled_with_anything() -> None:
+    generations = Generations()
+    assert type(generations.reload()) is WatchedDict
+    generations.close()
+
+
+def test_methods_taken_while_it_was_watched_go_on_when_it_is_not() -> None:
+    generations = Generations()
+    kept = generations.kept
+    get, item, items, values = kept.get, kept.__getitem__, kept.items(), kept.values()
+    kept.update(PLAIN)
+    generations.engine.settle()
+    assert type(kept) is TrackedDict
+    assert (get("b"), item("b"), get("none")) == ((2, "x"), (2, "x"), None)
+    assert list(items) == list(PLAIN.items())
+    assert list(values) == list(PLAIN.values())
+    generations.close()
+
+
+@pytest.mark.parametrize("line", range(1, 4))
+def test_value_that_is_let_in_while_watching_ends_is_watched(line: int) -> None:
+    kept: Any = TrackedDict({"a": 1})
+    lines = itertools.count()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is TrackedDict._relax.__code__:
+            if event == "line" and next(lines) == line - 1:
+                kept["x"] = []
+            return trace
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        kept._relax()
+    finally:
+        sys.settrace(before)
+    assert "x" in kept
+    assert type(kept) is WatchedDict
 
 
 def test_copies_have_notes_of_their_own() -> None:
