@@ -13,7 +13,6 @@ Invariants:
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -132,13 +131,13 @@ class TrackedDict(dict[K, V]):
 
     def popitem(self) -> tuple[K, V]:
         """As of ``dict``: the last one."""
-        while True:
-            try:
-                key = next(dict.__reversed__(self))
-            except StopIteration:
-                raise KeyError("popitem(): dictionary is empty") from None
-            with contextlib.suppress(KeyError):  # another thread was faster
-                return key, self.pop(key)
+        notes = self._notes
+        for key in dict.__reversed__(self):
+            notes.add(key)
+            break
+        item = dict.popitem(self)  # by its place: a key whose hash has changed is not found any more
+        self._notes.add(item[0])  # where another thread was faster it is another one
+        return item
 
     def clear(self) -> None:
         """As of ``dict``."""
