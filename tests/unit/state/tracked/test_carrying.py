@@ -334,6 +334,17 @@ def test_value_that_was_got_in_any_way_crosses_as_it_is(generations: Generations
     assert generations.reload()["key 5"] == [5, "changed"]
 
 
+def test_looking_through_a_cache_of_what_cannot_change_touches_nothing() -> None:
+    generations = Generations(lambda: Lru(None))
+    cache = generations.kept
+    cache.update({number: (number, "x") for number in range(MANY)})
+    generations.catch_up()
+    assert len(dict(cache.items())) == len(list(cache.values())) == len(cache.copy()) == MANY
+    assert cache.peek(5) == (5, "x")
+    assert size(generations) < 2500
+    generations.close()
+
+
 @pytest.mark.parametrize("way", ["[]", "get", "peek", "items", "values", "pop", "copy", "setdefault"])
 def test_value_of_a_cache_that_was_got_in_any_way_crosses_as_it_is(way: str) -> None:
     generations = Generations(lambda: Lru(None))
