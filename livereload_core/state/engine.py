@@ -331,7 +331,7 @@ class Engine:
             self._let_go()
             self._ready.clear()
             for container in self._containers():
-                attached(container).settle()
+                attached(container).settle(container)
             roots = self._all_roots()
             self._comparisons.settle(roots)
             for root in roots:

@@ -184,6 +184,7 @@ class Journal:
     def _go_on_building(self, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
         build = self._build
         if build is None:
+            container._relax()
             build = self._build = Build(self._notes, keeps=not self._whole)
             container._notes = self._notes
         try:
@@ -372,9 +373,10 @@ class Journal:
         container._arrived(layer.extra)
         return read
 
-    def settle(self) -> None:
-        """What the new code had made is not wanted any more."""
+    def settle(self, container: Any) -> None:
+        """Start-up is over: what the new code had made is not wanted any more."""
         self._fresh = None
+        container._relax()
 
     def undo(self, container: Any) -> None:
         """Make the container what the new code had made it, after it could not be received."""

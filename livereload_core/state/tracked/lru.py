@@ -217,6 +217,9 @@ class Lru(MutableMapping[K, V]):
         """Let in what comes from another generation; nothing is noted."""
         self._entries.update(entries)
 
+    def _relax(self) -> None:
+        """Nothing to do: reading is noted for its order."""
+
     def _extra(self) -> dict[str, Any]:
         """Return what else is to be known on the other side."""
         return {"hits": self.hits, "misses": self.misses}

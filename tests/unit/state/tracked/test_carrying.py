@@ -334,6 +334,32 @@ def test_value_that_was_got_in_any_way_crosses_as_it_is(generations: Generations
     assert generations.reload()["key 5"] == [5, "changed"]
 
 
+FINDERS: dict[str, Any] = {
+    "get": lambda kept: kept.get,
+    "__getitem__": lambda kept: kept.__getitem__,
+    "setdefault": lambda kept: kept.setdefault,
+    "values": lambda kept: _finder(kept.values(), lambda value: (f"key {value[0]}", value)),
+    "items": lambda kept: _finder(kept.items(), lambda item: item),
+    "mapping": lambda kept: kept.keys().mapping.get,
+}
+
+
+def _finder(view: Any, named: Any) -> Any:
+    return lambda key: next(value for name, value in map(named, view) if name == key)
+
+
+@pytest.mark.parametrize("finder", FINDERS.values(), ids=FINDERS)
+def test_value_crosses_that_was_got_by_what_was_taken_from_the_empty_dict(
+    generations: Generations, finder: Any
+) -> None:
+    find = finder(generations.kept)  # ``find = rows.get``, at the top of a module
+    generations.engine.settle()
+    generations.kept.update({f"key {number}": [number] for number in range(MANY)})
+    generations.catch_up()
+    find("key 5").append("changed")
+    assert generations.reload()["key 5"] == [5, "changed"]
+
+
 def test_looking_through_a_cache_of_what_cannot_change_touches_nothing() -> None:
     generations = Generations(lambda: Lru(None))
     cache = generations.kept

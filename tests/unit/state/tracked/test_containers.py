@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -39,6 +42,7 @@ LOOKS: dict[str, Callable[[Any], object]] = {
     "values": lambda d: (list(d.values()), repr(d.values()), list(reversed(d.values())), len(d.values())),
     "items": lambda d: (list(d.items()), repr(d.items()), list(reversed(d.items())), len(d.items())),
     "in items": lambda d: (("a", 1) in d.items(), ("a", 2) in d.items(), 1 in d.values()),
+    "what is no item": lambda d: [x in d.items() for x in (5, None, "a", (), ("a",), ("a", 1, 1), ["a", 1])],
     "mapping": lambda d: (d.values().mapping["a"], d.items().mapping["a"]),
     "get": lambda d: (d.get("a"), d.get("none"), d.get("none", 5), d.get("list")),
     "in": lambda d: ("a" in d, "none" in d),
