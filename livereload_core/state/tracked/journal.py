@@ -75,16 +75,22 @@ class Journal:
         self._build: Build | None = None
         self._applied = ("", 0)
         self._fresh: dict[Any, Any] | None = None
-        self._epoch = 0
+        self._epoch = self._edition = 0
         self._taking: set[Any] = set()
         self._guard = RLock()
 
     def begin_anew(self, container: Any) -> None:
-        """The container is emptied: nothing that was exported counts any more."""
+        """The container is emptied: nothing that was exported counts any more.
+
+        In this order: see :meth:`layer`.
+        """
         with self._guard:
-            container._notes = DEAF
+            self._whole = True
+            self._edition += 1
             self._epoch += 1
-            self._whole, self._build = True, None
+            self._build = None
+            container._notes = DEAF
+            self._notes.clear()
             self._extents, self._classes = [], {}
             self._restless = set()
             self._applied = ("", 0)
@@ -99,30 +105,34 @@ class Journal:
     def layer(self, container: Any, key: str) -> Layer:
         """Return what is to be exported now; changes nothing.
 
+        It waits for nobody: the main thread may have been stopped for it, with ``_guard`` in its hands. So
+        whoever changes what is read here says first that all crosses, then counts ``_edition`` on, and only
+        then does it.
+
         Raises:
             RuntimeError: another thread has changed the size of the container meanwhile: try again.
         """
-        with self._guard:
-            epoch, extra = self._epoch, container._extra()
-            entries, base = container._raw()
-            if self._whole:
-                return Layer(key, "", (), ([], {}, dict(base.items(entries))), extra)
-            extents, token = tuple(self._extents), self._token
-            pending = self._notes | self._restless | self._taking
-            if self._build is not None:
-                pending |= self._build.older
-            last, rest = _split(pending, entries, base)
-            part: Part = ([], {}, {})
-            for keys, target in ((rest, part[1]), (last, part[2])):
-                for item in keys:
-                    value = base.get(entries, item, _MISSING)
-                    if value is _MISSING:
-                        part[0].append(item)
-                    else:
-                        target[item] = value
-            if self._epoch != epoch:  # by a signal handler
-                raise RuntimeError("container changed size during iteration")
-            return Layer(key, token, extents, part, extra)
+        edition, extra = self._edition, container._extra()
+        entries, base = container._raw()
+        if self._whole:
+            return Layer(key, "", (), ([], {}, dict(base.items(entries))), extra)
+        extents, token = tuple(self._extents), self._token
+        pending = self._notes | self._restless | self._taking
+        build = self._build
+        if build is not None:
+            pending |= build.older
+        last, rest = _split(pending, entries, base)
+        part: Part = ([], {}, {})
+        for keys, target in ((rest, part[1]), (last, part[2])):
+            for item in keys:
+                value = base.get(entries, item, _MISSING)
+                if value is _MISSING:
+                    part[0].append(item)
+                else:
+                    target[item] = value
+        if self._edition != edition:  # by a signal handler, or another thread
+            raise RuntimeError("container changed size during iteration")
+        return Layer(key, token, extents, part, extra)
 
     # -- in the background --------------------------------------------------------------------------
 
@@ -213,6 +223,8 @@ class Journal:
                 token = os.urandom(12).hex()
                 with self._guard:
                     if self._build is build:
+                        self._whole = True
+                        self._edition += 1
                         self._extents, self._classes = extents, build.classes
                         self._restless, self._token = build.restless, token
                         self._whole, self._build = False, None
@@ -247,6 +259,7 @@ class Journal:
             with self._guard:
                 if not self._whole:
                     self._extents = [*extents, *written]
+                self._edition += 1
                 self._taking = set()
 
     def _take_notes(self, entries: Any, base: Any) -> tuple[list[Any], list[Any]]:

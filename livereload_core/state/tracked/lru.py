@@ -205,7 +205,10 @@ class Lru(MutableMapping[K, V]):
         return f"lru({dict(self._entries)!r}, maxsize={self._maxsize})"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _made, (self._maxsize, self.hits, self.misses), None, None, iter(list(self.items()))
+        # Without the lock: whoever has it may have been stopped, so that this can be written.
+        items = list(self._entries.items())
+        self._hand_out(dict(items))
+        return _made, (self._maxsize, self.hits, self.misses), None, None, iter(items)
 
     def __copy__(self) -> Lru[K, V]:
         return self.copy()

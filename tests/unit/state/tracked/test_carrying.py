@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import gc
+import itertools
 import operator
 import signal
 import subprocess
@@ -232,6 +233,51 @@ def test_clear_is_not_undone_by_what_is_being_written(generations: Generations) 
 
 
 # -- values that can change ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", range(1, 12))
+def test_export_waits_for_nobody_who_was_stopped_while_he_emptied_it(
+    generations: Generations, line: int
+) -> None:
+    kept = full(generations)
+    kept["key 5"] = "new"
+    before = dict(kept)
+    lines, found = itertools.count(1), []
+
+    def stopped(frame: types.FrameType, event: str, _: object) -> Any:
+        if frame.f_code in (TrackedDict.clear.__code__, journal.Journal.begin_anew.__code__):
+            if event == "line" and next(lines) == line:
+                elsewhere(lambda: found.append(dict(generations.copy())))
+            return stopped
+        return None
+
+    tracing = sys.gettrace()
+    sys.settrace(stopped)
+    try:
+        kept.clear()
+    finally:
+        sys.settrace(tracing)
+    assert found == [before]
+    assert not generations.copy()
+    assert not kept._journal._notes
+
+
+def elsewhere(act: Any) -> None:
+    """Do it in another thread, while this one stands still."""
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(5)
+
+
+def test_cache_in_an_attribute_is_written_while_its_user_is_stopped_in_the_midst_of_a_line() -> None:
+    generations = Generations(dict)
+    cache = generations.kept["cache"] = Lru[str, int](5)
+    cache["a"] = 1
+    found: list[Any] = []
+    with cache._lock:
+        elsewhere(lambda: found.append(generations.copy()))
+    assert found == [{"cache": {"a": 1}}]
+    generations.close()
 
 
 def test_value_changed_through_a_name_that_was_held_all_along_crosses(generations: Generations) -> None:
