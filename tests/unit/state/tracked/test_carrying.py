@@ -235,6 +235,18 @@ def test_clear_is_not_undone_by_what_is_being_written(generations: Generations) 
 # -- values that can change ------------------------------------------------------------------------------
 
 
+def test_cache_whose_order_changes_while_it_is_written_is_written_once_more() -> None:
+    generations = Generations(dict)
+    cache = generations.kept["cache"] = Lru[Any, int](5)
+    key = Intrusive("b")
+    cache.update({"a": 1, key: 2, "c": 3})
+    key.visit = lambda: cache["a"]
+    generations.engine.export().close()
+    assert key.visit is None
+    assert list(cache) == [key, "c", "a"]
+    generations.close()
+
+
 @pytest.mark.parametrize("line", range(1, 12))
 def test_export_waits_for_nobody_who_was_stopped_while_he_emptied_it(
     generations: Generations, line: int
