@@ -48,6 +48,8 @@ _FEW = 4
 """Extents from which on the later ones are united: each is a descriptor in three processes."""
 _SLACK = 1 << 20
 """Bytes of later parts that do not count when it is asked whether they outweigh the first ones."""
+_EXCESS = 10_000
+"""Keys in the parts that do not count when it is asked whether these hold far more than the container."""
 _FLOOD = 20_000
 """Notes from which on, if they are many for the container, all of it is written anew: that can be sliced."""
 _DUTY = 20
@@ -69,6 +71,7 @@ class Journal:
         self._opaque = False
         self._token = ""
         self._extents: list[Extent] = []
+        self._written = 0
         self._classes: dict[str, Shape] = {}
         self._restless: set[Any] = set()
         self._look_again = 0.0
@@ -92,7 +95,7 @@ class Journal:
             container._notes = DEAF
             self._notes.clear()
             self._extents, self._classes = [], {}
-            self._restless = set()
+            self._restless, self._written = set(), 0
             self._applied = ("", 0)
 
     # -- exporting ----------------------------------------------------------------------------------
@@ -146,13 +149,15 @@ class Journal:
             len(self._notes) > MANY + len(self._restless) // 4
             or (len(self._restless) > MANY and time.monotonic() >= self._look_again)
             or len(self._extents) > _FEW
-            or self._is_mostly_old
+            or self._is_mostly_old(container)
         )
 
-    @property
-    def _is_mostly_old(self) -> bool:
+    def _is_mostly_old(self, container: Any) -> bool:
         extents = self._extents  # another thread may empty the container meanwhile, here and below
-        return bool(extents) and sum(extent.length for extent in extents[1:]) > extents[0].length + _SLACK
+        if not extents:
+            return False
+        outweighed = sum(extent.length for extent in extents[1:]) > extents[0].length + _SLACK
+        return outweighed or self._written > 2 * len(container) + _EXCESS
 
     def catch_up(self, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
         """Write parts, in slices between which the program runs.
@@ -173,9 +178,13 @@ class Journal:
             elif build is not None:
                 self._notes.update(build.older)
             return
+        is_old = self._is_mostly_old(container)
+        if is_old and len(container) <= SMALL:
+            self.begin_anew(container)
+            return
         epoch, began = self._epoch, time.monotonic()
         try:
-            if self._whole or self._build is not None or self._is_mostly_old or self._is_flooded(container):
+            if self._whole or self._build is not None or is_old or self._is_flooded(container):
                 self._go_on_building(container, dump, pace, stop)
             else:
                 self._write_notes(container, dump, pace, stop)
@@ -217,6 +226,7 @@ class Journal:
                 keys = build.next(pace.amount)
                 pace.used = len(keys)
                 if keys:
+                    build.written += len(keys)
                     self._write_part(build.writer, keys, (), container, dump, build.restless, build.classes)
                     continue
                 extents = build.writer.finish()
@@ -227,6 +237,7 @@ class Journal:
                         self._edition += 1
                         self._extents, self._classes = extents, build.classes
                         self._restless, self._token = build.restless, token
+                        self._written = build.written
                         self._whole, self._build = False, None
                 return
 
@@ -252,6 +263,7 @@ class Journal:
                         self._classes,
                     )
                     at += len(some)
+                    self._written += len(some)
                     pace.used = len(some)
         finally:
             self._notes.update(key for key, _ in waiting[at:])
@@ -360,7 +372,7 @@ class Journal:
         total = sum(extent.count for extent in layer.extents)
         if not token or token != layer.token or done > total or self._notes:
             base.clear(entries)
-            done = 0
+            done = self._written = 0
         read = 0
         self._applied = ("", 0)
         for extent in layer.extents:
@@ -368,7 +380,9 @@ class Journal:
                 continue
             for number, data in enumerate(parts_of(bytes_of(Piece(extent.length, extent.segment, 0)))):
                 if extent.first + number >= done:
-                    _apply(load(data), container, entries, base)
+                    part = load(data)
+                    self._written += sum(map(len, part))
+                    _apply(part, container, entries, base)
                     read += 1
         _apply(layer.change, container, entries, base)
         self._notes.clear()

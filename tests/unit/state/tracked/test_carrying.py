@@ -247,6 +247,29 @@ def test_cache_whose_order_changes_while_it_is_written_is_written_once_more() ->
     generations.close()
 
 
+def test_parts_that_hold_far_more_than_the_container_are_written_anew(
+    generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_EXCESS", 100)
+    kept = full(generations)
+
+    def parts() -> int:
+        return sum(extent.length for extent in kept._journal._extents)
+
+    before = parts()
+    for number in range(MANY - 1200):
+        del kept[f"key {number}"]
+    generations.catch_up()
+    assert 0 < parts() < before / 2
+    assert not generations.engine.is_untidy
+    kept = generations.reload()
+    for number in range(MANY - 1200, MANY - 10):
+        kept.pop(f"key {number}")
+    generations.catch_up()
+    assert parts() == 0
+    assert dict(generations.reload()) == {f"key {number}": number for number in range(MANY - 10, MANY)}
+
+
 @pytest.mark.parametrize("line", range(1, 12))
 def test_export_waits_for_nobody_who_was_stopped_while_he_emptied_it(
     generations: Generations, line: int
