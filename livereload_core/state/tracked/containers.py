@@ -121,6 +121,11 @@ class TrackedDict(dict[K, V]):
 
     def setdefault(self, key: K, default: Any = None) -> Any:
         """As of ``dict``."""
+        value = dict.get(self, key, _MISSING)
+        if value is not _MISSING:
+            if type(value) not in PLAIN:
+                self._hand_out(key, value)
+            return value
         self._notes.add(key)
         if type(default) not in PLAIN:
             self._admit(default)
@@ -131,11 +136,15 @@ class TrackedDict(dict[K, V]):
 
     def pop(self, key: K, default: Any = _MISSING) -> Any:
         """As of ``dict``."""
-        self._notes.add(key)
-        try:
-            return _pop(self, key) if default is _MISSING else _pop(self, key, default)
-        finally:
+        if key in self:
             self._notes.add(key)
+        value = _pop(self, key, _MISSING)
+        if value is not _MISSING:  # else nothing was changed, and such calls may be many
+            self._notes.add(key)
+            return value
+        if default is _MISSING:
+            raise KeyError(key)
+        return default
 
     def popitem(self) -> tuple[K, V]:
         """As of ``dict``: the last one."""

@@ -441,6 +441,23 @@ def test_value_crosses_that_was_got_by_what_was_taken_from_the_empty_dict(
     assert generations.reload()["key 5"] == [5, "changed"]
 
 
+def test_what_changes_nothing_touches_nothing(generations: Generations) -> None:
+    kept = full(generations)
+    assert kept.pop("none", 5) == 5
+    with pytest.raises(KeyError):
+        kept.pop("none")
+    assert kept.setdefault("key 5", 7) == 5
+    assert not kept._journal._notes
+    kept["list"] = []
+    generations.catch_up()
+    generations.catch_up()
+    kept.setdefault("list", 5).append(1)
+    kept.pop("key 6")
+    back = generations.reload()
+    assert back["list"] == [1]
+    assert "key 6" not in back
+
+
 def test_looking_through_a_cache_of_what_cannot_change_touches_nothing() -> None:
     generations = Generations(lambda: Lru(None))
     cache = generations.kept
