@@ -33,7 +33,7 @@ from livereload_core.state.tracked.pace import Pace
 from livereload_core.state.tracked.parts import Extent, Layer, Part, Writer, bytes_of, merged, parts_of
 from livereload_core.state.tracked.settled import PLAIN, is_key, is_private, is_settled
 
-__all__ = ["Dump", "Journal", "attached", "is_container"]
+__all__ = ["Dump", "Journal", "attached", "is_container", "is_container_class"]
 
 Dump = Callable[[object], tuple[bytes, dict[str, Shape]]]
 """Writes one object; returns the stream and the shapes of the user's classes in it."""
@@ -448,7 +448,12 @@ def _apply(part: Part, container: Any, entries: Any, base: Any) -> None:
 
 def is_container(obj: object) -> bool:
     """Whether it is one of ours."""
-    return hasattr(type(obj), "_take") and hasattr(type(obj), "_raw")
+    return is_container_class(type(obj))
+
+
+def is_container_class(cls: type) -> bool:
+    """Whether its instances are."""
+    return hasattr(cls, "_take") and hasattr(cls, "_raw")
 
 
 def attached(container: Any) -> Journal:

@@ -832,6 +832,43 @@ def test_declaration_that_is_gone_parks_it_until_it_is_back(program: Program) ->
     assert app.rows[5].show() == "row 5"
 
 
+def test_one_whose_declaration_is_gone_with_its_class_is_parked(program: Program) -> None:
+    other = 'from livereload_core import preserve\nother = preserve("other", dict)\n'
+    rows = "class Row: pass\nrows = preserve.dict()\n"
+    app = program.start(app=other + rows)
+    app.rows["x"] = app.Row()
+    app.other["x"] = 1
+    app = program.reload(app=other)
+    assert program.reports["app:rows"].fate.value == "parked"
+    assert app.other == {"x": 1}
+    app = program.reload(app=other + rows)
+    assert type(app.rows["x"]) is app.Row
+
+
+def test_one_that_is_declared_in_start_up_is_read_ahead(program: Program) -> None:
+    source = 'from livereload_core import preserve\nother = preserve("other", dict)\n'
+    late = "def late():\n    return preserve('rows', preserve.dict)\n"
+    app = program.start(app=source + late)
+    app.late().update({number: number for number in range(MANY)})
+    program.engine.catch_up(hurry=True)
+    export = program.engine.export()
+    app = program.start()
+    program.engine.trial(export.data, export.handed.fds)
+    program.engine.adopt(export.data, export.handed.fds)
+    read: list[int] = []
+    receive = journal.Journal.receive
+
+    def counted(*args: Any, **kwargs: Any) -> int:
+        read.append(receive(*args, **kwargs))
+        return read[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal.Journal, "receive", counted)
+        assert len(app.late()) == MANY
+    assert read == [0]
+    export.close()
+
+
 def test_other_roots_that_refer_to_it_have_the_same_one(program: Program) -> None:
     source = APP + 'other = preserve("other", dict)\n'
     app = filled(program, source)
