@@ -6,7 +6,7 @@ from collections.abc import ItemsView, Iterator, ValuesView
 from types import MappingProxyType
 from typing import Any
 
-from livereload_core.state.tracked.settled import PLAIN
+from livereload_core.state.tracked.settled import PLAIN, is_settled
 
 __all__ = ["WatchedItems", "WatchedValues"]
 
@@ -62,13 +62,17 @@ class WatchedItems(ItemsView[Any, Any]):
 
 def _values(owner: Any, items: Iterator[tuple[Any, Any]]) -> Iterator[Any]:
     for key, value in items:
-        if type(value) not in PLAIN:
-            owner._hand_out(key, value)
+        if type(value) not in PLAIN:  # as ``_hand_out``
+            notes = owner._notes
+            if key not in notes and not is_settled(value):
+                notes.add(key)
         yield value
 
 
 def _items(owner: Any, items: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
     for key, value in items:
-        if type(value) not in PLAIN:
-            owner._hand_out(key, value)
+        if type(value) not in PLAIN:  # as ``_hand_out``
+            notes = owner._notes
+            if key not in notes and not is_settled(value):
+                notes.add(key)
         yield key, value
