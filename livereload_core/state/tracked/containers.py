@@ -102,9 +102,14 @@ class TrackedDict(dict[K, V]):
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """As of ``dict``."""
-        more: dict[Any, Any] = dict(*args, **kwargs)
-        if not more:
-            return
+        more: dict[Any, Any] = {}
+        try:
+            more.update(*args, **kwargs)
+        finally:
+            if more:  # where it fails, what came before that is in
+                self._let_in(more)
+
+    def _let_in(self, more: dict[Any, Any]) -> None:
         self._notes.update(more)
         for cls in set(map(type, more.values())) - PLAIN:
             for value in more.values():

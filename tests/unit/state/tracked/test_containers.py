@@ -112,6 +112,8 @@ ACTS: dict[str, Callable[[Any], object]] = {
     "update": lambda d: d.update({"a": 4}, b=5),
     "update pairs": lambda d: d.update([("a", 4), ("z", [1])]),
     "update itself": lambda d: d.update(d),
+    "update that fails half-way": lambda d: d.update(1 / (2 - n) and (f"n{n}", [n]) for n in range(4)),
+    "ior that fails half-way": lambda d: d.__ior__([("n", [1]), ("m", 2), 3]),
     "update wrong": lambda d: d.update(5),
     "update twice": lambda d: d.update({}, {}),
     "ior": _ior,
