@@ -395,7 +395,7 @@ class Engine:
             return
         for key in (root.key, *(alias for alias, target in self._aliases.items() if target == root.key)):
             shell = self._restorer.shell_of(key)
-            if shell is not UNSET and type(shell) is type(root.value):
+            if shell is not UNSET and kind_of(shell) is kind_of(root.value):
                 # Other roots hold the shell already, so it is the object; the fresh one only lends it
                 # the fields that the new code added.
                 present = attributes(shell)

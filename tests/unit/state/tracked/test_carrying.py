@@ -881,12 +881,13 @@ def test_other_roots_that_refer_to_it_have_the_same_one(program: Program) -> Non
         assert app.other["row"] is app.rows[5]
 
 
-def test_root_that_refers_to_one_that_is_declared_late_has_it(program: Program) -> None:
+@pytest.mark.parametrize("value", [int, list])
+def test_root_that_refers_to_one_that_is_declared_late_has_it(program: Program, value: Any) -> None:
     source = 'from livereload_core import preserve\nother = preserve("other", dict)\n'
     late = "def late():\n    return preserve('rows', preserve.dict)\n"
     app = program.start(app=source + late)
     rows = app.late()
-    rows.update({number: number for number in range(MANY)})
+    rows.update({number: value() for number in range(MANY)})
     app.other["rows"] = rows
     program.engine.catch_up(hurry=True)
     app = program.reload()
