@@ -73,9 +73,8 @@ def raised_at(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
-        if not str(trace.tb_frame.f_globals.get("__name__", "")).startswith(
-            ("livereload_core.", "pickle", "copyreg")
-        ):
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] not in ("livereload_core", "pickle", "copyreg"):
             place = f" (in {code.co_qualname}, {code.co_filename}:{trace.tb_lineno})"
         trace = trace.tb_next
     return place

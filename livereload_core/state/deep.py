@@ -158,10 +158,9 @@ class DeepPickler(_Pickler):  # type: ignore[misc]
                     write(_get(memo[number][0]))
                     continue
                 more: Parts
-                if cls in plain:
+                if cls in plain and type(state := part.__dict__) is dict:
                     memo[number] = len(memo), part
                     write(plain[cls])
-                    state = part.__dict__
                     if not state:
                         continue
                     if id(state) in memo:
@@ -170,6 +169,8 @@ class DeepPickler(_Pickler):  # type: ignore[misc]
                     memo[id(state)] = len(memo), state
                     write(b"}\x94(")
                     more = itertools.chain(_from_pairs(list(state.items())), (_SETITEMS_BUILD,))
+                elif cls in plain:  # with an ordered dict, or whatever was put in its place
+                    more = self._reduced(part, part.__reduce_ex__(PROTOCOL))
                 elif cls in slotted:
                     memo[number] = len(memo), part
                     start, names = slotted[cls]

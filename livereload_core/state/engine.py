@@ -335,7 +335,7 @@ class Engine:
             self._let_go()
             self._ready.clear()
             for container in self._containers():
-                attached(container).settle()
+                attached(container).settle(container)
             roots = self._all_roots()
             self._comparisons.settle(roots)
             for root in roots:
@@ -399,7 +399,7 @@ class Engine:
             return
         for key in (root.key, *(alias for alias, target in self._aliases.items() if target == root.key)):
             shell = self._restorer.shell_of(key)
-            if shell is not UNSET and type(shell) is type(root.value):
+            if shell is not UNSET and kind_of(shell) is kind_of(root.value):
                 # Other roots hold the shell already, so it is the object; the fresh one only lends it
                 # the fields that the new code added.
                 present = attributes(shell)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
 from livereload_core.state import parking
-from livereload_core.state.blame import is_from_elsewhere
+from livereload_core.state.blame import is_from_elsewhere, text_of
 from livereload_core.state.codec import Dumper, undisturbed
 from livereload_core.state.descriptors import Handed, NotQuietError, become_quiet
 from livereload_core.state.fields import Shape
@@ -40,6 +40,8 @@ _needs_quiet = False
 """Whether the state of this program holds what must not be interrupted while it is looked at."""
 
 _ATTEMPTS = 5
+_CHANGED = ("changed size during iteration", "mutated during iteration", "keys changed during iteration")
+"""How containers say that somebody has come between: dicts and sets, then deques and ordered dicts."""
 """How often a stream is begun again when another thread changed a container under it."""
 
 
@@ -409,7 +411,7 @@ class _Work:
                 stream, classes, self.memos[key] = self._dumper.dump_with_memo(contents())
                 return stream, classes
             except RuntimeError as error:
-                if "changed size during iteration" not in str(error) or attempt + 1 == _ATTEMPTS:
+                if not text_of(error).endswith(_CHANGED) or attempt + 1 == _ATTEMPTS:
                     raise
         raise AssertionError("unreachable")
 

@@ -7,7 +7,8 @@ whose decoding needs another's contents (an object used as a key) is tried again
 Invariants:
     * In a trial no live object is touched and no factory is called.
     * A root that fails leaves its live object as the new code made it.
-    * A root that nobody declared is made only if another one really refers to it.
+    * A root that nobody declared is made only if another one really refers to it. A tracked container is
+      filled ahead in a trial, which nobody notices if it fails.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from livereload_core.state.inplace import attributes, family_of, family_of_class
 from livereload_core.state.names import lookup
 from livereload_core.state.outcome import MIGRATE, Outcome, is_migrated, migrated, validate
 from livereload_core.state.refusals import RefusedError
-from livereload_core.state.roots import UNSET, Form, Root, class_key, space_of
+from livereload_core.state.roots import UNSET, Form, Options, Root, class_key, space_of
 from livereload_core.state.shapes import Conversion, converting, keep_aside
 from livereload_core.state.shells import UNREFERENCED, Absent, Resolved, are_unreferenced
 from livereload_core.state.snapshot import Entry, Kind
@@ -35,7 +36,7 @@ from livereload_core.state.store import Store
 from livereload_core.state.tracked.arriving import filling, fitted, undo
 from livereload_core.state.tracked.compared import Comparisons
 from livereload_core.state.tracked.family import kind_of
-from livereload_core.state.tracked.journal import is_container
+from livereload_core.state.tracked.journal import is_container, is_container_class
 
 __all__ = ["Restorer"]
 
@@ -111,7 +112,9 @@ class Restorer:
                 if not decoded:
                     break
                 open_outcomes = [outcome for outcome in open_outcomes if outcome.new is UNSET]
-            if outcomes and not self._scratch:
+            if self._scratch:
+                self._fill_ahead()
+            elif outcomes:
                 grown_old(self.frozen)
         return outcomes
 
@@ -166,8 +169,7 @@ class Restorer:
             return False
         if key not in self._groups:
             try:
-                contents, notes = self._load(group, outcome)
-                self._groups[key] = list(contents), notes, self.received[-1]
+                self._load_group(key, group, outcome)
             except RefusedError as refused:
                 if refused.later:
                     raise
@@ -183,10 +185,23 @@ class Restorer:
             new, notes = self._load(outcome.entry, outcome)
             outcome.new, outcome.notes = new, notes + outcome.notes
             return True
-        contents, notes, outcome.received = loaded
-        outcome.new, contents[outcome.entry.index] = contents[outcome.entry.index], UNSET
+        _, notes, outcome.received = loaded
+        outcome.new = self._left_in_group(outcome.entry)
         outcome.notes = list(notes)
         return outcome.new is not UNSET
+
+    def _load_group(self, key: str, group: Entry, outcome: Outcome) -> None:
+        contents, notes = self._load(group, outcome)
+        self._groups[key] = list(contents), notes, self.received[-1]
+
+    def _left_in_group(self, entry: Entry) -> Any:
+        """Return what a group that was loaded holds for an entry, ``UNSET`` if there is none."""
+        loaded = self._groups.get(entry.group) if entry.group else None
+        if loaded is None:
+            return UNSET
+        contents = loaded[0]
+        found, contents[entry.index] = contents[entry.index], UNSET
+        return found
 
     def leave_groups(self) -> list[int]:
         """Drop what the members that nobody declared would have taken: each is restored alone from now on.
@@ -235,7 +250,7 @@ class Restorer:
         if cls is dict or cls is list:
             return self._comparisons.arriving(key)
         found = self._objects[key]
-        if kind_of(found) is cls:
+        if kind_of(found) is cls and key not in self._filled:  # one that is filled may be in use
             return found
         family = family_of_class(cls)
         assert family is not None
@@ -304,7 +319,7 @@ class Restorer:
             if key == entry.key or key in self._filled or key not in self._shells:
                 continue
             shell = self._shells[key]
-            if sys.getrefcount(shell) <= UNREFERENCED:
+            if sys.getrefcount(shell) <= UNREFERENCED + (self._ready.get(key) is shell):
                 continue
             if type(shell) is Absent:
                 refused = shell.refused
@@ -324,14 +339,34 @@ class Restorer:
     def _fill(self, key: str, outcome: Outcome) -> None:
         if self._entries[key].lost:
             raise RefusedError(f"refers to {key}, which {self._entries[key].lost}", MIGRATE)
-        own = outcome.received
-        new, _ = self._load(self._entries[key], outcome)
+        entry, own = self._entries[key], outcome.received
+        group = self._entries.get(entry.group) if entry.group else None
+        if group is not None and entry.group not in self._groups:
+            try:
+                self._load_group(entry.group, group, outcome)
+            except BaseException as error:  # whoever is at fault fails alone too, and says why
+                if is_from_elsewhere(error):
+                    raise
+        new = self._left_in_group(entry)
+        if new is UNSET:
+            new, _ = self._load(entry, outcome)
         outcome.received = own
         shell = self._shells[key]
         family = family_of(shell)
         assert family is not None  # made by one
         family.become(shell, new)
         self._filled.add(key)
+
+    def _fill_ahead(self) -> None:
+        """Fill tracked containers that the new code may declare later: they keep what they have read."""
+        for key, entry in self._entries.items():
+            cls = self._class_or_none(entry.type) if entry.kind == Kind.SHELL and not entry.lost else None
+            if cls is None or not is_container_class(cls) or self._find_root(key) is not None:
+                continue
+            self._shells[key]  # makes it
+            if key not in self._filled:
+                unnoticed = Outcome(Root(key, Form.VALUE, Options.of({})), entry)
+                self._guarded(unnoticed, functools.partial(self._fill, key))
 
     def _apply(self, outcome: Outcome) -> None:
         root, new = outcome.root, outcome.new

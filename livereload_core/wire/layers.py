@@ -41,7 +41,7 @@ def flattened(node: Any, fields: Mapping[str, Any], index: Mapping[str, Any], se
             for part in _parts(memoryview(segments[segment])[place : place + length]):
                 _apply(found, *pickles.read(part).values)  # type: ignore[union-attr]
         _apply(found, gone, here, last)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, struct.error) as error:
+    except (LookupError, AttributeError, RecursionError, TypeError, ValueError, struct.error) as error:
         raise PickleDamageError(f"has a part that cannot be read ({type(error).__name__})") from error
     if ("list", True) in extra.values:
         return Items("list", [value for _, value in found.values()])
@@ -76,11 +76,11 @@ def _frozen(node: Any) -> Any:
     while waiting:
         item = waiting.pop()
         if isinstance(item, Items):
-            values = item.values
-            if item.kind == "frozenset":
-                values = sorted(values, key=repr)
-            flat.append((item.kind, len(values)))
-            waiting.extend(values)
+            if item.kind == "frozenset":  # in another order in each process
+                flat.append((item.kind, frozenset(map(_frozen, item.values))))
+                continue
+            flat.append((item.kind, len(item.values)))
+            waiting.extend(item.values)
         elif isinstance(item, Call):
             flat.append((item.function, len(item.args), len(item.states)))
             waiting.extend([*item.args, *item.states])

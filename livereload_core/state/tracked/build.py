@@ -28,6 +28,7 @@ class Build:
         older: what the layers over the older parts have to hold until this is done.
         listed: whether all keys are known.
         writer: writes the parts.
+        written: how many keys are in parts already.
         restless: keys of values that others can reach and change.
         classes: shapes of the user's classes in the parts.
     """
@@ -36,6 +37,7 @@ class Build:
         self.older: set[Any] = set()
         self.listed = False
         self.writer = Writer(0)
+        self.written = 0
         self.restless: set[Any] = set()
         self.classes: dict[str, Shape] = {}
         self._notes = notes

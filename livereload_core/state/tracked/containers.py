@@ -2,8 +2,14 @@
 
 A plain dict in all that it does. Where a value that can change is handed out, its key counts as touched,
 because nobody sees what becomes of it. To see that costs a function of Python for each hit, so it is done
-only from the first such value on: until then reading is the dict's own, in C. The object then changes its
-class, from :class:`TrackedDict` to :class:`WatchedDict`.
+only where there is such a value; else reading is the dict's own, in C. The object changes its class::
+
+    WatchedDict ── start-up is over, and nothing in it can change ──▶ TrackedDict
+         ▲                                                                 │
+         └──────────────── the first value that can ───────────────────────┘
+
+It begins with watching, and an empty one goes on with it: what start-up takes from it (``find = rows.get``,
+``everybody = rows.values()``) is often kept for good, and one in C would read past the notes ever after.
 
 Invariants:
     * A key is noted, then written, then noted again. Whoever exports takes a note off first and looks at the
@@ -13,7 +19,6 @@ Invariants:
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -55,14 +60,16 @@ DEAF = Deaf()
 class TrackedDict(dict[K, V]):
     """A dict that notes which keys are written."""
 
-    __slots__ = ("__weakref__", "_journal", "_notes")
+    __slots__ = ("__weakref__", "_can_change", "_journal", "_notes")
 
+    _can_change: bool
     _journal: Journal | None
     _notes: set[Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> TrackedDict[K, V]:
         """Make an empty one; nobody listens to it yet."""
-        self = dict.__new__(cls)
+        self: TrackedDict[K, V] = dict.__new__(WatchedDict)
+        self._can_change = False
         self._journal = None
         self._notes = DEAF
         return self
@@ -95,9 +102,14 @@ class TrackedDict(dict[K, V]):
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """As of ``dict``."""
-        more: dict[Any, Any] = dict(*args, **kwargs)
-        if not more:
-            return
+        more: dict[Any, Any] = {}
+        try:
+            more.update(*args, **kwargs)
+        finally:
+            if more:  # where it fails, what came before that is in
+                self._let_in(more)
+
+    def _let_in(self, more: dict[Any, Any]) -> None:
         self._notes.update(more)
         for cls in set(map(type, more.values())) - PLAIN:
             for value in more.values():
@@ -114,6 +126,11 @@ class TrackedDict(dict[K, V]):
 
     def setdefault(self, key: K, default: Any = None) -> Any:
         """As of ``dict``."""
+        value = dict.get(self, key, _MISSING)
+        if value is not _MISSING:
+            if type(value) not in PLAIN:
+                self._hand_out(key, value)
+            return value
         self._notes.add(key)
         if type(default) not in PLAIN:
             self._admit(default)
@@ -124,21 +141,25 @@ class TrackedDict(dict[K, V]):
 
     def pop(self, key: K, default: Any = _MISSING) -> Any:
         """As of ``dict``."""
-        self._notes.add(key)
-        try:
-            return _pop(self, key) if default is _MISSING else _pop(self, key, default)
-        finally:
+        if key in self:
             self._notes.add(key)
+        value = _pop(self, key, _MISSING)
+        if value is not _MISSING:  # else nothing was changed, and such calls may be many
+            self._notes.add(key)
+            return value
+        if default is _MISSING:
+            raise KeyError(key)
+        return default
 
     def popitem(self) -> tuple[K, V]:
         """As of ``dict``: the last one."""
-        while True:
-            try:
-                key = next(dict.__reversed__(self))
-            except StopIteration:
-                raise KeyError("popitem(): dictionary is empty") from None
-            with contextlib.suppress(KeyError):  # another thread was faster
-                return key, self.pop(key)
+        notes = self._notes
+        for key in dict.__reversed__(self):
+            notes.add(key)
+            break
+        item = dict.popitem(self)  # by its place: a key whose hash has changed is not found any more
+        self._notes.add(item[0])  # where another thread was faster it is another one
+        return item
 
     def clear(self) -> None:
         """As of ``dict``."""
@@ -153,9 +174,28 @@ class TrackedDict(dict[K, V]):
         """Watch from now on what is handed out, if there is need to; returns whether there is."""
         if is_settled(value):
             return False
-        if type(self) is TrackedDict:
-            self.__class__ = WatchedDict
+        self._can_change = True
+        self._watch()
         return True
+
+    def _watch(self) -> None:
+        if self._can_change and type(self) is TrackedDict:
+            self.__class__ = WatchedDict
+
+    def _relax(self) -> None:
+        """Watch no more what is handed out, if nothing in it can change.
+
+        To be called by whoever takes notes off, so that none is taken off meanwhile.
+        """
+        if dict.__len__(self) and not self._can_change:
+            self.__class__ = TrackedDict
+            self._watch()  # another thread may have let in a value meanwhile; it is noted
+
+    def _hand_out(self, key: object, value: object) -> None:
+        """Note a key whose value is handed out, if it can change."""
+        notes = self._notes
+        if key not in notes and not is_settled(value):
+            notes.add(key)
 
     def _raw(self) -> tuple[Any, Any]:
         """Return where the entries are, and whose methods reach them past those here."""
@@ -183,28 +223,25 @@ class TrackedDict(dict[K, V]):
 
 
 class WatchedDict(TrackedDict[K, V]):
-    """The same with values that can change: keys are noted where these are handed out, too."""
+    """The same where a value can change: its key is noted where it is handed out, too."""
 
     __slots__ = ()
 
     def __getitem__(self, key: K) -> V:
         value = _get(self, key)
-        if type(value) not in PLAIN:  # as ``_hand_out``, without a call: this is what a hit costs
+        if type(value) not in PLAIN:  # as ``_hand_out``, without a call: a hit costs that
             notes = self._notes
             if key not in notes and not is_settled(value):
                 notes.add(key)
         return value
 
-    def _hand_out(self, key: object, value: object) -> None:
-        notes = self._notes
-        if key not in notes and not is_settled(value):
-            notes.add(key)
-
     def get(self, key: K, default: Any = None) -> Any:
         """As of ``dict``."""
         value = dict.get(self, key, default)
         if type(value) not in PLAIN and value is not default:
-            self._hand_out(key, value)
+            notes = self._notes
+            if key not in notes and not is_settled(value):
+                notes.add(key)
         return value
 
     def __iter__(self) -> Iterator[K]:

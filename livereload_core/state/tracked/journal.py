@@ -33,7 +33,7 @@ from livereload_core.state.tracked.pace import Pace
 from livereload_core.state.tracked.parts import Extent, Layer, Part, Writer, bytes_of, merged, parts_of
 from livereload_core.state.tracked.settled import PLAIN, is_key, is_private, is_settled
 
-__all__ = ["Dump", "Journal", "attached", "is_container"]
+__all__ = ["Dump", "Journal", "attached", "is_container", "is_container_class"]
 
 Dump = Callable[[object], tuple[bytes, dict[str, Shape]]]
 """Writes one object; returns the stream and the shapes of the user's classes in it."""
@@ -48,6 +48,8 @@ _FEW = 4
 """Extents from which on the later ones are united: each is a descriptor in three processes."""
 _SLACK = 1 << 20
 """Bytes of later parts that do not count when it is asked whether they outweigh the first ones."""
+_EXCESS = 10_000
+"""Keys in the parts that do not count when it is asked whether these hold far more than the container."""
 _FLOOD = 20_000
 """Notes from which on, if they are many for the container, all of it is written anew: that can be sliced."""
 _DUTY = 20
@@ -69,24 +71,31 @@ class Journal:
         self._opaque = False
         self._token = ""
         self._extents: list[Extent] = []
+        self._written = 0
         self._classes: dict[str, Shape] = {}
         self._restless: set[Any] = set()
         self._look_again = 0.0
         self._build: Build | None = None
         self._applied = ("", 0)
         self._fresh: dict[Any, Any] | None = None
-        self._epoch = 0
+        self._epoch = self._edition = 0
         self._taking: set[Any] = set()
         self._guard = RLock()
 
     def begin_anew(self, container: Any) -> None:
-        """The container is emptied: nothing that was exported counts any more."""
+        """The container is emptied: nothing that was exported counts any more.
+
+        In this order: see :meth:`layer`.
+        """
         with self._guard:
-            container._notes = DEAF
+            self._whole = True
+            self._edition += 1
             self._epoch += 1
-            self._whole, self._build = True, None
+            self._build = None
+            container._notes = DEAF
+            self._notes.clear()
             self._extents, self._classes = [], {}
-            self._restless = set()
+            self._restless, self._written = set(), 0
             self._applied = ("", 0)
 
     # -- exporting ----------------------------------------------------------------------------------
@@ -99,30 +108,34 @@ class Journal:
     def layer(self, container: Any, key: str) -> Layer:
         """Return what is to be exported now; changes nothing.
 
+        It waits for nobody: the main thread may have been stopped for it, with ``_guard`` in its hands. So
+        whoever changes what is read here says first that all crosses, then counts ``_edition`` on, and only
+        then does it.
+
         Raises:
             RuntimeError: another thread has changed the size of the container meanwhile: try again.
         """
-        with self._guard:
-            epoch, extra = self._epoch, container._extra()
-            entries, base = container._raw()
-            if self._whole:
-                return Layer(key, "", (), ([], {}, dict(base.items(entries))), extra)
-            extents, token = tuple(self._extents), self._token
-            pending = self._notes | self._restless | self._taking
-            if self._build is not None:
-                pending |= self._build.older
-            last, rest = _split(pending, entries, base)
-            part: Part = ([], {}, {})
-            for keys, target in ((rest, part[1]), (last, part[2])):
-                for item in keys:
-                    value = base.get(entries, item, _MISSING)
-                    if value is _MISSING:
-                        part[0].append(item)
-                    else:
-                        target[item] = value
-            if self._epoch != epoch:  # by a signal handler
-                raise RuntimeError("container changed size during iteration")
-            return Layer(key, token, extents, part, extra)
+        edition, extra = self._edition, container._extra()
+        entries, base = container._raw()
+        if self._whole:
+            return Layer(key, "", (), ([], {}, dict(base.items(entries))), extra)
+        extents, token = tuple(self._extents), self._token
+        pending = self._notes | self._restless | self._taking
+        build = self._build
+        if build is not None:
+            pending |= build.older
+        last, rest = _split(pending, entries, base)
+        part: Part = ([], {}, {})
+        for keys, target in ((rest, part[1]), (last, part[2])):
+            for item in keys:
+                value = base.get(entries, item, _MISSING)
+                if value is _MISSING:
+                    part[0].append(item)
+                else:
+                    target[item] = value
+        if self._edition != edition:  # by a signal handler, or another thread
+            raise RuntimeError("container changed size during iteration")
+        return Layer(key, token, extents, part, extra)
 
     # -- in the background --------------------------------------------------------------------------
 
@@ -136,13 +149,15 @@ class Journal:
             len(self._notes) > MANY + len(self._restless) // 4
             or (len(self._restless) > MANY and time.monotonic() >= self._look_again)
             or len(self._extents) > _FEW
-            or self._is_mostly_old
+            or self._is_mostly_old(container)
         )
 
-    @property
-    def _is_mostly_old(self) -> bool:
+    def _is_mostly_old(self, container: Any) -> bool:
         extents = self._extents  # another thread may empty the container meanwhile, here and below
-        return bool(extents) and sum(extent.length for extent in extents[1:]) > extents[0].length + _SLACK
+        if not extents:
+            return False
+        outweighed = sum(extent.length for extent in extents[1:]) > extents[0].length + _SLACK
+        return outweighed or self._written > 2 * len(container) + _EXCESS
 
     def catch_up(self, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
         """Write parts, in slices between which the program runs.
@@ -163,9 +178,13 @@ class Journal:
             elif build is not None:
                 self._notes.update(build.older)
             return
+        is_old = self._is_mostly_old(container)
+        if is_old and len(container) <= SMALL:
+            self.begin_anew(container)
+            return
         epoch, began = self._epoch, time.monotonic()
         try:
-            if self._whole or self._build is not None or self._is_mostly_old or self._is_flooded(container):
+            if self._whole or self._build is not None or is_old or self._is_flooded(container):
                 self._go_on_building(container, dump, pace, stop)
             else:
                 self._write_notes(container, dump, pace, stop)
@@ -184,6 +203,7 @@ class Journal:
     def _go_on_building(self, container: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
         build = self._build
         if build is None:
+            container._relax()
             build = self._build = Build(self._notes, keeps=not self._whole)
             container._notes = self._notes
         try:
@@ -206,14 +226,18 @@ class Journal:
                 keys = build.next(pace.amount)
                 pace.used = len(keys)
                 if keys:
+                    build.written += len(keys)
                     self._write_part(build.writer, keys, (), container, dump, build.restless, build.classes)
                     continue
                 extents = build.writer.finish()
                 token = os.urandom(12).hex()
                 with self._guard:
                     if self._build is build:
+                        self._whole = True
+                        self._edition += 1
                         self._extents, self._classes = extents, build.classes
                         self._restless, self._token = build.restless, token
+                        self._written = build.written
                         self._whole, self._build = False, None
                 return
 
@@ -239,6 +263,7 @@ class Journal:
                         self._classes,
                     )
                     at += len(some)
+                    self._written += len(some)
                     pace.used = len(some)
         finally:
             self._notes.update(key for key, _ in waiting[at:])
@@ -246,6 +271,7 @@ class Journal:
             with self._guard:
                 if not self._whole:
                     self._extents = [*extents, *written]
+                self._edition += 1
                 self._taking = set()
 
     def _take_notes(self, entries: Any, base: Any) -> tuple[list[Any], list[Any]]:
@@ -346,7 +372,7 @@ class Journal:
         total = sum(extent.count for extent in layer.extents)
         if not token or token != layer.token or done > total or self._notes:
             base.clear(entries)
-            done = 0
+            done = self._written = 0
         read = 0
         self._applied = ("", 0)
         for extent in layer.extents:
@@ -354,7 +380,9 @@ class Journal:
                 continue
             for number, data in enumerate(parts_of(bytes_of(Piece(extent.length, extent.segment, 0)))):
                 if extent.first + number >= done:
-                    _apply(load(data), container, entries, base)
+                    part = load(data)
+                    self._written += sum(map(len, part))
+                    _apply(part, container, entries, base)
                     read += 1
         _apply(layer.change, container, entries, base)
         self._notes.clear()
@@ -372,9 +400,10 @@ class Journal:
         container._arrived(layer.extra)
         return read
 
-    def settle(self) -> None:
-        """What the new code had made is not wanted any more."""
+    def settle(self, container: Any) -> None:
+        """Start-up is over: what the new code had made is not wanted any more."""
         self._fresh = None
+        container._relax()
 
     def undo(self, container: Any) -> None:
         """Make the container what the new code had made it, after it could not be received."""
@@ -419,7 +448,12 @@ def _apply(part: Part, container: Any, entries: Any, base: Any) -> None:
 
 def is_container(obj: object) -> bool:
     """Whether it is one of ours."""
-    return hasattr(type(obj), "_take") and hasattr(type(obj), "_raw")
+    return is_container_class(type(obj))
+
+
+def is_container_class(cls: type) -> bool:
+    """Whether its instances are."""
+    return hasattr(cls, "_take") and hasattr(cls, "_raw")
 
 
 def attached(container: Any) -> Journal:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from livereload_core.errors import UsageError
 from livereload_core.state.tracked.containers import DEAF
+from livereload_core.state.tracked.settled import PLAIN, is_settled
 
 if TYPE_CHECKING:
     from livereload_core.state.tracked.journal import Journal
@@ -138,7 +139,8 @@ class Lru(MutableMapping[K, V]):
             if key not in self._entries:
                 return default
             value = self._entries[key]
-            self._notes.add(key)
+            if type(value) not in PLAIN and not is_settled(value):
+                self._notes.add(key)
             return value
 
     def clear(self) -> None:
@@ -153,7 +155,7 @@ class Lru(MutableMapping[K, V]):
         made: Lru[K, V] = Lru(self._maxsize)
         with self._lock:
             made._entries.update(self._entries)
-            self._notes.update(made._entries)
+            self._hand_out(made._entries)
         return made
 
     def __contains__(self, key: object) -> bool:
@@ -175,15 +177,21 @@ class Lru(MutableMapping[K, V]):
         """As of ``dict``, of the entries as they are now; none becomes the newest."""
         with self._lock:
             made = dict(self._entries)
-            self._notes.update(made)
+            self._hand_out(made)
             return made.items()
 
     def values(self) -> Any:
         """As of ``dict``, of the entries as they are now; none becomes the newest."""
         with self._lock:
             made = dict(self._entries)
-            self._notes.update(made)
+            self._hand_out(made)
             return made.values()
+
+    def _hand_out(self, entries: dict[Any, Any]) -> None:
+        """Note what can change of that which somebody gets; its place stays the same."""
+        self._notes.update(
+            key for key, value in entries.items() if type(value) not in PLAIN and not is_settled(value)
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, (Lru, dict)):
@@ -197,7 +205,10 @@ class Lru(MutableMapping[K, V]):
         return f"lru({dict(self._entries)!r}, maxsize={self._maxsize})"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _made, (self._maxsize, self.hits, self.misses), None, None, iter(list(self.items()))
+        # Without the lock: whoever has it may have been stopped, so that this can be written.
+        items = list(self._entries.items())
+        self._hand_out(dict(items))
+        return _made, (self._maxsize, self.hits, self.misses), None, None, iter(items)
 
     def __copy__(self) -> Lru[K, V]:
         return self.copy()
@@ -208,6 +219,9 @@ class Lru(MutableMapping[K, V]):
     def _take(self, entries: dict[Any, Any]) -> None:
         """Let in what comes from another generation; nothing is noted."""
         self._entries.update(entries)
+
+    def _relax(self) -> None:
+        """Nothing to do: reading is noted for its order."""
 
     def _extra(self) -> dict[str, Any]:
         """Return what else is to be known on the other side."""

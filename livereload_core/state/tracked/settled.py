@@ -132,7 +132,7 @@ def _parts(item: Any, cls: type) -> list[Any] | None:
     if cls is set or cls is frozenset:
         return None if weakref.getweakrefcount(item) else list(item)
     if _is_named_tuple(cls):
-        return list(item)
+        return list(item) if _is_written_plainly(cls) else None
     if cls is bytearray:
         return []
     if not _is_plain_class(cls) or weakref.getweakrefcount(item):
@@ -154,7 +154,7 @@ def _parts(item: Any, cls: type) -> list[Any] | None:
 
 _OWN_WAYS = (
     *("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"),
-    *("__getnewargs__", "__getnewargs_ex__", "__del__"),
+    *("__getnewargs_ex__", "__del__"),
 )
 
 
@@ -162,6 +162,7 @@ def _is_named_tuple(cls: type) -> bool:
     return cls.__bases__ == (tuple,) and not cls.__dictoffset__ and hasattr(cls, "_fields")
 
 
+_plainly_written: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 _plain_classes: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
 
@@ -177,9 +178,18 @@ def _is_plain_class(cls: type) -> bool:
         known = _plain_classes[cls] = (
             cls is not object
             and all(map(is_python_class, cls.__mro__[:-1]))
-            and not any(name in vars(base) for base in cls.__mro__[:-1] for name in _OWN_WAYS)
-            and cls not in copyreg.dispatch_table
+            and not any("__getnewargs__" in vars(base) for base in cls.__mro__[:-1])
+            and _is_written_plainly(cls)
         )
+    return known
+
+
+def _is_written_plainly(cls: type) -> bool:
+    """Whether a class has no say in what is written for its instances, the arguments of a tuple apart."""
+    known = _plainly_written.get(cls)
+    if known is None:
+        own = any(name in vars(base) for base in filter(is_python_class, cls.__mro__) for name in _OWN_WAYS)
+        known = _plainly_written[cls] = not own and cls not in copyreg.dispatch_table
     return known
 
 

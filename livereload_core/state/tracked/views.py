@@ -6,6 +6,8 @@ from collections.abc import ItemsView, Iterator, ValuesView
 from types import MappingProxyType
 from typing import Any
 
+from livereload_core.state.tracked.settled import PLAIN, is_settled
+
 __all__ = ["WatchedItems", "WatchedValues"]
 
 
@@ -21,16 +23,10 @@ class WatchedValues(ValuesView[Any]):
         return MappingProxyType(self._mapping)
 
     def __iter__(self) -> Iterator[Any]:
-        owner = self._mapping
-        for key, value in dict.items(owner):
-            owner._hand_out(key, value)
-            yield value
+        return _values(self._mapping, iter(dict.items(self._mapping)))
 
     def __reversed__(self) -> Iterator[Any]:
-        owner = self._mapping
-        for key, value in reversed(dict.items(owner)):
-            owner._hand_out(key, value)
-            yield value
+        return _values(self._mapping, reversed(dict.items(self._mapping)))
 
     def __repr__(self) -> str:
         return f"dict_values({list(self)!r})"
@@ -48,16 +44,35 @@ class WatchedItems(ItemsView[Any, Any]):
         return MappingProxyType(self._mapping)
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        owner = self._mapping
-        for key, value in dict.items(owner):
-            owner._hand_out(key, value)
-            yield key, value
+        return _items(self._mapping, iter(dict.items(self._mapping)))
 
     def __reversed__(self) -> Iterator[tuple[Any, Any]]:
-        owner = self._mapping
-        for key, value in reversed(dict.items(owner)):
-            owner._hand_out(key, value)
-            yield key, value
+        return _items(self._mapping, reversed(dict.items(self._mapping)))
+
+    def __contains__(self, item: object) -> bool:
+        # The one of ``collections.abc`` takes each item apart, and fails at what is no pair.
+        return isinstance(item, tuple) and len(item) == 2 and super().__contains__(item)
 
     def __repr__(self) -> str:
         return f"dict_items({list(self)!r})"
+
+
+# The iterator of the dict is made before the first step: it has to see whether the size changes from then on.
+
+
+def _values(owner: Any, items: Iterator[tuple[Any, Any]]) -> Iterator[Any]:
+    for key, value in items:
+        if type(value) not in PLAIN:  # as ``_hand_out``
+            notes = owner._notes
+            if key not in notes and not is_settled(value):
+                notes.add(key)
+        yield value
+
+
+def _items(owner: Any, items: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    for key, value in items:
+        if type(value) not in PLAIN:  # as ``_hand_out``
+            notes = owner._notes
+            if key not in notes and not is_settled(value):
+                notes.add(key)
+        yield key, value

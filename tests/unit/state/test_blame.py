@@ -14,7 +14,7 @@ import pytest
 
 from livereload_core.errors import CannotCarryError
 from livereload_core.state import exporting
-from livereload_core.state.blame import is_from_elsewhere, told
+from livereload_core.state.blame import is_from_elsewhere, raised_at, told
 from livereload_core.state.descriptors import NotQuietError
 from livereload_core.state.inplace import family_of
 from tests.unit.state.carrying import census
@@ -225,6 +225,14 @@ def test_what_an_object_raises_while_a_handler_is_installed_is_its_own_fault() -
     with pytest.raises(SystemExit) as caught, handled(_handle):
         raise SystemExit(3)
     assert not is_from_elsewhere(caught.value)
+
+
+def test_module_of_the_users_is_named_whatever_its_name_begins_with() -> None:
+    space: dict[str, Any] = {"__name__": "pickled.orders"}
+    exec("def fail(): raise ValueError", space)
+    with pytest.raises(ValueError) as caught:
+        space["fail"]()
+    assert raised_at(caught.value).startswith(" (in fail, ")
 
 
 def test_error_is_told_with_the_users_innermost_line() -> None:

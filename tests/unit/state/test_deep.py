@@ -279,6 +279,17 @@ def test_namespace_that_is_kept_beside_its_object_is_written_once(deep: None) ->
     assert back[3] == vars(back[2])
 
 
+def test_namespace_of_another_kind_stays_what_it_is(deep: None) -> None:
+    spaces = [collections.OrderedDict(number=number) for number in range(3)]
+    nodes = [Node(0, None) for _ in spaces]
+    for node, space in zip(nodes, spaces, strict=True):
+        node.__dict__ = space
+    back = carried([*nodes, *spaces, nodes[0]])
+    assert [type(space) for space in back[3:6]] == [collections.OrderedDict] * 3
+    assert [vars(node) for node in back[:3]] == spaces
+    assert back[6] is back[0]
+
+
 def test_dill_has_no_say_in_what_is_written(deep: None) -> None:
     """It puts savers of its own into the table of the standard library's pickler, which write code."""
     import dill  # noqa: F401

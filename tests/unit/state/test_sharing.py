@@ -161,6 +161,51 @@ def test_member_that_is_declared_late_still_shares(program: Program) -> None:
     assert app.a["x"] is late.b["x"]
 
 
+MAKERS = ["dict", "preserve.dict", "preserve.lru"]
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("refers", [False, True])
+def test_members_that_are_all_declared_late_still_share(program: Program, maker: str, refers: bool) -> None:
+    import importlib
+
+    late = {f"late_{name}": HEAD + f"{name} = preserve('{name}', {maker})\n" for name in "abc"}
+    program.start(app=HEAD, **late)
+    a, b, c = (vars(importlib.import_module(f"late_{name}"))[name] for name in "abc")
+    a["x"] = b["x"] = c["x"] = [1]
+    if refers:
+        a["b"] = b
+    data = program.engine.export().data
+    program.start()
+    program.engine.adopt(data)
+    a, b, c = (vars(importlib.import_module(f"late_{name}"))[name] for name in "abc")
+    program.settle()
+    assert a["x"] is b["x"] is c["x"]
+    assert b["x"] == [1]
+    if refers:
+        assert a["b"] is b
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_member_that_is_in_use_is_not_filled_once_more(program: Program, maker: str) -> None:
+    import importlib
+
+    late = {f"late_{name}": HEAD + f"{name} = preserve('{name}', {maker})\n" for name in "bc"}
+    app = program.start(app=HEAD + "a = preserve('a', dict)\n", **late)
+    b, c = (vars(importlib.import_module(f"late_{name}"))[name] for name in "bc")
+    b["x"] = c["x"] = [1]
+    app.a["b"] = b
+    data = program.engine.export().data
+    app = program.start()
+    program.engine.adopt(data)
+    app.a["b"]["used"] = 1
+    b, c = (vars(importlib.import_module(f"late_{name}"))[name] for name in "bc")
+    program.settle()
+    assert app.a["b"] is b
+    assert b["used"] == 1
+    assert c["x"] == [1]
+
+
 def test_renamed_field_of_a_root_is_renamed_in_a_group_too(program: Program) -> None:
     source = HEAD + (
         "class Game:\n    def __init__(self):\n        self.{field} = []\n"

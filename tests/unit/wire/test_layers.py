@@ -56,6 +56,19 @@ def test_keys_are_told_apart_by_what_they_are() -> None:
     assert [value for _, value in found] == ["new"] * len(keys)
 
 
+@pytest.mark.parametrize("first", [["a", "b"], ["b", "a"]])
+@pytest.mark.parametrize("second", [["a", "c"], ["c", "a"]])
+def test_sets_in_keys_are_equal_in_any_order(first: list[Any], second: list[Any]) -> None:
+    key = frozenset({frozenset("ab"), frozenset("ac")})
+    data = segment(([], {}, {("x", key): "old"}))
+    layer = node([(0, 0, 1)], ([], {"place": ""}, {}))
+    # As another process writes it: a set of strings has the order of its hashes.
+    there = Items("frozenset", [Items("frozenset", first), Items("frozenset", second)])
+    layer.args[4].values[:] = [(Items("tuple", ["x", there]), "new")]
+    found = flattened(layer, {"pieces": [0]}, {"pieces": [[len(data), 0, 0, 0, 0]]}, [memoryview(data)])
+    assert [value for _, value in found.values] == ["new"]
+
+
 def test_what_is_no_container_is_left_as_it_is() -> None:
     other = Call(Name("app", "Row"), [1])
     assert flattened(other, {}, {}, []) is other

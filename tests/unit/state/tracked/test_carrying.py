@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import gc
+import itertools
 import operator
 import signal
 import subprocess
@@ -234,6 +235,86 @@ def test_clear_is_not_undone_by_what_is_being_written(generations: Generations) 
 # -- values that can change ------------------------------------------------------------------------------
 
 
+def test_cache_whose_order_changes_while_it_is_written_is_written_once_more() -> None:
+    generations = Generations(dict)
+    cache = generations.kept["cache"] = Lru[Any, int](5)
+    key = Intrusive("b")
+    cache.update({"a": 1, key: 2, "c": 3})
+    key.visit = lambda: cache["a"]
+    generations.engine.export().close()
+    assert key.visit is None
+    assert list(cache) == [key, "c", "a"]
+    generations.close()
+
+
+def test_parts_that_hold_far_more_than_the_container_are_written_anew(
+    generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_EXCESS", 100)
+    kept = full(generations)
+
+    def parts() -> int:
+        return sum(extent.length for extent in kept._journal._extents)
+
+    before = parts()
+    for number in range(MANY - 1200):
+        del kept[f"key {number}"]
+    generations.catch_up()
+    assert 0 < parts() < before / 2
+    assert not generations.engine.is_untidy
+    kept = generations.reload()
+    for number in range(MANY - 1200, MANY - 10):
+        kept.pop(f"key {number}")
+    generations.catch_up()
+    assert parts() == 0
+    assert dict(generations.reload()) == {f"key {number}": number for number in range(MANY - 10, MANY)}
+
+
+@pytest.mark.parametrize("line", range(1, 12))
+def test_export_waits_for_nobody_who_was_stopped_while_he_emptied_it(
+    generations: Generations, line: int
+) -> None:
+    kept = full(generations)
+    kept["key 5"] = "new"
+    before = dict(kept)
+    lines, found = itertools.count(1), []
+
+    def stopped(frame: types.FrameType, event: str, _: object) -> Any:
+        if frame.f_code in (TrackedDict.clear.__code__, journal.Journal.begin_anew.__code__):
+            if event == "line" and next(lines) == line:
+                elsewhere(lambda: found.append(dict(generations.copy())))
+            return stopped
+        return None
+
+    tracing = sys.gettrace()
+    sys.settrace(stopped)
+    try:
+        kept.clear()
+    finally:
+        sys.settrace(tracing)
+    assert found == [before]
+    assert not generations.copy()
+    assert not kept._journal._notes
+
+
+def elsewhere(act: Any) -> None:
+    """Do it in another thread, while this one stands still."""
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(5)
+
+
+def test_cache_in_an_attribute_is_written_while_its_user_is_stopped_in_the_midst_of_a_line() -> None:
+    generations = Generations(dict)
+    cache = generations.kept["cache"] = Lru[str, int](5)
+    cache["a"] = 1
+    found: list[Any] = []
+    with cache._lock:
+        elsewhere(lambda: found.append(generations.copy()))
+    assert found == [{"cache": {"a": 1}}]
+    generations.close()
+
+
 def test_value_changed_through_a_name_that_was_held_all_along_crosses(generations: Generations) -> None:
     kept = generations.kept
     kept.update({number: [number] for number in range(MANY)})
@@ -332,6 +413,60 @@ def test_value_that_was_got_in_any_way_crosses_as_it_is(generations: Generations
     value.append("changed")
     del value  # whoever changed it does not hold it any more
     assert generations.reload()["key 5"] == [5, "changed"]
+
+
+FINDERS: dict[str, Any] = {
+    "get": lambda kept: kept.get,
+    "__getitem__": lambda kept: kept.__getitem__,
+    "setdefault": lambda kept: kept.setdefault,
+    "values": lambda kept: _finder(kept.values(), lambda value: (f"key {value[0]}", value)),
+    "items": lambda kept: _finder(kept.items(), lambda item: item),
+    "mapping": lambda kept: kept.keys().mapping.get,
+}
+
+
+def _finder(view: Any, named: Any) -> Any:
+    return lambda key: next(value for name, value in map(named, view) if name == key)
+
+
+@pytest.mark.parametrize("finder", FINDERS.values(), ids=FINDERS)
+def test_value_crosses_that_was_got_by_what_was_taken_from_the_empty_dict(
+    generations: Generations, finder: Any
+) -> None:
+    find = finder(generations.kept)  # ``find = rows.get``, at the top of a module
+    generations.engine.settle()
+    generations.kept.update({f"key {number}": [number] for number in range(MANY)})
+    generations.catch_up()
+    find("key 5").append("changed")
+    assert generations.reload()["key 5"] == [5, "changed"]
+
+
+def test_what_changes_nothing_touches_nothing(generations: Generations) -> None:
+    kept = full(generations)
+    assert kept.pop("none", 5) == 5
+    with pytest.raises(KeyError):
+        kept.pop("none")
+    assert kept.setdefault("key 5", 7) == 5
+    assert not kept._journal._notes
+    kept["list"] = []
+    generations.catch_up()
+    generations.catch_up()
+    kept.setdefault("list", 5).append(1)
+    kept.pop("key 6")
+    back = generations.reload()
+    assert back["list"] == [1]
+    assert "key 6" not in back
+
+
+def test_looking_through_a_cache_of_what_cannot_change_touches_nothing() -> None:
+    generations = Generations(lambda: Lru(None))
+    cache = generations.kept
+    cache.update({number: (number, "x") for number in range(MANY)})
+    generations.catch_up()
+    assert len(dict(cache.items())) == len(list(cache.values())) == len(cache.copy()) == MANY
+    assert cache.peek(5) == (5, "x")
+    assert size(generations) < 2500
+    generations.close()
 
 
 @pytest.mark.parametrize("way", ["[]", "get", "peek", "items", "values", "pop", "copy", "setdefault"])
@@ -697,6 +832,43 @@ def test_declaration_that_is_gone_parks_it_until_it_is_back(program: Program) ->
     assert app.rows[5].show() == "row 5"
 
 
+def test_one_whose_declaration_is_gone_with_its_class_is_parked(program: Program) -> None:
+    other = 'from livereload_core import preserve\nother = preserve("other", dict)\n'
+    rows = "class Row: pass\nrows = preserve.dict()\n"
+    app = program.start(app=other + rows)
+    app.rows["x"] = app.Row()
+    app.other["x"] = 1
+    app = program.reload(app=other)
+    assert program.reports["app:rows"].fate.value == "parked"
+    assert app.other == {"x": 1}
+    app = program.reload(app=other + rows)
+    assert type(app.rows["x"]) is app.Row
+
+
+def test_one_that_is_declared_in_start_up_is_read_ahead(program: Program) -> None:
+    source = 'from livereload_core import preserve\nother = preserve("other", dict)\n'
+    late = "def late():\n    return preserve('rows', preserve.dict)\n"
+    app = program.start(app=source + late)
+    app.late().update({number: number for number in range(MANY)})
+    program.engine.catch_up(hurry=True)
+    export = program.engine.export()
+    app = program.start()
+    program.engine.trial(export.data, export.handed.fds)
+    program.engine.adopt(export.data, export.handed.fds)
+    read: list[int] = []
+    receive = journal.Journal.receive
+
+    def counted(*args: Any, **kwargs: Any) -> int:
+        read.append(receive(*args, **kwargs))
+        return read[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal.Journal, "receive", counted)
+        assert len(app.late()) == MANY
+    assert read == [0]
+    export.close()
+
+
 def test_other_roots_that_refer_to_it_have_the_same_one(program: Program) -> None:
     source = APP + 'other = preserve("other", dict)\n'
     app = filled(program, source)
@@ -709,12 +881,13 @@ def test_other_roots_that_refer_to_it_have_the_same_one(program: Program) -> Non
         assert app.other["row"] is app.rows[5]
 
 
-def test_root_that_refers_to_one_that_is_declared_late_has_it(program: Program) -> None:
+@pytest.mark.parametrize("value", [int, list])
+def test_root_that_refers_to_one_that_is_declared_late_has_it(program: Program, value: Any) -> None:
     source = 'from livereload_core import preserve\nother = preserve("other", dict)\n'
     late = "def late():\n    return preserve('rows', preserve.dict)\n"
     app = program.start(app=source + late)
     rows = app.late()
-    rows.update({number: number for number in range(MANY)})
+    rows.update({number: value() for number in range(MANY)})
     app.other["rows"] = rows
     program.engine.catch_up(hurry=True)
     app = program.reload()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -39,6 +42,7 @@ LOOKS: dict[str, Callable[[Any], object]] = {
     "values": lambda d: (list(d.values()), repr(d.values()), list(reversed(d.values())), len(d.values())),
     "items": lambda d: (list(d.items()), repr(d.items()), list(reversed(d.items())), len(d.items())),
     "in items": lambda d: (("a", 1) in d.items(), ("a", 2) in d.items(), 1 in d.values()),
+    "what is no item": lambda d: [x in d.items() for x in (5, None, "a", (), ("a",), ("a", 1, 1), ["a", 1])],
     "mapping": lambda d: (d.values().mapping["a"], d.items().mapping["a"]),
     "get": lambda d: (d.get("a"), d.get("none"), d.get("none", 5), d.get("list")),
     "in": lambda d: ("a" in d, "none" in d),
@@ -86,6 +90,11 @@ def _ior(d: Any) -> object:
     return d
 
 
+def _next_after(d: Any, iterator: Iterator[Any]) -> object:
+    d["inserted"] = 1
+    return next(iterator)
+
+
 ACTS: dict[str, Callable[[Any], object]] = {
     "set": lambda d: d.__setitem__("a", 5),
     "set new": lambda d: d.__setitem__("new", [5]),
@@ -103,12 +112,17 @@ ACTS: dict[str, Callable[[Any], object]] = {
     "update": lambda d: d.update({"a": 4}, b=5),
     "update pairs": lambda d: d.update([("a", 4), ("z", [1])]),
     "update itself": lambda d: d.update(d),
+    "update that fails half-way": lambda d: d.update(1 / (2 - n) and (f"n{n}", [n]) for n in range(4)),
+    "ior that fails half-way": lambda d: d.__ior__([("n", [1]), ("m", 2), 3]),
     "update wrong": lambda d: d.update(5),
     "update twice": lambda d: d.update({}, {}),
     "ior": _ior,
     "change a value": lambda d: d.get("list", []).append(4),
     "delete while it is read": lambda d: [d.pop(key) for key in d],
     "insert while it is read": lambda d: [d.__setitem__(f"{key}x", 1) for key, _ in d.items()],
+    "insert before items are read": lambda d: _next_after(d, iter(d.items())),
+    "insert before values are read": lambda d: _next_after(d, iter(d.values())),
+    "insert before items are read in reverse": lambda d: _next_after(d, reversed(d.items())),
 }
 
 
@@ -140,11 +154,86 @@ def test_its_class_cannot_be_subclassed_and_says_what_to_do() -> None:
         type("Mine", (Lru,), {})
 
 
+class Changing:
+    """A key whose hash is another one after a while."""
+
+    def __init__(self) -> None:
+        self.hash = 1
+
+    def __hash__(self) -> int:
+        return self.hash
+
+
+def test_last_entry_is_taken_out_even_if_its_key_is_not_found_any_more() -> None:
+    key = Changing()
+    kept: Any
+    for kept in ({}, TrackedDict()):
+        kept[key] = 1
+        key.hash += 1
+        assert kept.popitem() == (key, 1)
+        assert not kept
+    with pytest.raises(KeyError, match="dictionary is empty"):
+        TrackedDict[Any, Any]().popitem()
+
+
 def test_reading_is_watched_only_where_a_value_can_change() -> None:
-    tracked: Any = TrackedDict(PLAIN)
-    assert type(tracked) is TrackedDict
-    tracked["x"] = []
-    assert type(tracked) is WatchedDict
+    generations = Generations()
+    generations.kept.update(PLAIN)
+    kept = generations.reload()
+    assert type(kept) is TrackedDict
+    kept["x"] = []
+    assert type(kept) is WatchedDict
+    assert type(generations.reload()) is WatchedDict
+    generations.close()
+
+
+def test_reading_is_not_watched_where_all_values_are_settled_when_it_is_written_ahead() -> None:
+    generations = Generations()
+    generations.kept.update({number: (number,) for number in range(2000)})
+    generations.catch_up()
+    assert type(generations.kept) is TrackedDict
+    generations.close()
+
+
+def test_reading_an_empty_one_is_watched_for_it_may_be_filled_with_anything() -> None:
+    generations = Generations()
+    assert type(generations.reload()) is WatchedDict
+    generations.close()
+
+
+def test_methods_taken_while_it_was_watched_go_on_when_it_is_not() -> None:
+    generations = Generations()
+    kept = generations.kept
+    get, item, items, values = kept.get, kept.__getitem__, kept.items(), kept.values()
+    kept.update(PLAIN)
+    generations.engine.settle()
+    assert type(kept) is TrackedDict
+    assert (get("b"), item("b"), get("none")) == ((2, "x"), (2, "x"), None)
+    assert list(items) == list(PLAIN.items())
+    assert list(values) == list(PLAIN.values())
+    generations.close()
+
+
+@pytest.mark.parametrize("line", range(1, 4))
+def test_value_that_is_let_in_while_watching_ends_is_watched(line: int) -> None:
+    kept: Any = TrackedDict({"a": 1})
+    lines = itertools.count()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is TrackedDict._relax.__code__:
+            if event == "line" and next(lines) == line - 1:
+                kept["x"] = []
+            return trace
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        kept._relax()
+    finally:
+        sys.settrace(before)
+    assert "x" in kept
+    assert type(kept) is WatchedDict
 
 
 def test_copies_have_notes_of_their_own() -> None:

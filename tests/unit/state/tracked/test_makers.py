@@ -103,7 +103,7 @@ def test_one_in_an_attribute_is_carried_with_its_owner(program: Program) -> None
 
 def test_under_livecore_they_are_tracked(program: Program) -> None:
     app = program.start(app=HEAD + "rows = preserve.dict()\ncache = preserve.lru(maxsize=7)")
-    assert type(app.rows) is TrackedDict
+    assert isinstance(app.rows, TrackedDict)
     assert type(app.cache) is Lru
     assert app.cache.maxsize == 7
 

@@ -67,6 +67,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "MANY", 2)
     monkeypatch.setattr(journal, "_FEW", 2)
     monkeypatch.setattr(journal, "_SLACK", 300)
+    monkeypatch.setattr(journal, "_EXCESS", 20)
     monkeypatch.setattr(build, "_SCAN", 3)
     monkeypatch.setattr(journal, "_FLOOD", 5)
     for name in ("_LEAST", "_FIRST", "_MOST"):

@@ -151,6 +151,15 @@ class Secretive:
         return {}
 
 
+class Interned(NamedTuple):
+    """One whose copies are looked up."""
+
+    parts: list[int]
+
+    def __reduce__(self) -> Any:
+        return tuple, ([1],)
+
+
 MAKERS: dict[str, Any] = {
     "list": lambda: [1, "a"],
     "deep": lambda: {"a": [{"b": {1, 2}}, (1, [2])]},
@@ -218,6 +227,7 @@ def test_value_with_a_weak_reference_is_not_private(make: Any) -> None:
     "make",
     [
         Secretive,
+        lambda: Interned([1]),
         threading.Lock,
         threading.Event,
         lambda: collections.deque([1]),

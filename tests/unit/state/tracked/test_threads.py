@@ -23,6 +23,7 @@ def _busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     small(monkeypatch)
     monkeypatch.setattr(journal, "_DUTY", 0)
     monkeypatch.setattr(journal, "_SLACK", 3000)
+    monkeypatch.setattr(journal, "_EXCESS", 200)
     monkeypatch.setattr(journal, "_FLOOD", 2000)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
