@@ -40,9 +40,9 @@ _needs_quiet = False
 """Whether the state of this program holds what must not be interrupted while it is looked at."""
 
 _ATTEMPTS = 5
+"""How often a stream is begun again when another thread changed a container under it."""
 _CHANGED = ("changed size during iteration", "mutated during iteration", "keys changed during iteration")
 """How containers say that somebody has come between: dicts and sets, then deques and ordered dicts."""
-"""How often a stream is begun again when another thread changed a container under it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

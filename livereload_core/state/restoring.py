@@ -7,8 +7,8 @@ whose decoding needs another's contents (an object used as a key) is tried again
 Invariants:
     * In a trial no live object is touched and no factory is called.
     * A root that fails leaves its live object as the new code made it.
-    * A root that nobody declared is made only if another one really refers to it. A tracked container is
-      filled ahead in a trial, which nobody notices if it fails.
+    * A root that nobody declared is made only if another one really refers to it. What lies in parts is read
+      ahead in a trial, which nobody notices if it fails.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Restorer:
         """Return the object that other roots took for this one before it was declared, or ``UNSET``."""
         return self._shells.get(key, UNSET) if key in self._filled else UNSET
 
-    def _guarded(self, outcome: Outcome, step: Callable[[Outcome], None]) -> None:
+    def _guarded(self, outcome: Outcome, step: Callable[[Outcome], object]) -> None:
         outcome.refused = None
         try:
             step(outcome)
@@ -358,15 +358,18 @@ class Restorer:
         self._filled.add(key)
 
     def _fill_ahead(self) -> None:
-        """Fill tracked containers that the new code may declare later: they keep what they have read."""
+        """Read containers in parts that the new code may declare later: they keep what they have read."""
         for key, entry in self._entries.items():
             cls = self._class_or_none(entry.type) if entry.kind == Kind.SHELL and not entry.lost else None
-            if cls is None or not is_container_class(cls) or self._find_root(key) is not None:
+            if cls is None or self._find_root(key) is not None:
                 continue
-            self._shells[key]  # makes it
-            if key not in self._filled:
-                unnoticed = Outcome(Root(key, Form.VALUE, Options.of({})), entry)
-                self._guarded(unnoticed, functools.partial(self._fill, key))
+            unnoticed = Outcome(Root(key, Form.VALUE, Options.of({})), entry)
+            if (cls is dict or cls is list) and entry.pieces:
+                self._guarded(unnoticed, functools.partial(self._load, entry))
+            elif is_container_class(cls):
+                self._shells[key]  # makes it
+                if key not in self._filled:
+                    self._guarded(unnoticed, functools.partial(self._fill, key))
 
     def _apply(self, outcome: Outcome) -> None:
         root, new = outcome.root, outcome.new

@@ -279,8 +279,9 @@ def test_only_what_differs_crosses(generations: Generations) -> None:
     assert size(generations) < 5000
 
 
+@pytest.mark.parametrize("late", [False, True])
 def test_parts_are_handed_on_without_being_read_in_the_pause(
-    generations: Generations, monkeypatch: pytest.MonkeyPatch
+    generations: Generations, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
     full(generations)
     read: list[int] = []
@@ -291,7 +292,7 @@ def test_parts_are_handed_on_without_being_read_in_the_pause(
 
     monkeypatch.setattr("livereload_core.state.tracked.compared.parts_of", noted)
     in_pause: list[int] = []
-    generations.reload(lambda: in_pause.append(len(read)))
+    generations.reload(lambda: in_pause.append(len(read)), late=late)
     assert in_pause == [len(read)]
     assert read
 
