@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench.model import Goal, Measure
+from bench.model import Goal, Measure, Row
 
 __all__ = ["SAME_PACE", "goals"]
 
@@ -82,6 +82,8 @@ def _connections(measures: Mapping[str, Measure]) -> Iterator[Goal]:
         ratio = pauses.ratio(row) if pauses and row.ours else None
         if ratio is not None:
             yield Goal(f"{row.name}: pause by {ratio[1]}", 5, ratio[0], "x")
+        if ratio is not None and pauses:
+            yield from _by_a_loop(pauses, row)
     for key in ("websockets_pause", "websockets_kept"):
         found = measures.get(key)
         for row in found.rows if found else ():
@@ -97,6 +99,14 @@ def _connections(measures: Mapping[str, Measure]) -> Iterator[Goal]:
                 row.values["max"],
                 " ms",
             )
+
+
+def _by_a_loop(pauses: Measure, row: Row) -> Iterator[Goal]:
+    """Compare with a program that does nothing but answer, beside the bare hand-over, which sees none."""
+    for other in pauses.rows:
+        if other.family == row.family and "loop" in other.name:
+            by = row.values["pause"] / other.values["pause"]
+            yield Goal(f"{row.name}: pause by {other.name}", 5, by, "x")
 
 
 def _idle(measures: Mapping[str, Measure]) -> Iterator[Goal]:

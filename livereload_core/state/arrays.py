@@ -10,9 +10,9 @@ import array
 import weakref
 from typing import Any
 
+from livereload_core.state.areas import Claim
 from livereload_core.state.descriptors import incoming, outgoing
 from livereload_core.state.segments import LARGE
-from livereload_core.state.store import Claim
 
 __all__ = ["reduce_array"]
 

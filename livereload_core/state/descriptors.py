@@ -30,8 +30,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from livereload_core.state.areas import Claim
     from livereload_core.state.segments import Piece
-    from livereload_core.state.store import Claim, Store
+    from livereload_core.state.store import Store
 
 __all__ = [
     "GoneError",

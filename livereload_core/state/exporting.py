@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from livereload_core.errors import CannotCarryError
 from livereload_core.facts import RootFate, RootReport
 from livereload_core.state import parking
+from livereload_core.state.areas import Claim
 from livereload_core.state.blame import is_from_elsewhere, text_of
 from livereload_core.state.codec import Dumper, undisturbed
 from livereload_core.state.descriptors import Handed, NotQuietError, become_quiet
@@ -26,7 +27,7 @@ from livereload_core.state.roots import UNSET, Form, Root, class_key, global_of
 from livereload_core.state.segments import Piece
 from livereload_core.state.sharing import Memo, Sharing
 from livereload_core.state.snapshot import Entry, Kind, pack, segments_of
-from livereload_core.state.store import BehindError, Claim, Store
+from livereload_core.state.store import BehindError, Store
 from livereload_core.state.tracked.compared import Comparisons
 from livereload_core.state.tracked.family import type_key
 from livereload_core.state.tracked.journal import attached, is_container

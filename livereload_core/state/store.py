@@ -19,19 +19,18 @@ Invariants:
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from livereload_core.errors import CannotCarryError
 from livereload_core.state import memory
+from livereload_core.state.areas import Area, Claim, different, joined, size_of
 from livereload_core.state.memory import PAGE, Tracker
 from livereload_core.state.segments import Piece, Run, Segment, overlaid, phased
 
-__all__ = ["BehindError", "Claim", "Store"]
+__all__ = ["BehindError", "Store"]
 
 SLICE = 1024 * 1024
 """Bytes that are copied at a time while the GIL is kept: 0.1 ms."""
@@ -60,90 +59,18 @@ class BehindError(Exception):
     """Too much has to be copied for one stretch: let :meth:`Store.catch_up` do it in slices first."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Claim:
-    """A buffer in the state.
-
-    Attributes:
-        find: returns its object while that lives, and holds its memory in place as long as what it returns.
-        locate: returns address and length of the memory of what ``find`` returned.
-        address: at the time of the claim.
-        length: in bytes.
-    """
-
-    find: Callable[[], Any]
-    locate: Callable[[Any], tuple[int, int]]
-    address: int
-    length: int
-
-    @property
-    def key(self) -> tuple[int, int]:
-        """Where it lies."""
-        return self.address, self.length
-
-
-class _Area:
-    """What is known of one buffer.
-
-    Attributes:
-        home, offset, runs: as of :class:`Piece`.
-        written: how much of the home has been written; less than all while slices are under way.
-        published: a snapshot may name the home, so it is not written again.
-        watched: the kernel notes writes to its whole pages.
-        begun: address up to which it does so by now.
-        due: ranges that changed and are not written yet.
-    """
-
-    __slots__ = (
-        *("address", "begun", "due", "home", "length", "offset"),
-        *("published", "runs", "watched", "written"),
-    )
-
-    def __init__(self, address: int, length: int, home: Segment, offset: int) -> None:
-        self.address = address
-        self.length = length
-        self.home = home
-        self.offset = offset
-        self.runs: tuple[Run, ...] = ()
-        self.written = 0
-        self.published = False
-        self.watched = False
-        self.begun = memory.up(address)
-        self.due: list[tuple[int, int]] = []
-
-    @property
-    def pages(self) -> tuple[int, int]:
-        """Addresses of the whole pages in it."""
-        return memory.up(self.address), memory.down(self.address + self.length)
-
-    def spans(self) -> Iterator[tuple[int, int, int]]:
-        """Return where what was captured lies here: start and end in the buffer, and an address."""
-        home = self.home.address + self.offset
-        at = 0
-        for run in self.runs:
-            if at < run.start:
-                yield at, run.start, home + at
-            yield run.start, run.end, run.segment.address + run.offset
-            at = run.end
-        if at < self.length:
-            yield at, self.length, home + at
-
-    def piece(self) -> Piece:
-        return Piece(self.length, self.home, self.offset, self.runs)
-
-
 class Store:
     """The large buffers of this generation."""
 
     def __init__(self) -> None:
         self._tracker = Tracker()
-        self._areas: dict[tuple[int, int], _Area] = {}
+        self._areas: dict[tuple[int, int], Area] = {}
         self._claims: list[Claim] = []
         self._ready: Segment | None = None
 
     def adopt(self, claim: Claim, piece: Piece) -> None:
         """This buffer has just been filled from a piece: it is known already."""
-        area = _Area(claim.address, claim.length, piece.home, piece.offset)
+        area = Area(claim.address, claim.length, piece.home, piece.offset)
         area.runs = piece.runs
         area.written = piece.length
         area.published = True
@@ -161,11 +88,11 @@ class Store:
             total += claim.length if area is None else self._lacking(area)
         return total
 
-    def _lacking(self, area: _Area) -> int:
+    def _lacking(self, area: Area) -> int:
         """Return how many bytes of a buffer are not captured as they are now, as far as that is known."""
-        total = area.length - area.written + _size(area.due)
+        total = area.length - area.written + size_of(area.due)
         if area.watched:
-            total += _size(self._tracker.changed(*area.pages, anew=False) or ())
+            total += size_of(self._tracker.changed(*area.pages, anew=False) or ())
         return total
 
     def refuse_if_behind(self, claims: Sequence[Claim]) -> None:
@@ -209,7 +136,7 @@ class Store:
             offset = places[-1] + claim.length
         segment = self._new_segment(offset, populate=held)
         for claim, place in zip(claims, places, strict=True):
-            self._areas[claim.key] = _Area(claim.address, claim.length, segment, place)
+            self._areas[claim.key] = Area(claim.address, claim.length, segment, place)
 
     def _new_segment(self, size: int, *, populate: bool) -> Segment:
         free = memory.available()
@@ -223,12 +150,12 @@ class Store:
             raise _short(size, error) from error
         return segment
 
-    def _watch(self, area: _Area) -> None:
+    def _watch(self, area: Area) -> None:
         first, last = area.pages
         area.watched = area.length >= _WATCHED and self._tracker.watch(first, last)
         area.begun = last
 
-    def _watch_slice(self, area: _Area, end: int) -> None:
+    def _watch_slice(self, area: Area, end: int) -> None:
         """Watch the pages up to ``end`` before they are copied: each once, and not all in one slice."""
         first, last = area.pages
         if not area.written:
@@ -238,7 +165,7 @@ class Store:
             area.watched = self._tracker.begin(area.begun, upto)
             area.begun = upto
 
-    def _note(self, area: _Area) -> None:
+    def _note(self, area: Area) -> None:
         """Add to what is due everything that has changed up to now."""
         done, area.written = area.written, area.length
         if done < area.length:
@@ -247,20 +174,20 @@ class Store:
         if not done:
             self._watch(area)
         else:
-            area.due = _joined([*area.due, *self._changed(area, done)])
+            area.due = joined([*area.due, *self._changed(area, done)])
 
-    def _changed(self, area: _Area, done: int) -> list[tuple[int, int]]:
+    def _changed(self, area: Area, done: int) -> list[tuple[int, int]]:
         """Return which of the first ``done`` bytes are not as they were captured."""
         changed = self._tracker.changed(*area.pages, anew=True) if area.watched else None
         if changed is None:
             if area.watched:  # other memory lies there now
                 self._watch(area)
-            return list(_different(area, 0, done))
+            return list(different(area, 0, done))
         first, last = (address - area.address for address in area.pages)
         return [
             *((start - area.address, min(end - area.address, done)) for start, end in changed),
-            *_different(area, 0, min(first, done)),
-            *_different(area, last, done),
+            *different(area, 0, min(first, done)),
+            *different(area, last, done),
         ]
 
     def _write_due(self, *, held: bool) -> None:
@@ -275,13 +202,13 @@ class Store:
                 self._write_home(area)
         if not again:
             return
-        anew = [area for area in again if _size(area.due) * _ANEW > area.length]
+        anew = [area for area in again if size_of(area.due) * _ANEW > area.length]
         runs = [area for area in again if area not in anew]
         offset, homes = 0, []
         for area in anew:
             homes.append(phased(offset))
             offset = homes[-1] + area.length
-        size = offset + sum(_size(area.due) for area in runs)
+        size = offset + sum(size_of(area.due) for area in runs)
         segment = self._take_ready(size) if not anew else None
         if segment is None:
             segment = self._new_segment(size, populate=True)
@@ -300,13 +227,13 @@ class Store:
             return None
         return segment
 
-    def _write_home(self, area: _Area) -> None:
+    def _write_home(self, area: Area) -> None:
         home = area.home.address + area.offset
         for start, end in area.due:
             memory.copy(home + start, area.address + start, end - start)
         area.due = []
 
-    def _write_runs(self, area: _Area, segment: Segment, offset: int) -> int:
+    def _write_runs(self, area: Area, segment: Segment, offset: int) -> int:
         fresh = []
         for start, end in area.due:
             memory.copy(segment.address + offset, area.address + start, end - start)
@@ -381,7 +308,7 @@ class Store:
                 self._write_ahead(claim, area, pace, stop)
         return list(left)
 
-    def _write_slice(self, claim: Claim, area: _Area, pace: _Pace) -> bool:
+    def _write_slice(self, claim: Claim, area: Area, pace: _Pace) -> bool:
         """Write the next slice of a home; ``False`` if its buffer is gone."""
         start = area.written
         end = min(start + SLICE, area.length)
@@ -399,15 +326,15 @@ class Store:
             del owner
         return True
 
-    def _write_ahead(self, claim: Claim, area: _Area, pace: _Pace, stop: Callable[[], bool]) -> None:
+    def _write_ahead(self, claim: Claim, area: Area, pace: _Pace, stop: Callable[[], bool]) -> None:
         """Write what has changed as runs; what changes meanwhile is known to have."""
         with pace:
             owner = claim.find()
             if owner is None or claim.locate(owner) != claim.key:
                 return
-            area.due = _joined([*area.due, *self._changed(area, area.length)])
+            area.due = joined([*area.due, *self._changed(area, area.length)])
             del owner
-        size = _size(area.due)
+        size = size_of(area.due)
         if not size or size > memory.available():
             return
         segment = Segment.new(size)
@@ -450,7 +377,7 @@ class Store:
         if not size or stop() or size > memory.available():
             return
         segment = Segment.new(size)
-        moved: list[tuple[_Area, int, tuple[Run, ...]]] = []
+        moved: list[tuple[Area, int, tuple[Run, ...]]] = []
         offset = 0
         for area in homes:
             offset = phased(offset)
@@ -491,7 +418,7 @@ class Store:
             leaving.update(staying[_FEW_SEGMENTS:])
         return leaving
 
-    def _is_patchwork(self, area: _Area) -> bool:
+    def _is_patchwork(self, area: Area) -> bool:
         return len(area.runs) > _MOST_RUNS or sum(run.end - run.start for run in area.runs) * 4 > area.length
 
     def _make_ready(self, pace: _Pace) -> None:
@@ -553,40 +480,3 @@ def _words(size: int) -> str:
             return f"{amount:.0f} {unit}"
         amount /= 1024
     return f"{amount:.1f} GiB"
-
-
-def _size(ranges: Iterable[tuple[int, int]]) -> int:
-    return sum(end - start for start, end in ranges)
-
-
-def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Sort ranges and unite those that touch."""
-    result: list[tuple[int, int]] = []
-    for start, end in sorted(ranges):
-        if start >= end:
-            continue
-        if result and start <= result[-1][1]:
-            result[-1] = (result[-1][0], max(end, result[-1][1]))
-        else:
-            result.append((start, end))
-    return result
-
-
-def _different(area: _Area, first: int, last: int) -> Iterator[tuple[int, int]]:
-    """Compare a part of a buffer with what was captured of it; return the pages that differ."""
-    for start, end, captured in area.spans():
-        low, high = max(start, first), min(end, last)
-        if low < high:
-            yield from _unequal(area.address + low, captured + low - start, low, high)
-
-
-def _unequal(live: int, captured: int, start: int, end: int) -> Iterator[tuple[int, int]]:
-    size = end - start
-    if memory.compare(live, captured, size):
-        return
-    if size <= PAGE:
-        yield start, end
-        return
-    step = max(PAGE, size // 16 // PAGE * PAGE)
-    for at in range(0, size, step):
-        yield from _unequal(live + at, captured + at, start + at, min(start + at + step, end))

@@ -9,11 +9,12 @@ import ctypes
 import weakref
 from typing import Any
 
+from livereload_core.state.areas import Claim
 from livereload_core.state.descriptors import incoming, outgoing
 from livereload_core.state.inplace import ArrayMemory
 from livereload_core.state.memory import PAGE
 from livereload_core.state.segments import LARGE, PHASE, Piece, Segment
-from livereload_core.state.store import Claim, Store
+from livereload_core.state.store import Store
 
 __all__ = ["NumpyCodec"]
 

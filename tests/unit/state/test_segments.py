@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from livereload_core.errors import CannotCarryError
 from livereload_core.state import memory, store
+from livereload_core.state.areas import Claim
 from livereload_core.state.memory import PAGE, Tracker
 from livereload_core.state.segments import LARGE, Piece, Run, Segment, overlaid, phased
-from livereload_core.state.store import BehindError, Claim, Store
+from livereload_core.state.store import BehindError, Store
 
 MIB = 1024 * 1024
 
