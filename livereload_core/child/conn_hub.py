@@ -277,8 +277,7 @@ class Connections:
             with contextlib.suppress(OSError):  # as above
                 self._send(wire.Ended((link.number,)), ())
 
-    # -- a reload, seen from the generation that serves
-    # --------------------------------------------------------
+    # -- a reload, seen from the generation that serves ------------------------------------------------
 
     async def quiesce(self, grace: float) -> None:
         """Hold every connection, and wait until what is in flight is done, at most ``grace`` seconds."""

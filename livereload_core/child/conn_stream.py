@@ -13,8 +13,7 @@ get.
 
 Invariants:
     * What passes while nothing is held passes at once: nothing is queued here, save the head of a request
-    that
-      may ask for a WebSocket until it is whole.
+      that may ask for a WebSocket until it is whole.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import operator
 import time
 from typing import TYPE_CHECKING, Any
 
+from livereload_core.child.conn_forwarding import Forwarding, learn_names
 from livereload_core.child.conn_lane import AN_ANSWER, OUTSIDE, Lane, lane, learn_answer, learn_request
 from livereload_core.framing.http1 import RequestFramer, RequestHead, ResponseFramer, without_header
 from livereload_core.framing.sessions import Session, recognise
@@ -48,11 +47,9 @@ _NOWHERE = memoryview(bytearray(1))
 _NO_CONTEXT = contextvars.Context()
 _DRAINED = 0.05
 """Seconds between two looks at whether a slow client has caught up."""
-_FAMILIAR: set[type] = set()
-"""Classes of transports all of whose names a stream has."""
 
 
-class Stream(asyncio.Protocol, asyncio.Transport):
+class Stream(asyncio.Protocol, Forwarding):
     """See the head of the module. Made by a server's protocol factory, in the loop's thread."""
 
     __slots__ = (
@@ -79,7 +76,6 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_mark",
         "_opened",
         "_paused",
-        "_protocol",
         "_read_early",
         "_received",
         "_requests",
@@ -87,7 +83,6 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         "_send",
         "_server_frames",
         "_session",
-        "_transport",
         "_unread",
         "_unsent",
         "data_received",
@@ -121,7 +116,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         self.receiving = 0
         self.working = 0
         self._hub = hub  # child.conn_hub.Connections
-        self._transport: Any = None
+        self._transport = None
         self._send: Any = None
         self._kind = Kind.HTTP
         self._requests = RequestFramer()
@@ -163,8 +158,7 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         """The loop's transport is there."""
         self._transport = transport
         self._send = transport.write  # type: ignore[attr-defined]
-        if type(transport) not in _FAMILIAR:
-            _learn_names(transport)
+        learn_names(Stream, transport)
         # Servers ask it several times for each request: the loop's own method answers, without us between.
         self.is_closing = transport.is_closing  # type: ignore[method-assign]
         current.set(self)
@@ -361,18 +355,10 @@ class Stream(asyncio.Protocol, asyncio.Transport):
             self._responses.feed(_ZEROS[:count])
             count -= len(_ZEROS)
 
-    def writelines(self, list_of_data: Any) -> None:
-        """Send several pieces."""
-        self.write(b"".join(list_of_data))
-
     def write_eof(self) -> None:
         """Close the sending half."""
         self._kind = OPAQUE
         self._transport.write_eof()
-
-    def can_write_eof(self) -> bool:
-        """Whether it can."""
-        return bool(self._transport.can_write_eof())
 
     def close(self) -> None:
         """Close once everything is out."""
@@ -388,47 +374,13 @@ class Stream(asyncio.Protocol, asyncio.Transport):
         else:
             self._transport.abort()
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What the loop's transport knows."""
-        return self._transport.get_extra_info(name, default)
-
-    def pause_reading(self) -> None:
-        """Take nothing more from the client."""
-        self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Go on."""
-        self._transport.resume_reading()
-
-    def is_reading(self) -> bool:
-        """Whether it reads."""
-        return bool(self._transport.is_reading())
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """See asyncio."""
-        self._transport.set_write_buffer_limits(high, low)
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """See asyncio."""
-        limits: tuple[int, int] = self._transport.get_write_buffer_limits()
-        return limits
-
-    def get_write_buffer_size(self) -> int:
-        """Bytes that the kernel has not taken."""
-        return int(self._transport.get_write_buffer_size())
-
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """The server changes its protocol (uvicorn does it for WebSocket)."""
         self._close_lane()
-        self._protocol: Any = protocol
+        self._protocol = protocol
         self._received: Any = (
             self._fill_buffers if isinstance(protocol, asyncio.BufferedProtocol) else protocol.data_received  # type: ignore[attr-defined]
         )
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """The server's protocol."""
-        protocol: asyncio.BaseProtocol = self._protocol
-        return protocol
 
     def __repr__(self) -> str:
         return f"<connection {self.number}, {self._kind}, of {self._transport!r}>"
@@ -649,18 +601,6 @@ class Stream(asyncio.Protocol, asyncio.Transport):
 
 def _nothing(data: object) -> None:
     pass
-
-
-def _learn_names(transport: object) -> None:
-    """Give streams what only the transports of one loop have.
-
-    Not by ``__getattr__``: a class that has it pays for a slow look-up at each attribute that there is, which
-    was half of what a request cost here.
-    """
-    _FAMILIAR.add(type(transport))
-    for name in dir(transport):
-        if not (name.startswith("__") or hasattr(Stream, name)):
-            setattr(Stream, name, property(operator.attrgetter(f"_transport.{name}")))
 
 
 def _without_extensions(data: bytes, head: bytes) -> tuple[bytes, bytes]:
