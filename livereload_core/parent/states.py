@@ -168,7 +168,11 @@ class States:
             return await self._reload(ev.ReloadRequested(reset=True, note="without the state before"))
         known = await asyncio.to_thread(_roots, newest.stored()) if newest is not None else []
         whole = tuple(snapshots.whole_key(key, [str(root["key"]) for root in known]) for key in keys)
-        return await self._reload(ev.ReloadRequested(keys=whole))
+        self._run.messages.states.whole = newest
+        try:
+            return await self._reload(ev.ReloadRequested(keys=whole))
+        finally:
+            self._run.messages.states.whole = None
 
     async def _rest(self) -> None:
         """Wait until no attempt is under way, so that the next record is the one that is asked for."""

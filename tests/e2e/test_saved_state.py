@@ -330,6 +330,17 @@ def test_rollback_and_reset_in_a_live_application(livecore: Launcher) -> None:
     ]
 
 
+@pytest.mark.parametrize("keys", [(), ("counts",)], ids=["of all", "of one object"])
+def test_a_rollback_takes_a_reset_back(livecore: Launcher, keys: tuple[str, ...]) -> None:
+    run = livecore.app(source=COUNTER)
+    for _ in range(3):
+        run.get("/hit")
+    answer(run, "reset", *keys)
+    assert count(run) == 0
+    answer(run, "rollback")
+    assert count(run) == 3
+
+
 def test_a_state_that_todays_code_cannot_take_leaves_the_old_one(livecore: Launcher) -> None:
     run = livecore.app(source=COUNTER)
     run.get("/join")
