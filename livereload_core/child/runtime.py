@@ -48,8 +48,9 @@ from livereload_core.wire import messages as wire
 
 __all__ = ["Runtime"]
 
-CONNECTION_STATES = "livereload_core:connections"
-"""The root in which ``connection().state`` is kept; no report tells of it."""
+CONNECTION_STATES = "livereload_core:connection().state"
+"""The root in which ``connection().state`` is kept. No report tells of it, but the path of what cannot be
+carried begins with its name."""
 SETTLE = 0.5
 """Seconds after the last new listener in which a program that listens on fewer addresses than the one before
 may open another one; then it counts as ready, and the rest as given up."""
