@@ -378,6 +378,14 @@ def test_what_cannot_be_carried_any_more_does_not_block_the_way_back(livecore: L
     assert count(run) == 0
 
 
+def test_what_could_never_be_carried_can_be_given_up(livecore: Launcher) -> None:
+    run = livecore.app("--checkpoint", "0", source=COUNTER)
+    run.get("/poison")
+    run.get("/join")
+    assert "did you mean 'app:counts'?" in refusal(run, "reset", "cuonts")
+    assert "kept 1: users  new 1: log  reset 1" in answer(run, "reset", "counts")
+
+
 def test_a_disk_that_cannot_be_written_is_said_and_the_run_goes_on(livecore: Launcher) -> None:
     """In /proc nobody can make a folder, not even root."""
     run = livecore.program("app:app", files={"app.py": COUNTER}, env={"XDG_CACHE_HOME": "/proc/nowhere"})
