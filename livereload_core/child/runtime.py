@@ -114,6 +114,7 @@ class Runtime:
         self.kind = self.settings.target.kind.value
         self._seconds = 0.0
         self.net.on_listening = self._on_listening
+        self.net.answered = False
         self.net.install()
         self.imports.install()
 
@@ -156,6 +157,7 @@ class Runtime:
         terminal.install(self.channel, self.broker)
         os.register_at_fork(after_in_child=self._forked)
         self.control.start()
+        self.net.answered = True
 
     def await_start(self) -> None:
         """Say that the user's code is imported, and follow orders until its start-up may run.

@@ -144,6 +144,18 @@ def test_a_module_that_a_request_imported_is_imported_ahead_for_the_next_edit(wo
     assert [who for who, _ in world.imports("lazy")].count(spare) == 1
 
 
+def test_a_module_that_binds_while_it_is_imported_does_not_hold_the_spare_up(world: World) -> None:
+    # urllib3 finds out in this way whether there is IPv6
+    probe = "import socket\nwith socket.socket() as probe:\n    probe.bind(('127.0.0.1', 0))\n"
+    (world.installed / "lazy.py").write_text(probe + TELLS)
+    run = world.run()
+    world.wait_warm(run)
+    run.get("/lazy")
+    spare = world.wait_warm(run, "lazy")
+    assert commit(run)["foreign"] == []
+    assert run.get().json()["pid"] == spare
+
+
 def test_a_second_run_of_the_project_is_warm_before_anything_has_run_in_it(world: World) -> None:
     first = world.run()
     first.get()
