@@ -245,6 +245,9 @@ def test_a_state_that_todays_code_cannot_take_waits_for_the_fix(livecore: Launch
     assert "was dict, is list now" in hold["failure"]["reason"]
     assert saved_count(second) == 1
     assert "'n'  1" in answer(second, "state", "show", "counts"), "it is held as well"
+    listed = answer(second, "state", "ls")
+    assert "(not taken up yet)" in listed
+    assert "(serves)" not in listed
     second.edit("app.py", 'preserve("counts", list)', 'preserve("counts", dict)')
     second.wait_reload("committed")
     assert count(second) == 1
@@ -404,7 +407,9 @@ def test_a_disk_that_cannot_be_written_is_said_and_the_run_goes_on(livecore: Lau
 def test_show_hides_secrets_and_runs_no_code(livecore: Launcher) -> None:
     run = livecore.app(source=COUNTER)
     run.get("/join")
+    run.get("/hit")
     shown = answer(run, "state", "show")
+    assert "not shown: holds an open file, socket or pipe, which ends with its process" in shown
     assert "name      'Ann'" in shown
     assert "password  <hidden>" in shown
     assert "postgres://<hidden>@db/shop" in shown
