@@ -131,7 +131,8 @@ class Switching(Decider):
             return
         if attempt.lingering:
             requests = _count(attempt.lingering, "request")
-            attempt.notes.append(f"{requests} in flight drain in generation {generation}")
+            drain = "drains" if attempt.lingering == 1 else "drain"
+            attempt.notes.append(f"{requests} in flight {drain} in generation {generation}")
         for reason, count in attempt.kept_back:
             attempt.notes.append(f"{_count(count, 'connection')} not handed over: {reason}")
         # With connections gone over, the old one has nothing to come back to: their bytes flow already.
