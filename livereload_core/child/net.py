@@ -75,6 +75,8 @@ class Net:
         on_listening: called with the address when the program starts to listen, from whatever thread.
         gate, listeners, books, connections: the parts, for the patches.
         accepts_in_c: a loop is in use that accepts without Python (uvloop).
+        answered: somebody takes the parent's answers. Nobody does in a spare: what a module binds there while
+            it is imported ahead (urllib3 looks for IPv6 that way) is no business of the parent.
     """
 
     def __init__(self, broker: ListenerBroker) -> None:
@@ -84,6 +86,7 @@ class Net:
         self.books = Books()
         self.connections = Connections()
         self.accepts_in_c = False
+        self.answered = True
         self._broker: ListenerBroker | None = broker
         self._sockets = SocketLayer(self)
         self._loops = LoopLayer(self)
@@ -260,8 +263,8 @@ class Net:
 
     @property
     def brokered(self) -> bool:
-        """Whether new listeners concern the parent: not in a forked process, not after :meth:`let_go`."""
-        return self._broker is not None and self.gate.state is not GateState.GONE
+        """Whether new listeners concern the parent: not in a spare or a fork, not after :meth:`let_go`."""
+        return self._broker is not None and self.answered and self.gate.state is not GateState.GONE
 
     def lend(self, address: Address, *, shared: bool) -> int | None:
         """Return an fd of the parent's listener, or None when a real bind is due.
@@ -291,7 +294,7 @@ class Net:
 
     def announce(self, fd: int) -> None:
         """Note that the program listens on ``fd``; a new listener goes to the parent."""
-        if self._broker is None:
+        if self._broker is None or not self.answered:
             return
         with borrowed(fd) as view:
             view.listen(_BACKLOG)

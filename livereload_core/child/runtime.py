@@ -48,8 +48,9 @@ from livereload_core.wire import messages as wire
 
 __all__ = ["Runtime"]
 
-CONNECTION_STATES = "livereload_core:connections"
-"""The root in which ``connection().state`` is kept; no report tells of it."""
+CONNECTION_STATES = "livereload_core:connection().state"
+"""The root in which ``connection().state`` is kept. No report tells of it, but the path of what cannot be
+carried begins with its name."""
 SETTLE = 0.5
 """Seconds after the last new listener in which a program that listens on fewer addresses than the one before
 may open another one; then it counts as ready, and the rest as given up."""
@@ -113,6 +114,7 @@ class Runtime:
         self.kind = self.settings.target.kind.value
         self._seconds = 0.0
         self.net.on_listening = self._on_listening
+        self.net.answered = False
         self.net.install()
         self.imports.install()
 
@@ -155,6 +157,7 @@ class Runtime:
         terminal.install(self.channel, self.broker)
         os.register_at_fork(after_in_child=self._forked)
         self.control.start()
+        self.net.answered = True
 
     def await_start(self) -> None:
         """Say that the user's code is imported, and follow orders until its start-up may run.

@@ -25,6 +25,7 @@ from livereload_core.cli.options import (
 )
 from livereload_core.cli.targets import check_target, script_path
 from livereload_core.core.dotenv import parse_env
+from livereload_core.core.preload import AUTO, OFF
 from livereload_core.core.settings import LogFormat, Settings, Target, TargetKind
 from livereload_core.errors import UsageError
 
@@ -217,9 +218,28 @@ def _resolve(option: Option, given: Given) -> Value | LogFormat:
     if option.kind is Kind.FOLDERS:
         assert isinstance(given.value, tuple)
         return tuple(_folder(dataclasses.replace(given, value=item)) for item in given.value)
+    if option.kind is Kind.MODULES:
+        return _modules(given, alone=(AUTO, OFF) if option.name == "preload" else ())
     if option.kind in (Kind.FILE, Kind.SOCKET):
         return _path(given)
     return LogFormat(given.value) if option.kind is Kind.CHOICE else given.value
+
+
+def _modules(given: Given, *, alone: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what can be no module: importing it ahead would fail, of which nobody hears."""
+    assert isinstance(given.value, tuple)
+    for name in given.value:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise UsageError(
+                f"{given.where}: {name!r} is no name of a module",
+                advice="name one at a time" if "," in name or " " in name else "write it as an import would",
+            )
+    for word in alone:
+        if word in given.value and len(given.value) > 1:
+            raise UsageError(
+                f"{given.where}: {word!r} and names of modules exclude each other", advice="leave out one"
+            )
+    return given.value
 
 
 def _path(given: Given) -> str:

@@ -91,7 +91,7 @@ def settings_from(
     if "-h" in ours or "--help" in ours:
         return Text(parser.format_help())
     if theirs is not None and name != "run":
-        raise UsageError(f"livecore {name} runs no program", advice="leave out -- and what follows it")
+        raise UsageError(f"{parser.prog} runs no program", advice="leave out -- and what follows it")
     parsed = _parse(parser, name, ours[1:])
     if name in STATE_COMMANDS or name in ("reset", "rollback"):
         return read_words(name, parsed, _pid(parsed.pid))
@@ -121,7 +121,7 @@ def _require_command(name: str) -> None:
         )
     if name.startswith("-"):
         raise UsageError(f"{name!r} comes before the command", advice=f"write the command first: {commands}")
-    like = closest(name, COMMANDS)
+    like = f"state {name}" if name in STATE_COMMANDS else closest(name, COMMANDS)
     if like:
         advice = f"did you mean `livecore {like}`?"
     elif ":" in name or "." in name or "/" in name:
@@ -139,7 +139,12 @@ def _state_command(words: list[str]) -> tuple[str, list[str]]:
     if name in ("", "-h", "--help"):
         return "", words
     like = closest(name, STATE_COMMANDS)
-    advice = f"did you mean `livecore state {like}`?" if like else f"there are {', '.join(STATE_COMMANDS)}"
+    if name in COMMANDS:
+        advice = f"did you mean `livecore {name}`?"
+    elif like:
+        advice = f"did you mean `livecore state {like}`?"
+    else:
+        advice = f"there are {', '.join(STATE_COMMANDS)}"
     raise UsageError(f"unknown command 'state {name}'", advice=advice)
 
 
@@ -174,7 +179,8 @@ def _parse(parser: argparse.ArgumentParser, name: str, words: list[str]) -> argp
             f"unexpected argument {extra[0]!r}",
             advice=f"arguments for the program go behind --: livecore run {written} -- {' '.join(extra)}",
         )
-    raise UsageError(f"unexpected argument {extra[0]!r}", advice=f"livecore {name} takes options only")
+    takes = "one file" if name == "export" else "options only"
+    raise UsageError(f"unexpected argument {extra[0]!r}", advice=f"{parser.prog} takes {takes}")
 
 
 def _unknown_option(parser: argparse.ArgumentParser, word: str) -> UsageError:

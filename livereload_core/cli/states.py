@@ -198,6 +198,12 @@ class _Client:
 
     def _export(self) -> int:
         path = os.path.join(self._cwd, os.path.expanduser(self._command.file))
+        folder = os.path.dirname(path)
+        if not os.path.isdir(folder):  # else a slip of the pen would make one
+            raise UsageError(
+                f"{path} cannot be written: there is no folder {folder}",
+                advice="make it, or name another file",
+            )
         opened = self._open(self._command.sources[0] if self._command.sources else Source(word=NOW))
         try:
             write_private(path, [opened.data], durable=True)

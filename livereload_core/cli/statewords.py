@@ -138,10 +138,14 @@ def read_source(word: str) -> Source:
     return Source(file=word)
 
 
+def _written(op: str) -> str:
+    return f"livecore state {op}" if op in STATE_COMMANDS else f"livecore {op}"
+
+
 def _count(op: str, sources: tuple[Source, ...]) -> None:
     most = {"diff": 2, "restore": 1, "rollback": 1, "show": 1, "export": 1}.get(op, 0)
     if len(sources) > most:
-        raise UsageError(f"{len(sources)} states are named", advice=f"livecore {op} takes {most}")
+        raise UsageError(f"{len(sources)} states are named", advice=f"{_written(op)} takes {most}")
     if op == "diff" and not sources:
         raise UsageError("no states are named", advice="livecore state diff 3 now")
     if op == "restore":

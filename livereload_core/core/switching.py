@@ -7,6 +7,7 @@ from livereload_core.core.attempt import Attempt, Kind
 from livereload_core.core.decider import STOP_GRACE, Decider
 from livereload_core.core.records import NoticeKind, Outcome
 from livereload_core.core.states import State
+from livereload_core.facts import RootFate
 
 __all__ = ["MAX_DRAINING", "Switching"]
 
@@ -130,7 +131,8 @@ class Switching(Decider):
             return
         if attempt.lingering:
             requests = _count(attempt.lingering, "request")
-            attempt.notes.append(f"{requests} in flight drain in generation {generation}")
+            drain = "drains" if attempt.lingering == 1 else "drain"
+            attempt.notes.append(f"{requests} in flight {drain} in generation {generation}")
         for reason, count in attempt.kept_back:
             attempt.notes.append(f"{_count(count, 'connection')} not handed over: {reason}")
         # With connections gone over, the old one has nothing to come back to: their bytes flow already.
@@ -146,7 +148,11 @@ class Switching(Decider):
         if attempt.kind is Kind.START:
             self._tell(NoticeKind.STARTED, "serving", roots=attempt.roots, seconds=took)
         elif attempt.kind is Kind.RECOVER:
-            text = "the last good code serves again with the newest state held"
+            text = "the last good code serves again"
+            if any(root.fate is not RootFate.NEW for root in attempt.roots):
+                text += " with the newest state held"
+            elif attempt.roots:
+                text += "; no state was held"
             self._tell(NoticeKind.RECOVERED, text, roots=attempt.roots, seconds=took)
         else:
             self._do(ev.Emit(self._record(attempt, Outcome.COMMITTED, None)))

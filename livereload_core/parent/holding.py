@@ -3,6 +3,7 @@
     newest     of the generation that serves, or served last: for the case that it dies
     trial      what the candidate decodes while the old one serves
     earlier    the state that the user wants back, while that is tried
+    whole      the state with the objects that the user gives up, while that is tried
     kept       the last states of the last generations
 
 Invariants:
@@ -32,6 +33,7 @@ class Holding:
         self.newest: HeldSnapshot | None = None
         self.trial: HeldSnapshot | None = None
         self.earlier: HeldSnapshot | None = None
+        self.whole: HeldSnapshot | None = None
         self.kept = KeptStates(most)
         self._taken_up: HeldSnapshot | None = None
 
@@ -61,8 +63,9 @@ class Holding:
         """
         before = self.newest
         if before is not None and attempt is not None:
-            # A generation that never handed anything over still has what it began with.
-            self.kept.keep(before, generation, _why(attempt))
+            # A generation that never handed anything over still has what it began with. What it hands over
+            # for a reset of some objects is without them, and the way back from that reset needs them.
+            self.kept.keep(self.whole or before, generation, _why(attempt))
         if self._taken_up is None:
             before = None
         self.newest, self._taken_up = self._taken_up, None
@@ -70,7 +73,7 @@ class Holding:
 
     def close(self) -> None:
         """Let go of every fd."""
-        self.newest = self.trial = self.earlier = self._taken_up = None
+        self.newest = self.trial = self.earlier = self.whole = self._taken_up = None
         self.kept.clear()
 
 

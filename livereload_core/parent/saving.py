@@ -131,11 +131,12 @@ class Saving:
             self._tell(NoticeKind.INFO, "no state of this target is saved: the program starts afresh")
             return None
         except (SnapshotError, OSError) as error:
-            reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+            said = error.strerror if isinstance(error, OSError) else None  # none of what we say ourselves
+            reason = f"cannot be read: {said}" if said else str(error)
             self._tell(
                 NoticeKind.WARNING,
                 f"the saved state {reason.removeprefix('snapshot ')}: the program starts afresh,"
-                f" the file stays ({self.path})",
+                f" nothing is deleted ({self.path})",
             )
             return None
         self._ours = True

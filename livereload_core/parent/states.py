@@ -166,9 +166,17 @@ class States:
         newest, _ = await self._now()  # what is given up is kept, as it is now
         if not keys:
             return await self._reload(ev.ReloadRequested(reset=True, note="without the state before"))
-        known = await asyncio.to_thread(_roots, newest.stored()) if newest is not None else []
-        whole = tuple(snapshots.whole_key(key, [str(root["key"]) for root in known]) for key in keys)
-        return await self._reload(ev.ReloadRequested(keys=whole))
+        held = await asyncio.to_thread(_roots, newest.stored()) if newest is not None else []
+        # Where one of them cannot be written there is no snapshot, and a reset of that one is the way out.
+        known = dict.fromkeys(
+            [str(root["key"]) for root in held] + [root.key for root in self._run.last_roots]
+        )
+        whole = tuple(snapshots.whole_key(key, list(known)) for key in keys)
+        self._run.messages.states.whole = newest
+        try:
+            return await self._reload(ev.ReloadRequested(keys=whole))
+        finally:
+            self._run.messages.states.whole = None
 
     async def _rest(self) -> None:
         """Wait until no attempt is under way, so that the next record is the one that is asked for."""

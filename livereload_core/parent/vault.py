@@ -84,7 +84,7 @@ class Vault:
             elif mark == BROKEN:
                 entry.link = dataclasses.replace(entry.link, policy="close")
             elif mark == LOSES:
-                found["kept, but what the dead process had read and not answered is lost"] += 1
+                found["lost what the dead process had read and not answered"] += 1
         return dict(found)
 
     def opened(self, child: ev.Child, number: int, link: wire_links.Link, fd: int | None) -> None:

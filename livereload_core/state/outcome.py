@@ -87,6 +87,12 @@ def migrated(outcome: Outcome) -> Any:
     """
     old, now = outcome.entry.version, outcome.root.options.version
     migrate = outcome.root.options.migrate
+    if now < old and not callable(migrate):  # an edit was undone; steps lead upwards only
+        raise RefusedError(
+            f"is kept in version {old}, the code declares version {now}, which is older",
+            "raise it again, take an earlier state with `livecore rollback`, "
+            "or pass migrate= as one function, which is told the old version",
+        )
     if migrate is None:
         raise RefusedError(f"is kept in version {old}, the code declares version {now}", "pass migrate=")
     try:
@@ -109,7 +115,7 @@ def migrated(outcome: Outcome) -> Any:
 
 
 def _chained(steps: Mapping[int, Callable[[Any], Any]], value: Any, version: int, now: int) -> Any:
-    """Migrate step by step; each makes the next version of a value."""
+    """Migrate step by step, upwards; each makes the next version of a value."""
     while version != now:
         step = steps.get(version)
         if step is None:

@@ -48,6 +48,9 @@ _PATTERNS = (
     r"\bAIza[\w-]{35}",
 )
 _VALUES = re.compile("|".join(_PATTERNS))
+_NAMED = re.compile(r"(?<![\w.-])([\w.-]{1,64})=([^\s&;,\"'<>]+)")
+"""``name=value``, as in the query of a URL, a cookie, or the parameters of a database. The name begins where
+a word does, or a long text would be looked at again from each of its letters."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -57,5 +60,9 @@ def is_secret_name(name: str) -> bool:
 
 
 def without_secrets(text: str) -> str:
-    """Return a text with what looks like a secret in it replaced."""
-    return _VALUES.sub(HIDDEN, text)
+    """Return a text with what looks like a secret in it, or is called one, replaced."""
+    return _NAMED.sub(_hide_named, _VALUES.sub(HIDDEN, text))
+
+
+def _hide_named(found: re.Match[str]) -> str:
+    return f"{found[1]}={HIDDEN}" if is_secret_name(found[1]) else found[0]

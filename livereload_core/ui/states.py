@@ -41,7 +41,9 @@ def render_list(
     rows = [("gen", "taken", "size", "objects", "ended by")] if states else []
     for state in states:
         number = str(state["generation"])
-        why = "(serves)" if state["why"] == "now" else str(state["why"])
+        why = str(state["why"])
+        if why == "now":  # that of the run before has no number, and waits for code that takes it
+            why = "(serves)" if state["generation"] else "(not taken up yet)"
         roots = [root for root in state["roots"] if not root["lost"]]
         rows.append((number, clock(state["taken"]), size(state["size"]), str(len(roots)), one_line(why)))
     widths = [max((len(row[at]) for row in rows), default=0) for at in range(4)]
@@ -65,7 +67,7 @@ def render_root(fields: Mapping[str, Any], view: View | None, title: str, paint:
     version = f"  version {fields['version']}" if fields["version"] != 1 else ""
     head = f"{paint('bold', safe(str(fields['key'])))}{version}  {paint('dim', safe(title))}\n"
     if view is None:
-        return f"{head}  {paint('care', 'not kept')}: {one_line(str(fields['lost']))}\n"
+        return f"{head}  {paint('care', 'not shown')}: {one_line(str(fields['lost']))}\n"
     return head + "".join(f"{line}\n" for line in lines(view, 2))
 
 

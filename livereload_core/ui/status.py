@@ -10,6 +10,7 @@
                spare            pid 4190  33 MB
     state      sessions, cache
     watching   /home/ann/shop
+               12 imported files
 
 Invariants:
     * Fields that a run does not tell have no line; fields that we do not know are left to ``--json``.
@@ -67,17 +68,22 @@ def _headline(status: Mapping[str, Any], paint: Palette) -> str:
 
 def _texts(value: object) -> list[str]:
     """Return a text, a list of texts, or the keys of a list of objects, as lines."""
-    if isinstance(value, Mapping):
-        return [one_line(f"{name} {item}") for name, item in value.items()]
     if isinstance(value, (list, tuple)):
         return [one_line(str(item.get("key", item) if isinstance(item, Mapping) else item)) for item in value]
     return [one_line(str(value))] if value else []
 
 
 def _watching(value: object) -> list[str]:
-    if isinstance(value, bool):
-        return ["for saved files" if value else "nothing (--no-reload)"]
-    return _texts(value)
+    """Say where saves are looked for, and of which files they count."""
+    if not isinstance(value, Mapping):
+        return []
+    if not value.get("reload", True):
+        return ["nothing (--no-reload)"]
+    lines = _texts(value.get("roots"))
+    imported = value.get("imported")
+    if isinstance(imported, int):
+        lines.append(f"{imported} imported file{'s' * (imported != 1)}")
+    return lines + [f"{named}, which failed last" for named in _texts(value.get("named"))]
 
 
 def _last(value: object, paint: Palette) -> list[str]:

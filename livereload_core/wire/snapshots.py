@@ -62,7 +62,7 @@ START = HEADER.size + CHECKSUM.size
 
 GONE = -1
 """Stands in the index for an fd that is there no more: the object that had it comes back closed."""
-LOST_WITH_ITS_PROCESS = "holds an open file, socket or pipe, which ended with the process that had it"
+LOST_WITH_ITS_PROCESS = "holds an open file, socket or pipe, which ends with its process"
 REOPEN = "keep its path or address, and open it where it is used"
 
 _OURS = "livereload_core:"

@@ -14,6 +14,14 @@ DIES_WHILE_POISONED = PLAYGROUND_APP.replace(
 )
 
 
+def test_killed_child_without_any_state_held_says_so(livecore: Launcher) -> None:
+    run = livecore.app("--checkpoint", "0")
+    run.get("/hit")
+    os.kill(run.get().json()["pid"], signal.SIGKILL)
+    assert run.wait_event("recovered")["text"] == "the last good code serves again; no state was held"
+    assert run.get().json()["count"] == 0
+
+
 def test_killed_child_comes_back_with_the_state_that_was_held(livecore: Launcher) -> None:
     run = livecore.app()
     for _ in range(5):
@@ -23,7 +31,8 @@ def test_killed_child_comes_back_with_the_state_that_was_held(livecore: Launcher
     serving = run.get().json()["pid"]
     os.kill(serving, signal.SIGKILL)
     run.wait_event("died")
-    run.wait_event("recovered")
+    recovered = run.wait_event("recovered")
+    assert recovered["text"] == "the last good code serves again with the newest state held"
     after = run.get().json()
     assert after["count"] == 5
     assert after["version"] == "2"

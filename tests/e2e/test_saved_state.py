@@ -245,6 +245,9 @@ def test_a_state_that_todays_code_cannot_take_waits_for_the_fix(livecore: Launch
     assert "was dict, is list now" in hold["failure"]["reason"]
     assert saved_count(second) == 1
     assert "'n'  1" in answer(second, "state", "show", "counts"), "it is held as well"
+    listed = answer(second, "state", "ls")
+    assert "(not taken up yet)" in listed
+    assert "(serves)" not in listed
     second.edit("app.py", 'preserve("counts", list)', 'preserve("counts", dict)')
     second.wait_reload("committed")
     assert count(second) == 1
@@ -330,6 +333,17 @@ def test_rollback_and_reset_in_a_live_application(livecore: Launcher) -> None:
     ]
 
 
+@pytest.mark.parametrize("keys", [(), ("counts",)], ids=["of all", "of one object"])
+def test_a_rollback_takes_a_reset_back(livecore: Launcher, keys: tuple[str, ...]) -> None:
+    run = livecore.app(source=COUNTER)
+    for _ in range(3):
+        run.get("/hit")
+    answer(run, "reset", *keys)
+    assert count(run) == 0
+    answer(run, "rollback")
+    assert count(run) == 3
+
+
 def test_a_state_that_todays_code_cannot_take_leaves_the_old_one(livecore: Launcher) -> None:
     run = livecore.app(source=COUNTER)
     run.get("/join")
@@ -367,6 +381,14 @@ def test_what_cannot_be_carried_any_more_does_not_block_the_way_back(livecore: L
     assert count(run) == 0
 
 
+def test_what_could_never_be_carried_can_be_given_up(livecore: Launcher) -> None:
+    run = livecore.app("--checkpoint", "0", source=COUNTER)
+    run.get("/poison")
+    run.get("/join")
+    assert "did you mean 'app:counts'?" in refusal(run, "reset", "cuonts")
+    assert "kept 1: users  new 1: log  reset 1" in answer(run, "reset", "counts")
+
+
 def test_a_disk_that_cannot_be_written_is_said_and_the_run_goes_on(livecore: Launcher) -> None:
     """In /proc nobody can make a folder, not even root."""
     run = livecore.program("app:app", files={"app.py": COUNTER}, env={"XDG_CACHE_HOME": "/proc/nowhere"})
@@ -385,7 +407,9 @@ def test_a_disk_that_cannot_be_written_is_said_and_the_run_goes_on(livecore: Lau
 def test_show_hides_secrets_and_runs_no_code(livecore: Launcher) -> None:
     run = livecore.app(source=COUNTER)
     run.get("/join")
+    run.get("/hit")
     shown = answer(run, "state", "show")
+    assert "not shown: holds an open file, socket or pipe, which ends with its process" in shown
     assert "name      'Ann'" in shown
     assert "password  <hidden>" in shown
     assert "postgres://<hidden>@db/shop" in shown
@@ -434,7 +458,9 @@ def test_mistakes_get_one_sentence_with_what_to_do(livecore: Launcher, tmp_path:
     (run.cwd / "foreign").write_text("hello")
     (run.cwd / "foreign").chmod(0o600)
     assert "is not a saved state of livecore" in refusal(run, "state", "restore", "foreign")
-    assert "cannot be written" in refusal(run, "state", "export", "/proc/nowhere/file")
+    assert "cannot be written: there is no folder" in refusal(run, "state", "export", "nowhere/file")
+    assert not (run.cwd / "nowhere").exists()
+    assert "cannot be written" in refusal(run, "state", "export", "/proc/file")
     answer(run, "state", "export", "mine")
     (run.cwd / "mine").chmod(0o666)
     assert "can be written by other users" in refusal(run, "state", "restore", "mine")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Coroutine
 from typing import Any
@@ -119,7 +120,13 @@ async def own(request):
     return ws
 
 
+async def unfit(request):
+    connection().state["later"] = (number for number in range(3))
+    return await serve(request)
+
+
 app = web.Application()
+app.router.add_get("/unfit", unfit)
 app.router.add_get("/own", own)
 app.router.add_get("/chosen", chosen)
 app.router.add_get("/closed", closed)
@@ -338,5 +345,25 @@ def test_handshake_of_the_programs_own_is_kept_in_the_state_of_the_connection(li
             await asyncio.to_thread(run.wait_reload, "committed")
             await client.send("two")
             assert await client.recv() == "2 Ann two"
+
+    _run(main())
+
+
+def test_state_of_a_connection_that_cannot_be_carried_is_named_as_the_program_names_it(
+    livecore: Launcher,
+) -> None:
+    run = livecore.program("app:app", files={"app.py": ROUTES})
+
+    async def main() -> None:
+        async with websockets.connect(f"ws://127.0.0.1:{run.port}/unfit") as client:
+            await client.send("one")
+            assert await client.recv() == "1 one"
+            run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
+            record = await asyncio.to_thread(run.wait_reload, "rejected")
+            assert re.match(
+                r'connection\(\)\.state\[\d+\]\["later"\]: a generator', record["failure"]["reason"]
+            )
+            await client.send("two")
+            assert await client.recv() == "1 two"
 
     _run(main())

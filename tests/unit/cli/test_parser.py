@@ -204,6 +204,15 @@ def test_a_unix_socket_and_a_port_exclude_each_other_unless_one_is_said_louder(
         (["run", "app", "--env-file", "lib"], "cannot be read"),
         (["run", "app", "--uds", "nope/x.sock"], "the folder"),
         (["run", "app", "--uds", "x" * 120], "too long for a Unix socket"),
+        (
+            ["run", "app", "--preload", "numpy,pandas"],
+            "'numpy,pandas' is no name of a module; name one",
+        ),
+        (
+            ["run", "app", "--preload-exclude", "scikit-learn"],
+            "is no name of a module; write it as",
+        ),
+        (["run", "app", "--preload", "off", "--preload", "numpy"], "'off' and names of modules exclude each"),
         (["status", "x"], "unexpected argument 'x'; livecore status takes options only"),
         (["status", "--jsn"], "did you mean --json?"),
         (["stop", "--pid", "x"], "--pid is 'x'"),

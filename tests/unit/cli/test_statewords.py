@@ -46,11 +46,12 @@ def test_what_is_said_is_understood(words: str, command: StateCommand) -> None:
     [
         ("state lss", "unknown command 'state lss'; did you mean `livecore state ls`?"),
         ("state frobnicate", "there are ls, show, diff, export, restore"),
-        ("state ls x", "unexpected argument 'x'"),
+        ("state ls x", "unexpected argument 'x'; livecore state ls takes options only"),
+        ("state export x y", "unexpected argument 'y'; livecore state export takes one file"),
         ("state show --depth deep", "--depth is 'deep'; it takes a number of levels"),
         ("state show --dept 3", "did you mean --depth?"),
         ("state diff", "no states are named; livecore state diff 3 now"),
-        ("state diff 1 2 3", "3 states are named; livecore diff takes 2"),
+        ("state diff 1 2 3", "3 states are named; livecore state diff takes 2"),
         ("state export", "no file is named; livecore state export FILE"),
         ("state restore", "no state is named; livecore state restore 3, or a file"),
         ("state restore 1 2", "2 states are named"),
@@ -59,7 +60,11 @@ def test_what_is_said_is_understood(words: str, command: StateCommand) -> None:
         ("rollback x.state", "did you mean `livecore state restore x.state`?"),
         ("reset --pid x", "--pid is 'x'"),
         ("reset -- x", "runs no program"),
-        ("restore 3", "unknown command 'restore'"),
+        ("state ls -- x", "livecore state ls runs no program"),
+        ("rollback 3 4", "2 states are named; livecore rollback takes 1"),
+        ("restore 3", "unknown command 'restore'; did you mean `livecore state restore`?"),
+        ("ls", "unknown command 'ls'; did you mean `livecore state ls`?"),
+        ("state reset", "unknown command 'state reset'; did you mean `livecore reset`?"),
     ],
 )
 def test_a_mistake_gets_one_sentence(words: str, sentence: str) -> None:

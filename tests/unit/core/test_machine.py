@@ -189,16 +189,17 @@ def test_probation_ends_by_time_when_nobody_asks() -> None:
     assert play.at(State.IDLE)
 
 
-def test_open_connections_do_not_wait_for_the_probation() -> None:
+@pytest.mark.parametrize(("requests", "verb"), [("1 request", "drains"), ("3 requests", "drain")])
+def test_open_connections_do_not_wait_for_the_probation(requests: str, verb: str) -> None:
     play = Play().started()
     old = play.active
     play.edited().reach(State.QUIESCE)
-    play.say(ev.Quiesced(play.active, play.number, 2))
+    play.say(ev.Quiesced(play.active, play.number, int(requests[0])))
     play.say(ev.Frozen(play.active, play.number, 3))
     play.reach(State.IDLE)
     assert ev.AskRetire(old, final=False) in play.log
     (record,) = play.reloads()
-    assert record.notes == ("2 requests in flight drain in generation 1",)
+    assert record.notes == (f"{requests} in flight {verb} in generation 1",)
 
 
 def test_identical_content_touches_no_process() -> None:

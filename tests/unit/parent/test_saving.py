@@ -317,7 +317,7 @@ def _refused(settings: Settings) -> str:
     content = Path(path).read_bytes()
     found, (said,) = resume(settings)
     assert found is None
-    assert said.endswith(f": the program starts afresh, the file stays ({path})")
+    assert said.endswith(f": the program starts afresh, nothing is deleted ({path})")
     assert "\n" not in said
     assert Path(path).read_bytes() == content
     return said
@@ -361,6 +361,14 @@ def test_a_state_that_somebody_else_could_have_written_is_refused(settings: Sett
     save(settings, b"a")
     os.chmod(saved_path(settings), 0o666)
     assert "can be written by other users" in _refused(settings)
+
+
+def test_a_state_that_cannot_be_read_is_refused_with_the_systems_reason(settings: Settings) -> None:
+    save(settings, b"a")
+    path = Path(saved_path(settings))
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+    assert "the saved state cannot be read: Too many levels of symbolic links: " in _refused(settings)
 
 
 def test_a_refused_state_is_moved_aside_when_the_run_has_one_of_its_own(settings: Settings) -> None:

@@ -11,7 +11,7 @@ import pytest
 from livereload_core.parent.vault import Vault
 from livereload_core.posix import memfd
 from livereload_core.wire.frames import MAX_FDS
-from livereload_core.wire.links import Kind, Link, from_json, pack, unpack
+from livereload_core.wire.links import ENDS, LOSES, PAGE, Kind, Link, from_json, pack, unpack
 
 OLD, NEW, NEWER = 1, 2, 3
 
@@ -23,11 +23,11 @@ class Held:
         self.vault = Vault()
         self.clients: dict[int, socket.socket] = {}
 
-    def open(self, number: int, kind: str = Kind.WEBSOCKET, child: int = OLD) -> None:
+    def open(self, number: int, kind: str = Kind.WEBSOCKET, child: int = OLD, mark: int = -1) -> None:
         ours, client = socket.socketpair()
         self.clients[number] = client
         with ours:
-            self.vault.opened(child, number, Link(number, kind, "x"), os.dup(ours.fileno()))
+            self.vault.opened(child, number, Link(number, kind, "x", mark=mark), os.dup(ours.fileno()))
 
     def ended(self) -> set[int]:
         """The clients that see the end."""
@@ -148,6 +148,18 @@ def test_the_connections_of_a_dead_child_go_to_the_next_with_what_is_known_of_th
     assert links[2].request == b""
     assert held.vault.committed(NEW) == 2
     assert held.given(NEW) == []
+
+
+def test_of_the_dead_what_is_lost_and_what_is_closed_is_told_apart_from_what_is_kept(held: Held) -> None:
+    for number, mark in ((1, LOSES), (2, ENDS), (3, LOSES)):
+        held.open(number, mark=OLD * PAGE + number)
+        os.pwrite(held.vault.marks_for(OLD), bytes([mark]), OLD * PAGE + number)
+    held.vault.orphan(OLD)
+    assert held.vault.survey() == {
+        "lost what the dead process had read and not answered": 2,
+        "closed: an answer was under way when the program died": 1,
+    }
+    assert held.ended() == {2}
 
 
 def test_what_an_old_generation_hands_over_late_goes_to_the_one_that_serves(held: Held) -> None:

@@ -534,7 +534,7 @@ def test_migrations_are_chained_version_by_version(program: Program) -> None:
     [
         (3, "1: lambda old: old", "x: migrate has no step from version 2, on the way to 3; add it: {2: ...}"),
         (3, "1: lambda old: None, 2: lambda old: {}", "x: the step to version 2 returned None"),
-        (0, "1: lambda old: old", "x: migrate has no step from version 2, on the way to 0"),
+        (0, "1: lambda old: old", "x: is kept in version 1, the code declares version 0, which is older"),
         (2, "1: lambda old: 1 / 0", "x: migrate() raised ZeroDivisionError"),
     ],
 )

@@ -70,6 +70,9 @@ _PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\nabc\n-----END RSA PRI
         (_PEM[:40], HIDDEN),
         ("postgres://ann:hunter2@db:5432/shop", f"postgres://{HIDDEN}@db:5432/shop"),
         ("redis://:hunter2@db", f"redis://{HIDDEN}@db"),
+        ("https://h/?api_key=abc123&page=2", f"https://h/?api_key={HIDDEN}&page=2"),
+        ("host=db password=hunter2 user=ann", f"host=db password={HIDDEN} user=ann"),
+        ("theme=dark; sessionid=abc123; a=b", f"theme=dark; sessionid={HIDDEN}; a=b"),
         ("Bearer abcdef123456", HIDDEN),
         ("Authorization: Basic YW5uOmh1bnRlcjI=", f"Authorization: {HIDDEN}"),
         ("ghp_0123456789abcdefghijABCDEFGHIJ012345", HIDDEN),
@@ -99,7 +102,19 @@ def test_other_values_are_shown(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["eyJ", "aA1/", "-----BEGIN PRIVATE KEY-----", "://a:", "Bearer ", "sk-", "A" * 39]
+    "piece",
+    [
+        "eyJ",
+        "aA1/",
+        "-----BEGIN PRIVATE KEY-----",
+        "://a:",
+        "Bearer ",
+        "sk-",
+        "A" * 39,
+        "a=",
+        "token=x ",
+        "=;",
+    ],
 )
 def test_no_text_takes_long_to_look_at(piece: str) -> None:
     """Time grows with the length and not with its square: ten times the text, a hundred times at most."""

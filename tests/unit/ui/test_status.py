@@ -22,7 +22,7 @@ STATUS = {
     ],
     "last": as_json(ReloadRecord(Outcome.COMMITTED, 7, ("app.py",), 0.023, roots=(ROOT,))),
     "roots": [{"key": "app:cache", "fate": "kept"}, "app:world"],
-    "watching": "/p",
+    "watching": {"reload": True, "roots": ["/p", "/lib"], "imported": 12, "named": ["/p/app.py"]},
 }
 
 
@@ -37,6 +37,9 @@ def test_a_status_is_a_calm_table() -> None:
         "           spare          pid 419",
         "state      app:cache, app:world",
         "watching   /p",
+        "           /lib",
+        "           12 imported files",
+        "           /p/app.py, which failed last",
     ]
 
 
@@ -47,6 +50,12 @@ def test_what_a_run_does_not_tell_has_no_line() -> None:
     )
 
 
-def test_watching_may_be_told_in_several_ways() -> None:
-    assert "nothing (--no-reload)" in render_status({"watching": False}, Palette(False))
-    assert "files 12" in render_status({"watching": {"files": 12}}, Palette(False))
+def test_a_run_that_watches_nothing_says_so() -> None:
+    watching = {"reload": False, "roots": ["/p"], "imported": 12, "named": []}
+    assert render_status({"watching": watching}, Palette(False)).splitlines()[-1] == (
+        "watching   nothing (--no-reload)"
+    )
+
+
+def test_a_single_file_is_one_file() -> None:
+    assert "1 imported file\n" in render_status({"watching": {"imported": 1}}, Palette(False))
