@@ -115,6 +115,8 @@ class _Spare:
             gc.collect()
             gc.freeze()
         collect_normally()
+        if not self._is_called:
+            self._channel.send(wire.Warmed(len(message.modules)))
 
     def _adapters(self, points: tuple[str, ...]) -> list[TargetAdapter]:
         try:

@@ -40,6 +40,7 @@ class GenerationHandle:
         on_exit: called once, in the loop, with the return code (negative: the signal).
 
     Attributes:
+        wanted, warmed: how many modules it was to import ahead, and how many it has; -1 before it said so.
         spared: processes that it started and that go on with the state when it ends.
 
     Raises:
@@ -58,6 +59,7 @@ class GenerationHandle:
     ) -> None:
         self.number = number
         self.env = env
+        self.wanted, self.warmed = 0, -1
         self._loop = loop
         self._on_message = on_message
         self._on_exit = on_exit

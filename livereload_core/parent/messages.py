@@ -121,6 +121,7 @@ class ChildMessages:
             self._reason_told = True
             self._run.emit(Notice(NoticeKind.INFO, reason))
         settings, roots = self._run.settings.to_json(), self._run.user_roots()
+        handle.wanted = len(modules)
         handle.send(wire.Warm(settings, roots, adapters, codecs, modules))
 
     def activate(self, command: ev.Activate) -> None:
@@ -304,6 +305,8 @@ class ChildMessages:
             case wire.Modules():
                 if active and self.warmth.learn(message.names):
                     self._run.warm_again()
+            case wire.Warmed():
+                handle.warmed = message.modules
             case wire.Spoiled():
                 self.warmth.exclude(message.name)
                 self._run.spares.spoiled(child)

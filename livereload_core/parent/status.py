@@ -35,6 +35,7 @@ def status(run: Supervisor, *, uptime: float) -> dict[str, Any]:
                 "pid": handle.pid,
                 "generation": run.messages.generation_of(number),
                 "rss": resident_bytes(handle.pid),
+                **({"warm": handle.warmed == handle.wanted} if number == machine.spare else {}),
             }
             for number, handle in sorted(run.children.items())
         ],

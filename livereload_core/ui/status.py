@@ -7,7 +7,7 @@
     address    http://127.0.0.1:8000
     last       reload  app.py  gen 7  23 ms (pause 8 ms)  kept 2: sessions, cache
     processes  active    gen 7  pid 4177  41 MB
-               spare            pid 4190  33 MB
+               spare            pid 4190  33 MB  warm
     state      sessions, cache
     watching   /home/ann/shop
                12 imported files
@@ -98,7 +98,7 @@ def _children(value: object, paint: Palette) -> list[str]:
     if not isinstance(value, list):
         return []
     rows = [_child(child) for child in value if isinstance(child, Mapping)]
-    widths = [max((len(row[at]) for row in rows), default=0) for at in range(4)]
+    widths = [max((len(row[at]) for row in rows), default=0) for at in range(5)]
     lines = []
     for row in rows:
         cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
@@ -106,11 +106,12 @@ def _children(value: object, paint: Palette) -> list[str]:
     return lines
 
 
-def _child(child: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    rss = child.get("rss")
+def _child(child: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    rss, warm = child.get("rss"), child.get("warm")
     return (
         one_line(str(child.get("role", ""))),
         f"gen {child['generation']}" if child.get("generation") else "",
         f"pid {child['pid']}" if child.get("pid") else "",
         size(rss) if isinstance(rss, (int, float)) and rss else "",
+        {True: "warm", False: "getting warm"}.get(warm, "") if isinstance(warm, bool) else "",
     )

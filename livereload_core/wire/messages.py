@@ -5,6 +5,7 @@ Direction and answers (``+fd``: one file descriptor travels along)::
     parent                                   child
       │ ◀──────────────────────────── Hello ── │   exec'd, idle: a spare
       │ ── Warm ─────────────────────────────▶ │   third-party modules to import ahead
+      │ ◀─────────────────────────── Warmed ── │   it has
       │ ── Activate (+fd sources) ───────────▶ │   becomes the candidate: import the user's code
       │ ◀──────────── Prepared +fd | Failed ─── │
       │ ── Export ──────────▶ active            │   PRECOPY, while it serves
@@ -86,6 +87,7 @@ __all__ = [
     "Terminal",
     "TerminalGranted",
     "Warm",
+    "Warmed",
     "Warn",
     "decode",
     "encode",
@@ -448,6 +450,16 @@ class Modules(Message):
     """Modules that are not the user's and are safe to import ahead, in import order."""
 
     names: tuple[str, ...]
+
+
+class Warmed(Message):
+    """A spare has done all that ``Warm`` asked for.
+
+    Attributes:
+        modules: how many modules that named.
+    """
+
+    modules: int
 
 
 class Spoiled(Message):

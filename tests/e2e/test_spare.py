@@ -41,7 +41,6 @@ def lazily() -> dict[str, object]:
     import lazy
     return {"from": lazy.__name__}
 """
-"""``heavy`` is imported last: a process that has imported it has imported FastAPI as well."""
 
 SAYS_VERSION = 'VERSION = "1"', 'VERSION = "2"'
 
@@ -77,12 +76,19 @@ class World:
         entries = [line.split() for line in text.splitlines()]
         return [(int(pid), colour) for name, pid, colour in entries if name == module]
 
-    def wait_warm(self, run: LivecoreProcess, module: str = "heavy") -> int:
-        """Wait until the spare that ``status`` shows has imported ``module`` ahead; returns its pid."""
+    def wait_warm(self, run: LivecoreProcess, module: str = "heavy", *, begun: bool = False) -> int:
+        """Wait until the spare that ``status`` shows is warm; returns its pid.
+
+        Args:
+            run: whose it is.
+            module: what it has to have imported ahead.
+            begun: it is enough that it has begun with that one.
+        """
 
         def warm_spare() -> int:
-            pid = spare_pid(run)
-            return pid if pid in [who for who, _ in self.imports(module)] else 0
+            spare = child_of(run, "spare")
+            there = spare.get("pid", 0) in [who for who, _ in self.imports(module)]
+            return spare["pid"] if there and (begun or spare["warm"]) else 0
 
         return until(warm_spare, timeout=20, what=f"a spare that has imported {module}")
 
@@ -98,7 +104,12 @@ def spare_pid(run: LivecoreProcess) -> int:
 
 
 def pid_of(run: LivecoreProcess, role: str) -> int:
-    return next((child["pid"] for child in run.status()["children"] if child["role"] == role), 0)
+    pid: int = child_of(run, role).get("pid", 0)
+    return pid
+
+
+def child_of(run: LivecoreProcess, role: str) -> dict[str, Any]:
+    return next((child for child in run.status()["children"] if child["role"] == role), {})
 
 
 def commit(run: LivecoreProcess, old: str = SAYS_VERSION[0], new: str = SAYS_VERSION[1]) -> dict[str, Any]:
@@ -256,7 +267,7 @@ def test_an_edit_that_comes_while_the_spare_gets_warm_imports_the_rest_itself(wo
     run = world.run(source=HEAVY_APP.replace("import heavy", "import gated\nimport heavy"))
     first = pid_of(run, "active")
     gate.unlink()
-    spare = world.wait_warm(run, "gated")  # it has begun with it
+    spare = world.wait_warm(run, "gated", begun=True)
     run.edit("app.py", *SAYS_VERSION)
     until(lambda: run.status()["state"] == "prepare", what="an attempt that waits for its candidate")
     assert run.get().json() == {"version": "1", "pid": first}

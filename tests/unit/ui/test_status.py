@@ -18,7 +18,7 @@ STATUS = {
     "listeners": ["http://127.0.0.1:8000", "unix:/x"],
     "children": [
         {"role": "active", "pid": 4177, "generation": 7, "rss": 41_000_000},
-        {"role": "spare", "pid": 419, "generation": 0, "rss": None},
+        {"role": "spare", "pid": 419, "generation": 0, "rss": 33_000_000, "warm": True},
     ],
     "last": as_json(ReloadRecord(Outcome.COMMITTED, 7, ("app.py",), 0.023, roots=(ROOT,))),
     "roots": [{"key": "app:cache", "fate": "kept"}, "app:world"],
@@ -34,7 +34,7 @@ def test_a_status_is_a_calm_table() -> None:
         "           unix:/x",
         "last       reload  app.py  gen 7  23 ms  kept 1: cache",
         "processes  active  gen 7  pid 4177  41 MB",
-        "           spare          pid 419",
+        "           spare          pid 419   33 MB  warm",
         "state      app:cache, app:world",
         "watching   /p",
         "           /lib",
