@@ -288,7 +288,7 @@ class Control:
 
         def hand_over() -> None:
             try:
-                self._exports.newest(LAST_EXPORT, asked=False)
+                self._exports.newest(LAST_EXPORT, asked=False, lenient=True)
             except Exception as error:  # told: it is the newest snapshot that the parent has which is saved
                 with contextlib.suppress(ChannelClosedError):
                     self._exports.not_saved(error)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from livereload_core.errors import StateError
+from livereload_core.facts import RootFate
 from livereload_core.posix import memfd
 from livereload_core.posix.channel import ChannelClosedError
 from livereload_core.wire import bundle
@@ -32,6 +33,8 @@ BUSY_CPU = 0.002
 """CPU seconds of the program after which a snapshot is due at once."""
 TRACE_CPU = 0.00002
 """CPU seconds of the program below which nothing can have changed: a request takes several times that."""
+STRICT = 3
+"""Snapshots in a row that may fail for one root before the others go without it."""
 SETTLE = 1.0
 """Seconds after which a little work is in a snapshot as well. Idle servers tick (uvicorn ten times a second),
 so it cannot be told from none by its size, and each snapshot costs something."""
@@ -57,6 +60,8 @@ class Exports:
         self._is_behind = False
         self._clock: int | None = None
         self._contents: object = None
+        self._failed = 0
+        self._told: set[tuple[str, str]] = set()
         self._modules_known = 0
 
     def called_from(self, thread: int) -> None:
@@ -85,12 +90,14 @@ class Exports:
         worked = time.thread_time()
         try:
             # What was done while it was under way is in the next one, which follows until one brings no news.
-            self._is_behind = self.newest(interval, asked=False, stop=self._is_wanted)
+            lenient = self._failed >= STRICT
+            self._is_behind = self.newest(interval, asked=False, stop=self._is_wanted, lenient=lenient)
         except ChannelClosedError:
             raise
         except StateError:
-            # The next reload reports it, with the path. The snapshot that the parent holds stays the newest.
-            self._is_behind = False
+            # Often it is so for a moment only (an open transaction): the snapshot before stays the newest.
+            self._is_behind = True
+            self._failed += 1
         except Exception:
             # The loop is busy, something else waits, or fds are short: the next time.
             self._is_behind = True
@@ -103,19 +110,28 @@ class Exports:
         rest = max(interval, CHECKPOINT_DUTY * self._runtime.engine.took, SLICES_DUTY * worked)
         return time.monotonic() + rest
 
-    def newest(self, timeout: float, *, asked: bool, stop: Callable[[], bool] | None = None) -> bool:
+    def newest(
+        self,
+        timeout: float,
+        *,
+        asked: bool,
+        stop: Callable[[], bool] | None = None,
+        lenient: bool = False,
+    ) -> bool:
         """Give the parent the state as it is now; returns whether it differs from the one before.
 
         Args:
             timeout: seconds in which the program has to come to a moment at which it can be looked at.
             asked: the parent waits for it, so it is sent also if nothing has changed.
             stop: see ``Standstill.export``.
+            lenient: see ``Standstill.export``.
 
         Raises:
             StateError: it cannot be carried.
             TimeoutError: the program did not come to such a moment.
         """
-        with contextlib.closing(self._export(timeout, stop=stop)) as export:
+        with contextlib.closing(self._export(timeout, stop=stop, lenient=lenient)) as export:
+            self._failed *= lenient and self._warn_of_lost(export)
             contents = zlib.crc32(export.data), self._runtime.handing.identities(export.handed)
             is_news = contents != self._contents
             if asked or is_news:
@@ -126,18 +142,30 @@ class Exports:
     def last(self, message: wire.Finished) -> None:
         """The program has ended by itself: its last state goes with the message."""
         try:
-            export = self._runtime.engine.export()
+            export = self._runtime.engine.export(lenient=True)
         except (StateError, OSError) as error:
             self.not_saved(error)
             self._runtime.channel.send(message)
         else:
             with contextlib.closing(export):
+                if self._runtime.settings.save:
+                    self._warn_of_lost(export)
                 self._send_newest(functools.partial(wire.Finished, message.code, message.failure), export)
 
     def not_saved(self, error: Exception) -> None:
         """Say why the last state is not handed over; the newest snapshot that the parent holds stays that."""
         if self._runtime.settings.save:
             self._runtime.channel.send(wire.Warn(f"the state is not saved as it is now: {error}"))
+
+    def _warn_of_lost(self, export: Export) -> bool:
+        """Say which roots no snapshot can hold, each once; returns whether there are any."""
+        lost = [root for root in export.roots if root.fate is RootFate.LOST]
+        for root in lost:
+            if (root.key, root.detail) not in self._told:
+                self._told.add((root.key, root.detail))
+                why = f"{root.detail}; {root.remedy}" if root.remedy else root.detail
+                self._runtime.channel.send(wire.Warn(f"{root.key} would end with its process: {why}"))
+        return bool(lost)
 
     def sources(self) -> None:
         """The sources and the code of what runs, for a recovery and for the next generation."""

@@ -18,6 +18,7 @@ thread can change what was written. Who holds it:
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -122,7 +123,12 @@ class Standstill:
             self._leave = self._stand_still(message)
 
     def export(
-        self, timeout: float, *, reset: Collection[str] = (), stop: Callable[[], bool] | None = None
+        self,
+        timeout: float,
+        *,
+        reset: Collection[str] = (),
+        stop: Callable[[], bool] | None = None,
+        lenient: bool = False,
     ) -> Export:
         """Export while serving, at a moment when the main thread is not in the midst of a line.
 
@@ -132,6 +138,7 @@ class Standstill:
             timeout: seconds to wait for such a moment.
             reset: keys of roots whose contents the user has given up.
             stop: nobody waits for it; it is given up when this says so. None: somebody does.
+            lenient: see ``Engine.export``.
 
         Raises:
             TimeoutError: it did not come to such a moment in time, or was given up.
@@ -140,22 +147,23 @@ class Standstill:
         engine = self._runtime.engine
         for _ in range(_ROUNDS):
             try:
-                return self._export(timeout, reset, patient=True)
+                return self._export(timeout, reset, patient=True, lenient=lenient)
             except BehindError:
                 engine.catch_up(hurry=stop is None, stop=stop or (lambda: False))
             if stop is not None and stop():
                 raise TimeoutError("something else is to be done first")
-        return self._export(timeout, reset, patient=False)
+        return self._export(timeout, reset, patient=False, lenient=lenient)
 
-    def _export(self, timeout: float, reset: Collection[str], *, patient: bool) -> Export:
+    def _export(self, timeout: float, reset: Collection[str], *, patient: bool, lenient: bool) -> Export:
         engine = self._runtime.engine
+        export = functools.partial(engine.export, patient=patient, reset=reset, lenient=lenient)
         if current_loop() is not None or self._runtime.net.listening() or PAUSE_SIGNAL is None:
-            return at_safe_point(lambda: engine.export(patient=patient, reset=reset), timeout=timeout)
+            return at_safe_point(export, timeout=timeout)
         try:
-            return engine.export(quiet=False, patient=patient, reset=reset)
+            return export(quiet=False)
         except NotQuietError:
             with self._main_parked(timeout):
-                return engine.export(patient=patient, reset=reset)
+                return export()
 
     @contextlib.contextmanager
     def _main_parked(self, timeout: float) -> Iterator[None]:

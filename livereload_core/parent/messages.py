@@ -346,6 +346,8 @@ class ChildMessages:
             return
         generation = self.generation_of(handle.number)
         held = HeldSnapshot(_taken(fds), message.serial, generation=generation)
+        # What such a snapshot lacks ended with its process; for a living one it is asked again.
+        held.resumed = not isinstance(message, wire.Frozen)
         handle.spared = frozenset(message.processes)
         if self._run.machine.state is State.STOPPING:
             self._run.saving.note(held)

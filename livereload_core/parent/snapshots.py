@@ -109,7 +109,7 @@ class HeldSnapshot:
 
     Attributes:
         memory: the memfd.
-        resumed: it was kept beyond the process that wrote it, and needs no descriptor of an object.
+        resumed: it is there for the time when the process that wrote it is gone: what it lacks is lost.
         taken: when it came, in seconds since the epoch.
     """
 

@@ -155,13 +155,21 @@ class Engine:
 
     # -- what the child's runtime calls --------------------------------------------------------------
 
-    def export(self, *, quiet: bool = True, patient: bool = False, reset: Collection[str] = ()) -> Export:
+    def export(
+        self,
+        *,
+        quiet: bool = True,
+        patient: bool = False,
+        lenient: bool = False,
+        reset: Collection[str] = (),
+    ) -> Export:
         """Write the state of all roots; the program may go on running.
 
         Args:
             reset: keys of roots whose contents the user has given up.
             quiet: the thread that works with the state is not in the midst of a line.
             patient: large buffers may be copied in slices first, by :meth:`catch_up`.
+            lenient: a root that cannot be carried is lost, with the reason, and costs no other one.
 
         Raises:
             BehindError: they shall be.
@@ -182,6 +190,7 @@ class Engine:
                     self._comparisons,
                     quiet=quiet,
                     patient=patient,
+                    lenient=lenient,
                 )
         finally:
             self.took = time.thread_time() - began

@@ -76,6 +76,7 @@ def export(
     *,
     quiet: bool = True,
     patient: bool = False,
+    lenient: bool = False,
 ) -> Export:
     """Write the state of all roots.
 
@@ -89,6 +90,7 @@ def export(
         comparisons: what is known of large plain dicts and lists.
         quiet: the thread that works with the state is not in the midst of a line.
         patient: large buffers may be copied in slices first.
+        lenient: a root that cannot be carried is lost, with the reason, and costs no other one.
 
     Raises:
         BehindError: if patient: ``Engine.catch_up`` is to do so.
@@ -101,7 +103,10 @@ def export(
     if patient and any(attached(container).is_behind(container) for container in containers):
         raise BehindError
     work, entries, handed = _write(
-        alive, held, is_user_module, sharing, store, comparisons, quiet=quiet, patient=patient
+        *(alive, held, is_user_module, sharing, store, comparisons),
+        quiet=quiet,
+        patient=patient,
+        lenient=lenient,
     )
     work.raise_failures()
     reports = [_report(entry) for entry in entries[: len(alive)]]
@@ -127,6 +132,7 @@ def _write(
     *,
     quiet: bool,
     patient: bool,
+    lenient: bool,
 ) -> tuple[_Work, list[Entry], Handed]:
     """Write the streams, and duplicate their fds in the same stretch.
 
@@ -142,7 +148,12 @@ def _write(
             layers = comparisons.look(alive)
             if patient and comparisons.are_behind:
                 raise BehindError
-            work = _Work(alive, is_user_module, comparisons, layers, looks=sharing.is_due(), quiet=still)
+            work = _Work(
+                *(alive, is_user_module, comparisons, layers),
+                looks=sharing.is_due(),
+                quiet=still,
+                lenient=lenient,
+            )
             try:
                 entries = [*work.with_pieces(work.entries(sharing), store, patient=patient), *held.values()]
                 return work, entries, work.hand_over(entries)
@@ -186,10 +197,12 @@ class _Work:
         *,
         looks: bool,
         quiet: bool,
+        lenient: bool,
     ) -> None:
         self.memos: dict[str, Memo] = {}
         self._comparisons = comparisons
         self._layers = layers
+        self._lenient = lenient
         self._roots = roots
         self._looks = looks and len(roots) > 1
         self._contents: dict[str, Callable[[], object]] = {}
@@ -212,7 +225,7 @@ class _Work:
         try:
             return self._written(root)
         except CannotCarryError as error:
-            if not root.options.resets:
+            if not (root.options.resets or self._lenient):
                 self._failures.append(error)
             return dataclasses.replace(
                 self._empty(root), lost=_without_remedy(error), remedy=error.remedy, born=0.0

@@ -39,6 +39,39 @@ def test_killed_child_comes_back_with_the_state_that_was_held(livecore: Launcher
     assert after["pid"] != serving
 
 
+POISONED = """
+from aiohttp import web
+from livereload_core import preserve
+
+good = preserve("good", list[str])
+bad = preserve("bad", dict)
+
+async def show(request):
+    return web.json_response({"good": good, "bad": list(bad)})
+
+async def change(request):
+    good.append(f"change-{len(good)}")
+    bad["it"] = (number for number in ())
+    return await show(request)
+
+app = web.Application()
+app.router.add_get("/", show)
+app.router.add_get("/change", change)
+"""
+
+
+def test_one_that_cannot_be_carried_costs_no_other_its_snapshots(livecore: Launcher) -> None:
+    run = livecore.program("app:app", files={"app.py": POISONED})
+    assert run.get("/change").json() == {"good": ["change-0"], "bad": ["it"]}
+    said = run.wait_event("warning")["text"]
+    assert said.startswith('app:bad would end with its process: bad["it"]: a generator stands in the mid')
+    run.get("/change")
+    until(lambda: run.holds("change-1"), what="a snapshot without the bad one")
+    os.kill(run.status()["children"][0]["pid"], signal.SIGKILL)
+    run.wait_event("recovered")
+    assert run.get().json() == {"good": ["change-0", "change-1"], "bad": []}
+
+
 def test_listener_is_never_closed_while_a_killed_child_comes_back(livecore: Launcher) -> None:
     run = livecore.app()
     with Load(run.port) as load:
