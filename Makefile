@@ -32,8 +32,9 @@ demo: $(DEMO_VENV)/.ready
 
 # --- checks and tests -------------------------------------------------------
 
+# A file's tests stay in one process: what a module sets up is set up once.
 test: check
-	$(TEST_VENV)/bin/python -m pytest
+	$(TEST_VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/ruff check .

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from livereload_core.errors import StateError
-from livereload_core.facts import RootFate
 from livereload_core.posix import memfd
 from livereload_core.posix.channel import ChannelClosedError
 from livereload_core.wire import bundle
@@ -61,7 +60,7 @@ class Exports:
         self._clock: int | None = None
         self._contents: object = None
         self._failed = 0
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, bool]] = set()
         self._modules_known = 0
 
     def called_from(self, thread: int) -> None:
@@ -131,7 +130,7 @@ class Exports:
             TimeoutError: the program did not come to such a moment.
         """
         with contextlib.closing(self._export(timeout, stop=stop, lenient=lenient)) as export:
-            self._failed *= lenient and self._warn_of_lost(export)
+            self._failed *= lenient and self._warn_of_gaps(export)
             contents = zlib.crc32(export.data), self._runtime.handing.identities(export.handed)
             is_news = contents != self._contents
             if asked or is_news:
@@ -149,7 +148,7 @@ class Exports:
         else:
             with contextlib.closing(export):
                 if self._runtime.settings.save:
-                    self._warn_of_lost(export)
+                    self._warn_of_gaps(export)
                 self._send_newest(functools.partial(wire.Finished, message.code, message.failure), export)
 
     def not_saved(self, error: Exception) -> None:
@@ -157,15 +156,14 @@ class Exports:
         if self._runtime.settings.save:
             self._runtime.channel.send(wire.Warn(f"the state is not saved as it is now: {error}"))
 
-    def _warn_of_lost(self, export: Export) -> bool:
-        """Say which roots no snapshot can hold, each once; returns whether there are any."""
-        lost = [root for root in export.roots if root.fate is RootFate.LOST]
-        for root in lost:
-            if (root.key, root.detail) not in self._told:
-                self._told.add((root.key, root.detail))
-                why = f"{root.detail}; {root.remedy}" if root.remedy else root.detail
-                self._runtime.channel.send(wire.Warn(f"{root.key} would end with its process: {why}"))
-        return bool(lost)
+    def _warn_of_gaps(self, export: Export) -> bool:
+        """Say which roots a snapshot does not hold as they are, each once; returns whether there are any."""
+        for key, (why, is_older) in export.gaps.items():
+            if (key, is_older) not in self._told:
+                self._told.add((key, is_older))
+                instead = "as it was before" if is_older else "not at all"
+                self._runtime.channel.send(wire.Warn(f"snapshots hold {key} {instead}: {why}"))
+        return bool(export.gaps)
 
     def sources(self) -> None:
         """The sources and the code of what runs, for a recovery and for the next generation."""

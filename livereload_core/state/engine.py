@@ -68,6 +68,7 @@ class Engine:
         self._reports: dict[str, RootReport] = {}
         self._store = Store()
         self._comparisons = Comparisons()
+        self._earlier: dict[str, Entry] = {}
         self._ready: dict[str, Any] = {}
         self._restorer = self._new_restorer(self._held)
         self._sharing = Sharing()
@@ -169,7 +170,8 @@ class Engine:
             reset: keys of roots whose contents the user has given up.
             quiet: the thread that works with the state is not in the midst of a line.
             patient: large buffers may be copied in slices first, by :meth:`catch_up`.
-            lenient: a root that cannot be carried is lost, with the reason, and costs no other one.
+            lenient: a root that cannot be carried is written as it was before, or else lost, and costs no
+                other.
 
         Raises:
             BehindError: they shall be.
@@ -188,6 +190,7 @@ class Engine:
                     self._sharing,
                     self._store,
                     self._comparisons,
+                    self._earlier,
                     quiet=quiet,
                     patient=patient,
                     lenient=lenient,

@@ -40,6 +40,8 @@ __all__ = ["Export", "export"]
 _needs_quiet = False
 """Whether the state of this program holds what must not be interrupted while it is looked at."""
 
+_REMEMBERED = 1 << 20
+"""Bytes of a stream up to which it is kept for the case that its root cannot be written the next time."""
 _ATTEMPTS = 5
 """How often a stream is begun again when another thread changed a container under it."""
 _CHANGED = ("changed size during iteration", "mutated during iteration", "keys changed during iteration")
@@ -53,11 +55,13 @@ class Export:
     Attributes:
         data: the bytes.
         roots: the fate of each root so far: kept, parked, or lost where ``on_error="reset"`` gave it up.
+        gaps: why a root is not there as it is now, and whether it is as it was before, by key; if lenient.
         handed: the fds that go with them; whoever exports closes it.
     """
 
     data: bytes
     roots: tuple[RootReport, ...]
+    gaps: Mapping[str, tuple[str, bool]] = dataclasses.field(default_factory=dict)
     handed: Handed = dataclasses.field(default_factory=Handed)
 
     def close(self) -> None:
@@ -73,6 +77,7 @@ def export(
     sharing: Sharing,
     store: Store,
     comparisons: Comparisons,
+    earlier: dict[str, Entry],
     *,
     quiet: bool = True,
     patient: bool = False,
@@ -88,9 +93,10 @@ def export(
         sharing: which roots belong together.
         store: what is known of large buffers.
         comparisons: what is known of large plain dicts and lists.
+        earlier: what was written last, for roots that can be written again without their process; updated.
         quiet: the thread that works with the state is not in the midst of a line.
         patient: large buffers may be copied in slices first.
-        lenient: a root that cannot be carried is lost, with the reason, and costs no other one.
+        lenient: a root that cannot be carried is written as it was before, or else lost, and costs no other.
 
     Raises:
         BehindError: if patient: ``Engine.catch_up`` is to do so.
@@ -106,7 +112,7 @@ def export(
         *(alive, held, is_user_module, sharing, store, comparisons),
         quiet=quiet,
         patient=patient,
-        lenient=lenient,
+        earlier=earlier if lenient else None,
     )
     work.raise_failures()
     reports = [_report(entry) for entry in entries[: len(alive)]]
@@ -116,7 +122,9 @@ def export(
         if entry.kind != Kind.GROUP
     ]
     try:
-        return Export(pack(entries, generation), tuple(reports), handed)
+        data = pack(entries, generation)
+        _remember(entries[: len(alive)], earlier)
+        return Export(data, tuple(reports), work.gaps, handed)
     except BaseException:
         handed.close()
         raise
@@ -132,7 +140,7 @@ def _write(
     *,
     quiet: bool,
     patient: bool,
-    lenient: bool,
+    earlier: Mapping[str, Entry] | None,
 ) -> tuple[_Work, list[Entry], Handed]:
     """Write the streams, and duplicate their fds in the same stretch.
 
@@ -152,7 +160,7 @@ def _write(
                 *(alive, is_user_module, comparisons, layers),
                 looks=sharing.is_due(),
                 quiet=still,
-                lenient=lenient,
+                earlier=earlier,
             )
             try:
                 entries = [*work.with_pieces(work.entries(sharing), store, patient=patient), *held.values()]
@@ -163,6 +171,15 @@ def _write(
                     raise
             finally:
                 work.close()
+
+
+def _remember(entries: Iterable[Entry], earlier: dict[str, Entry]) -> None:
+    """Note what can be written once more; what has descriptors cannot, and what is large is not worth it."""
+    for entry in entries:
+        if not (entry.lost or entry.fds) and len(entry.stream) <= _REMEMBERED:
+            earlier[entry.key] = entry
+        elif not entry.lost:
+            earlier.pop(entry.key, None)
 
 
 def _report(entry: Entry) -> RootReport:
@@ -186,6 +203,7 @@ class _Work:
 
     Attributes:
         memos: what was written for each root, where shared objects are looked for.
+        gaps: as of :class:`Export`.
     """
 
     def __init__(
@@ -197,12 +215,13 @@ class _Work:
         *,
         looks: bool,
         quiet: bool,
-        lenient: bool,
+        earlier: Mapping[str, Entry] | None,
     ) -> None:
         self.memos: dict[str, Memo] = {}
         self._comparisons = comparisons
         self._layers = layers
-        self._lenient = lenient
+        self._earlier = earlier
+        self.gaps: dict[str, tuple[str, bool]] = {}
         self._roots = roots
         self._looks = looks and len(roots) > 1
         self._contents: dict[str, Callable[[], object]] = {}
@@ -225,8 +244,14 @@ class _Work:
         try:
             return self._written(root)
         except CannotCarryError as error:
-            if not (root.options.resets or self._lenient):
-                self._failures.append(error)
+            if not root.options.resets:
+                if self._earlier is None:
+                    self._failures.append(error)
+                elif root.key in self._earlier:
+                    self.gaps[root.key] = str(error), True
+                    return dataclasses.replace(self._earlier[root.key], group="")
+                else:
+                    self.gaps[root.key] = str(error), False
             return dataclasses.replace(
                 self._empty(root), lost=_without_remedy(error), remedy=error.remedy, born=0.0
             )
@@ -276,7 +301,8 @@ class _Work:
 
     def group(self, roots: list[Root], entries: dict[str, Entry]) -> Entry | None:
         """Write roots that belong together as one, and note that in their entries; ``None`` if it fails."""
-        members = [root for root in roots if root.key in self._contents and not entries[root.key].lost]
+        written = [root for root in roots if root.key in self._contents and root.key not in self.gaps]
+        members = [root for root in written if not entries[root.key].lost]
         if len(members) < 2:
             return None
         key = f"group of {' '.join(root.key for root in members)}"

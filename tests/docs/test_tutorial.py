@@ -57,6 +57,8 @@ class Follower:
             number += 1
             if record is not None:
                 first, *rest = render(record, Palette(False))
+                if "an answer was under way when the program died" in first:
+                    continue  # only if the connection was a few moments old by then
                 yield " " * 9 + first
                 # Only a slow machine says where the time went.
                 yield from (line for line in rest if not line.lstrip().startswith("most of it: "))

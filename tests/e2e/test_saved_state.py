@@ -149,7 +149,7 @@ def test_a_last_state_that_cannot_be_carried_is_said_and_the_one_before_is_saved
     until(lambda: saved_count(first) == 1, what="the state on the disk")
     first.get("/poison")
     first.stop()
-    assert said(first, 'the state is not saved as it is now: counts["poison"]: a generator')
+    assert said(first, 'snapshots hold app:counts as it was before: counts["poison"]: a generator')
     assert count(livecore.app("--resume", source=COUNTER)) == 1
 
 

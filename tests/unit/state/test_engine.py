@@ -11,6 +11,7 @@ import pytest
 from livereload_core.core.records import RootFate
 from livereload_core.errors import CannotCarryError
 from livereload_core.state.snapshot import unpack
+from livereload_core.state.waiving import Waive
 from tests.unit.state.conftest import Program
 
 HEAD = "from livereload_core import preserve\n"
@@ -619,3 +620,35 @@ def test_enum_member_that_was_renamed_is_followed(program: Program) -> None:
     after = program.reload(app=source.format(more=more, name="FINE"))
     assert after.box["mood"] is after.Mood.FINE
     assert program.reports["app:box"].detail == "member 'GOOD' of Mood is 'FINE' now"
+
+
+def test_root_that_cannot_be_carried_is_written_as_it_was_before_if_others_shall_not_suffer(
+    program: Program,
+) -> None:
+    source = "from livereload_core import preserve\na = preserve('a', dict)\nb = preserve('b', dict)\n"
+    app = program.start(app=source)
+    app.a["n"] = app.b["n"] = 1
+    program.engine.export().close()
+    app.a["n"] = app.b["n"] = 2
+    app.b["bad"] = (number for number in range(3))
+    with pytest.raises(CannotCarryError):
+        program.engine.export()
+    export = program.engine.export(lenient=True)
+    why, is_older = export.gaps["app:b"]
+    assert is_older
+    assert why.startswith('b["bad"]: a generator stands in the middle of old code')
+    after = program.start(app=source)
+    program.engine.adopt(export.data)
+    assert (after.a, after.b) == ({"n": 2}, {"n": 1})
+
+
+def test_root_that_never_could_be_carried_is_lost_alone(program: Program) -> None:
+    source = "from livereload_core import preserve\na = preserve('a', dict)\nb = preserve('b', dict)\n"
+    app = program.start(app=source)
+    app.a["n"] = 2
+    app.b["bad"] = (number for number in range(3))
+    export = program.engine.export(lenient=True)
+    assert export.gaps["app:b"][1] is False
+    after = program.start(app=source)
+    program.engine.adopt(export.data, (), Waive(resumed=True))
+    assert (after.a, after.b) == ({"n": 2}, {})
