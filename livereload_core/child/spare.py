@@ -26,7 +26,7 @@ from livereload_core.errors import UsageError
 from livereload_core.posix import memfd
 from livereload_core.posix.channel import BlockingChannel, ChannelClosedError
 from livereload_core.posix.process import die_with_parent, widen_fd_table
-from livereload_core.state import declare, hooks, thirdparty
+from livereload_core.state import codec, declare, hooks, thirdparty
 from livereload_core.wire import bundle
 from livereload_core.wire import messages as wire
 
@@ -113,7 +113,7 @@ class _Spare:
         self._runtime.set_up()
         if not self._is_called:
             gc.collect()
-            gc.freeze()
+            codec.freeze()
         collect_normally()
         if not self._is_called:
             self._channel.send(wire.Warmed(len(message.modules)))

@@ -34,7 +34,7 @@ from livereload_core.state.names import lookup
 from livereload_core.state.reducers import Reducer, classify
 from livereload_core.state.roots import class_key
 
-__all__ = ["Dumper", "grown_old", "has_frozen", "load", "uncollected", "undisturbed"]
+__all__ = ["Dumper", "freeze", "grown_old", "load", "uncollected", "undisturbed"]
 
 PROTOCOL = 5
 
@@ -78,23 +78,22 @@ _FROZEN_BY_PYTHON = gc.get_freeze_count()
 """Objects that the interpreter has frozen at its start: 375 in CPython 3.12.1, none in 3.11.7 and 3.13.0."""
 
 
-def has_frozen() -> bool:
-    """Whether the program, or the spare that it began in, has frozen objects.
-
-    To count them takes 3 ms where a spare has imported much.
-    """
-    return gc.get_freeze_count() > _FROZEN_BY_PYTHON
+_is_frozen = False
 
 
-def grown_old(frozen: bool | None = None) -> None:
+def freeze() -> None:
+    """Freeze all objects, and remember it: to count them takes 3 ms where a spare has imported much."""
+    global _is_frozen
+    gc.freeze()
+    _is_frozen = True
+
+
+def grown_old() -> None:
     """Count all objects as old ones, so that those which were just read are not looked through at once.
 
     They stay for as long as the program does. What a program has frozen by itself stays frozen.
-
-    Args:
-        frozen: what :func:`has_frozen` said, if it was asked before.
     """
-    if not (has_frozen() if frozen is None else frozen):
+    if not (_is_frozen or gc.get_freeze_count() > _FROZEN_BY_PYTHON):
         gc.freeze()
         gc.unfreeze()
 

@@ -24,7 +24,7 @@ from typing import Any
 from livereload_core.facts import RootFate, RootReport
 from livereload_core.state import exporting, runtime
 from livereload_core.state.classforms import ClassForms
-from livereload_core.state.codec import Dumper, has_frozen, uncollected
+from livereload_core.state.codec import Dumper, uncollected
 from livereload_core.state.descriptors import GONE
 from livereload_core.state.exporting import Export
 from livereload_core.state.inplace import attributes, is_immutable, set_attributes
@@ -259,7 +259,6 @@ class Engine:
             for received in restorer.received:
                 received.close()
             background.spare_collector(restorer.received, in_time=True)
-            self._restorer.frozen = has_frozen()  # nothing of the program's runs until adopt()
         if not main_waits():
             outcomes = [outcome for outcome in outcomes if not outcome.later]
         for outcome in outcomes:
@@ -289,10 +288,7 @@ class Engine:
             self._restorer.waived = waive.sort(self._held)
             self._leave_segments(own[snapshot.fds :])
             final = main_waits()
-            try:
-                self._restore_found(final=final)
-            finally:
-                self._restorer.frozen = None
+            self._restore_found(final=final)
             if not final and any(key.startswith("__main__:") for key in self._held):
                 self._watch.start()
 

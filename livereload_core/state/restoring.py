@@ -57,7 +57,6 @@ class Restorer:
     Attributes:
         received: the fds of the streams that were read; whoever restores decides when they are closed.
         waived: roots whose loss turns nothing down, with their fates.
-        frozen: whether objects are frozen, while that is known.
     """
 
     def __init__(
@@ -89,7 +88,6 @@ class Restorer:
         self._wanted: dict[str, Outcome] = {}
         self.received: list[Incoming] = []
         self.waived: dict[str, RootFate] = {}
-        self.frozen: bool | None = None
         # None: it could not be loaded. Contents, until settled; taken ones are UNSET.
         self._groups: dict[str, tuple[list[Any], list[str], Incoming] | None] = {}
 
@@ -115,7 +113,7 @@ class Restorer:
             if self._scratch:
                 self._fill_ahead()
             elif outcomes:
-                grown_old(self.frozen)
+                grown_old()
         return outcomes
 
     def shell_of(self, key: str) -> Any:
