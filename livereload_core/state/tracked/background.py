@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from livereload_core.errors import CannotCarryError
+from livereload_core.state.codec import freeze
 from livereload_core.state.descriptors import Incoming
 from livereload_core.state.tracked.journal import Dump, attached
 from livereload_core.state.tracked.pace import Pace
@@ -53,4 +54,4 @@ def spare_collector(received: Iterable[Incoming], *, in_time: bool = False) -> N
     if any(one.parts for one in received):
         if in_time:
             gc.collect()
-        gc.freeze()
+        freeze()

@@ -398,7 +398,10 @@ def test_undisturbed_restores_collection_and_switch_interval_also_after_an_error
     assert sys.getswitchinterval() == interval
 
 
-def test_what_was_read_counts_as_old_so_that_it_is_not_looked_through_at_once(program: Program) -> None:
+def test_what_was_read_counts_as_old_so_that_it_is_not_looked_through_at_once(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codec, "_is_frozen", False)
     source = "from livereload_core import preserve\nkept = preserve('kept', list)\n"
     app = program.start(app=source)
     app.kept += [[number] for number in range(1000)]
@@ -409,7 +412,8 @@ def test_what_was_read_counts_as_old_so_that_it_is_not_looked_through_at_once(pr
     assert all(id(inner) in old for inner in app.kept)
 
 
-def test_what_a_program_has_frozen_stays_frozen() -> None:
+def test_what_a_program_has_frozen_stays_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "_is_frozen", False)
     gc.freeze()
     try:
         frozen = gc.get_freeze_count()
