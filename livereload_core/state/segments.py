@@ -161,20 +161,22 @@ class Piece:
 
     def fill(self, address: int) -> None:
         """Put the bytes into memory from ``malloc``: whole pages are laid under it where that can be done."""
-        self._lay(address)
+        _put(address, self.home, self.offset, self.length)
         for run in self.runs:
-            memory.copy(address + run.start, run.segment.address + run.offset, run.end - run.start)
+            _put(address + run.start, run.segment, run.offset, run.end - run.start)
 
-    def _lay(self, address: int) -> None:
-        end = address + self.length
-        first, last = memory.up(address), memory.down(end)
-        source = self.home.address + self.offset
-        fits = (address - self.offset) % PAGE == 0 and self.length >= _LAID
-        if fits and memory.lay(first, last - first, self.home.fd, self.offset + first - address):
-            memory.copy(address, source, first - address)
-            memory.copy(last, source + last - address, end - last)
-        else:
-            memory.copy(address, source, self.length)
+
+def _put(address: int, segment: Segment, offset: int, length: int) -> None:
+    """Lay or copy a part of a segment to an address."""
+    end = address + length
+    first, last = memory.up(address), memory.down(end)
+    source = segment.address + offset
+    fits = (address - offset) % PAGE == 0 and length >= _LAID
+    if fits and memory.lay(first, last - first, segment.fd, offset + first - address):
+        memory.copy(address, source, first - address)
+        memory.copy(last, source + last - address, end - last)
+    else:
+        memory.copy(address, source, length)
 
 
 def phased(offset: int) -> int:

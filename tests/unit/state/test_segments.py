@@ -257,6 +257,27 @@ def test_changes_of_a_part_are_copied_in_slices(watching: Store) -> None:
     assert np.array_equal(filled(piece), array)
 
 
+def test_large_changes_are_laid_under_the_reader_too(
+    watching: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.zeros(16 * MIB, np.uint8)
+    watching.capture([claim(array)])
+    array[MIB : 2 * MIB] = 1
+    array[5 * MIB + 7 : 6 * MIB] = 2
+    [piece] = watching.capture([claim(array)])
+    laid: list[int] = []
+    lay = memory.lay
+
+    def noted(address: int, size: int, fd: int, offset: int) -> bool:
+        laid.append(size)
+        return lay(address, size, fd, offset)
+
+    monkeypatch.setattr(memory, "lay", noted)
+    assert np.array_equal(filled(piece), array)
+    if len(laid) < 3:
+        pytest.skip("this numpy has got memory from elsewhere, of which no pages can be laid under")
+
+
 def test_array_that_dies_between_slices_is_left_out(kept: Store) -> None:
     array = np.full(16 * MIB, 7, np.uint8)
     kept.behind([claim(array)])
