@@ -450,6 +450,7 @@ def main():
     _wait_tick(run, "1")
     run.write("sim.py", _version(source, "2", "FORKED = 1\n"))
     run.wait_reload("committed")
+    _wait_tick(run, "2")  # an edit before that would park it at its fork, and the line would never come
     before = source.replace("def main", 'say(f"fork before the switch ended with {fork()}")\n\n\ndef main')
     run.write("sim.py", _version(before, "3"))
     run.wait_reload("committed")
