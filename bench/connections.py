@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.contenders import Contender
-from bench.handover import measure_adoption, measure_handover
+from bench.handover import measure_adoption, measure_handover, measure_transports
 from bench.idle import cpu_seconds
 from bench.model import Column, Measure, Row, quantile, spread
 from bench.plan import Plan
@@ -68,16 +68,14 @@ def _pauses(ours: Sequence[Contender], folder: Path, plan: Plan, progress: Calla
         rows.append(
             Row(floor_name(count), family, values={"pause": quantile(took, 0.5)}, samples=tuple(took))
         )
-        progress(f"floor: {count} fds to an event loop")
-        took = [seconds * 1000 for seconds in measure_adoption(count, plan.floor_runs)]
-        rows.append(
-            Row(
-                f"{count:,} fds to an event loop that answers each client",
-                family,
-                values={"pause": quantile(took, 0.5)},
-                samples=tuple(took),
-            )
-        )
+        for name, measure in (
+            ("to an event loop", measure_transports),
+            ("to an event loop that answers each client", measure_adoption),
+        ):
+            progress(f"floor: {count} fds {name}")
+            took = [seconds * 1000 for seconds in measure(count, plan.floor_runs)]
+            values = {"pause": quantile(took, 0.5)}
+            rows.append(Row(f"{count:,} fds {name}", family, values=values, samples=tuple(took)))
         for who in ours:
             progress(f"an edit with {count} WebSockets: {who.name}")
             name = f"{who.name}, {count:,} WebSockets"

@@ -2,8 +2,10 @@
 
 ``python -m bench.handover FD`` is the receiver of the lower one: it takes as many fds as it is told, puts
 each into an epoll set and answers with one byte. Nothing else is done with them: this part no hand-over can
-leave out. ``python -m bench.handover FD loop`` gives each to an event loop, which sends back what its client
-has sent meanwhile: what it takes until every client has been answered by a program that does nothing.
+leave out. ``python -m bench.handover FD transports`` gives each to an event loop and is done when that reads
+from all: the least that an asyncio program can do. ``python -m bench.handover FD echo`` sends back what each
+client has sent meanwhile, too: what it takes until every client has been answered by a program that does
+nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["measure_adoption", "measure_handover"]
+__all__ = ["measure_adoption", "measure_handover", "measure_transports"]
 
 _MOST = 250
 """Fds in one message: the kernel takes 253 at most."""
@@ -36,9 +38,21 @@ def measure_handover(count: int, runs: int) -> list[float]:
         return [_send(sock, fds) for _ in range(runs)]
 
 
+def measure_transports(count: int, runs: int) -> list[float]:
+    """Return the seconds from the first fd sent to the word that a loop reads from the last one."""
+    took = []
+    with _receiver("transports") as sock, _connected(count) as (ends, _):
+        fds = [end.fileno() for end in ends]
+        for _ in range(runs + 1):
+            took.append(_send(sock, fds))
+            sock.sendall(b"e")
+            _confirmed(sock)
+    return took[1:]  # at the first its code was cold
+
+
 def measure_adoption(count: int, runs: int) -> list[float]:
     """Return the seconds from the first fd sent to the answer to the last client, for each run."""
-    with _receiver("loop") as sock, _connected(count) as (ends, clients):
+    with _receiver("echo") as sock, _connected(count) as (ends, clients):
         fds = [end.fileno() for end in ends]
         _exchange(sock, fds, clients)  # as above
         return [_exchange(sock, fds, clients) for _ in range(runs)]
@@ -137,8 +151,8 @@ class _Echo(asyncio.Protocol):
         self._write(data)
 
 
-async def serve(fd: int) -> None:
-    """Adopt and answer until the other side is gone."""
+async def serve(fd: int, *, tells: bool) -> None:
+    """Adopt and answer until the other side is gone; says when it reads from all if that is asked for."""
     loop = asyncio.get_running_loop()
     with socket.socket(fileno=fd) as sock:
         while head := sock.recv(_COUNT.size):
@@ -147,6 +161,8 @@ async def serve(fd: int) -> None:
                 end = socket.socket(fileno=number)
                 end.setblocking(False)
                 transports.append((await loop.connect_accepted_socket(_Echo, end))[0])
+            if tells:
+                sock.send(b"k")
             await loop.run_in_executor(None, sock.recv, 1)
             for transport in transports:
                 transport.abort()
@@ -156,6 +172,6 @@ async def serve(fd: int) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
-        asyncio.run(serve(int(sys.argv[1])))
+        asyncio.run(serve(int(sys.argv[1]), tells=sys.argv[2] == "transports"))
     else:
         main(int(sys.argv[1]))

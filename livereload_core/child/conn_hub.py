@@ -20,7 +20,7 @@ import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from livereload_core.child import conn_quiet, conn_state
@@ -103,6 +103,7 @@ class Connections:
         self.links: dict[int, Link] = {}
         self.servers: list[Server] = []
         self.on_server: Callable[[Server], None] | None = None
+        self.arriving: Callable[[], Awaitable[None]] | None = None
         self._on_answer: Callable[[], None] | None = None
         self.marks: Marks | None = None
         self.waiting: set[int] = set()
@@ -281,6 +282,8 @@ class Connections:
 
     async def quiesce(self, grace: float) -> None:
         """Hold every connection, and wait until what is in flight is done, at most ``grace`` seconds."""
+        if self.arriving is not None:
+            await self.arriving()
         self.holding = True
         self._look()
         self._forget_states()

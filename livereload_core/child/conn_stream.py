@@ -33,8 +33,8 @@ from livereload_core.state.connection import Connection, current
 from livereload_core.wire.links import BROKEN, CLEAN, ENDS, LOSES, Kind
 
 if TYPE_CHECKING:
-    from livereload_core.child.conn_adopt import Reentry, Replay
     from livereload_core.child.conn_marks import Marks
+    from livereload_core.child.conn_replay import Reentry, Replay
 
 __all__ = ["OPAQUE", "WISH", "Stream"]
 
@@ -232,6 +232,9 @@ class Stream(asyncio.Protocol, Forwarding):
         self._lost = True
         self.wake()
         self._hub.leave(self)
+        replay, self.replay = self.replay, None
+        if replay is not None:
+            replay.left()
         self._protocol.connection_lost(exc)
         # nothing of a connection that has ended waits for the collector
         self._lane = None

@@ -25,6 +25,7 @@ from livereload_core.child.loops import current_loop
 from livereload_core.child.standstill import Standstill
 from livereload_core.child.worker import Worker
 from livereload_core.facts import Failure
+from livereload_core.posix import process
 from livereload_core.posix.channel import ChannelClosedError
 from livereload_core.wire import messages as wire
 
@@ -272,6 +273,8 @@ class Control:
         runtime.net.wait_quiet(message.grace)
         if message.final:
             self._hand_over_last()
+        else:
+            process.give_way()  # nobody waits for it any more, and its successor has clients that do
         try:
             run_hooks_in(current_loop(), "dispose", runtime.settings.timeout_hook)
         except BaseException as error:  # it leaves all the same

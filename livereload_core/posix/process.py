@@ -31,6 +31,7 @@ __all__ = [
     "become_subreaper",
     "descendants",
     "die_with_parent",
+    "give_way",
     "interpreter_flags",
     "pidfd_open",
     "raise_file_limit",
@@ -46,7 +47,8 @@ _ROOM = 4096
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
 _NICE = os.getpriority(os.PRIO_PROCESS, 0)
-BACKGROUND_NICE = min(19, _NICE + 10)
+_BEHIND = 10
+BACKGROUND_NICE = min(19, _NICE + _BEHIND)
 """Niceness of a spare: about a tenth of the time of a busy core, all of an idle one."""
 _REMEMBERED = 4096
 _FILE_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -154,6 +156,14 @@ def set_background(pid: int, *, background: bool) -> None:
             else:
                 policy = os.SCHED_BATCH if background else os.SCHED_OTHER
                 os.sched_setscheduler(int(thread), policy, os.sched_param(0))
+
+
+def give_way() -> None:
+    """Let this process, with all its threads, stand behind others for good; a no-op where there is no way."""
+    with contextlib.suppress(OSError):  # no /proc, or a thread that ends meanwhile: it keeps its priority
+        for thread in os.listdir("/proc/self/task"):
+            nice = os.getpriority(os.PRIO_PROCESS, int(thread))
+            os.setpriority(os.PRIO_PROCESS, int(thread), min(19, nice + _BEHIND))
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from livereload_core.child.net_unseen import find
 from livereload_core.posix import memfd
 from livereload_core.posix.addresses import Address
 from livereload_core.wire import messages as wire
-from livereload_core.wire.links import from_json, pack, unpack
+from livereload_core.wire.links import Kind, Link, from_json, pack, unpack
 from tests.unit.child.conn_stage import Stage, in_loop, stage, until
 
 
@@ -81,6 +81,68 @@ async def test_what_is_there_already_is_served_between_two_turns_of_taking_over(
             seen.add(len(made))
             await asyncio.sleep(0)
         assert any(0 < count < len(numbers) for count in seen)
+
+
+@in_loop
+async def test_a_client_who_begins_to_wait_goes_before_all_who_are_idle(made: list[int]) -> None:
+    async with stage(Echo) as on:
+        clients = await _crowd(on, 5 * BATCH)
+        numbers, table, _ = await on.freeze()
+        await on.succeed(Echo)
+        made.clear()
+        on.give(numbers, table)
+        # The first batch is under way now; nobody waits. The very last one begins to.
+        reader, writer = clients[-1]
+        writer.write(b"now")
+        assert await reader.readexactly(3) == b"now"
+        assert writer.get_extra_info("sockname")[1] in made[: 3 * BATCH]
+        await until(on.new.settled)
+        assert len(made) == len(clients)
+
+
+class Slow(asyncio.Protocol):
+    """A WebSocket server that never answers its handshakes."""
+
+    asked: int
+
+    def data_received(self, data: bytes) -> None:
+        Slow.asked += 1
+
+
+@in_loop
+async def test_new_code_that_takes_its_time_for_a_handshake_holds_up_no_other(made: list[int]) -> None:
+    Slow.asked = 0
+    async with stage(Echo) as on:
+        await _crowd(on, 2 * BATCH)
+        numbers, _, _ = await on.freeze()
+        await on.succeed(Slow)
+        records = [_as_websocket(number, on.listener.getsockname()) for number in numbers]
+        fds = [memfd.create(pack(records)), *(os.dup(on.held[number].fileno()) for number in numbers)]
+        on.new.adopter.expect(numbers, fds)
+        on.new.adopter.begin()
+        await until(lambda: Slow.asked == 2 * BATCH)
+        assert not on.new.settled()
+        for link in on.new.hub.all():
+            link.loop_transport.abort()
+        await until(on.new.settled)  # and the collector works again
+
+
+def _as_websocket(number: int, local: Any) -> Link:
+    request = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    response = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    return Link(number, Kind.WEBSOCKET, local, request, response)
+
+
+@in_loop
+async def test_an_edit_in_the_midst_of_taking_over_finds_all_connections(made: list[int]) -> None:
+    async with stage(Echo) as on:
+        await _crowd(on, 3 * BATCH)
+        numbers, table, _ = await on.freeze()
+        await on.succeed(Echo)
+        on.give(numbers, table)
+        await on.new.hub.quiesce(5)
+        moved, _, staying = on.new.hub.export()
+        assert (sorted(moved), staying) == (sorted(numbers), {})
 
 
 @in_loop

@@ -283,6 +283,22 @@ def test_every_thread_of_a_process_in_the_background_gives_way_and_stands_among_
         child.kill()
 
 
+def test_a_process_that_gives_way_does_so_with_every_thread_and_needs_no_right_for_it() -> None:
+    code = (
+        "import threading; from livereload_core.posix import process; "
+        "threading.Thread(target=input).start(); process.give_way(); print(flush=True)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        (behind,) = {nice for nice, _ in _rank(child.pid)}
+        assert len(os.listdir(f"/proc/{child.pid}/task")) == 2
+        assert behind == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+        child.kill()
+
+
 def test_a_process_that_is_gone_has_no_rank_and_no_memory() -> None:
     with subprocess.Popen(["true"]) as child:
         pass
