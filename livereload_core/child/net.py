@@ -348,8 +348,9 @@ class Net:
         sockets = open_sockets(connections)
         for listener in self.listeners.all():
             fds = self.listeners.fds(listener, sockets)
-            parked = [self.listeners.park(listener, fd, connections) for fd in fds]
-            if self.accepts_in_c and any(parked):
+            parked = [fd for fd in fds if self.listeners.park(listener, fd, connections)]
+            listener.told.update(parked)
+            if self.accepts_in_c and parked:
                 # a loop in C may have been told of a connection and be about to accept it
                 self.listeners.replace(listener, fds)
 

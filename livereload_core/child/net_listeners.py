@@ -44,6 +44,7 @@ class Listener:
         listening: whether the program has started to listen on it.
         linked: what is accepted on it is followed by the links of ``child.conn_hub``.
         parked: epoll entries taken out, by fd.
+        told: fds of which a loop may have been told before they were parked, and has not come since.
         original: our own duplicate while the program's fds show a dummy, else -1.
         dummy: the inode of that dummy, else 0.
         name: what ``getsockname()`` said before the dummy came.
@@ -55,6 +56,7 @@ class Listener:
     listening: bool = False
     linked: bool = False
     parked: dict[int, list[epoll.Entry]] = dataclasses.field(default_factory=dict)
+    told: set[int] = dataclasses.field(default_factory=set)
     original: int = -1
     dummy: int = 0
     name: Any = None
@@ -119,6 +121,7 @@ class Listeners:
         for entries in listener.parked.values():
             epoll.put_back(entries)
         listener.parked.clear()
+        listener.told.clear()
 
     def replace(self, listener: Listener, fds: list[int]) -> None:
         """Put a dummy listener over ``fds``; their epoll entries have to be parked before.

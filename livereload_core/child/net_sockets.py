@@ -202,7 +202,11 @@ class SocketLayer:
                 if listener.linked:
                     return socket.socket(sock.family, sock.type, sock.proto, fileno=fd), peer
                 return self._tracked(sock, fd, peer)
-            parked = net.listeners.park(listener, sock.fileno())
+            if sock.fileno() in listener.told:  # it was, a moment after the loop had been told of a client
+                listener.told.discard(sock.fileno())
+                parked = True
+            else:
+                parked = net.listeners.park(listener, sock.fileno())
         if not parked:
             net.gate.wait_open(_THROTTLE)
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))

@@ -271,6 +271,27 @@ def test_a_loop_that_polls_with_epoll_sleeps_while_the_gate_is_shut(parent: Pare
             server.accept()[0].close()
 
 
+def test_a_loop_that_was_told_of_a_client_before_the_gate_shut_is_not_held_up(
+    parent: Parent, net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float | None] = []
+    monkeypatch.setattr(net.gate, "wait_open", naps.append)
+    with socket.create_server(parent.hold(LOOPBACK).sockaddr) as server, select.epoll() as poller:
+        server.setblocking(False)
+        poller.register(server.fileno(), select.EPOLLIN)
+        net.release()
+        with socket.create_connection(server.getsockname()):
+            assert poller.poll(5) == [(server.fileno(), select.EPOLLIN)]
+            net.stop_accepting()
+            with pytest.raises(BlockingIOError):
+                server.accept()
+            assert not naps
+            # One that comes again has another way to learn of clients, and would spin.
+            with pytest.raises(BlockingIOError):
+                server.accept()
+            assert len(naps) == 1
+
+
 def test_where_c_code_accepts_a_dummy_takes_the_place_of_a_stopped_listener(parent: Parent, net: Net) -> None:
     address = parent.hold(LOOPBACK)
     net.accepts_in_c = True
