@@ -13,7 +13,7 @@ import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.sources import MODULE, Family
+from bench.sources import MODULE, Family, Weight
 
 __all__ = ["BARE", "CONTENDERS", "PAIRS", "Contender", "Pair"]
 
@@ -118,11 +118,13 @@ class Pair:
         family: of the app.
         ours: under livecore.
         bare: alone.
+        weight: which app.
     """
 
     family: Family
     ours: Contender
     bare: Contender
+    weight: Weight = "light"
 
     @property
     def again(self) -> Contender:
@@ -135,7 +137,7 @@ def _livecore_script(port: int) -> list[str]:
     return [*run, "--log-format", "json", "--no-keys", "--", str(port)]
 
 
-PAIRS: tuple[Pair, ...] = (
+_SMALLEST: tuple[Pair, ...] = (
     Pair(
         "asgi",
         Contender("livecore uvicorn h11", "asgi", "uvicorn", _livecore_script, ours=True),
@@ -153,4 +155,17 @@ PAIRS: tuple[Pair, ...] = (
         BARE["aiohttp"],
     ),
 )
-"""Each kind of connection that livecore looks into: parsed in Python, in C, and by aiohttp."""
+PAIRS: tuple[Pair, ...] = (
+    *_SMALLEST,
+    *(
+        Pair(
+            pair.family,
+            dataclasses.replace(pair.ours, name=f"{pair.ours.name}, page"),
+            dataclasses.replace(pair.bare, name=f"{pair.bare.name}, page"),
+            "page",
+        )
+        for pair in _SMALLEST[1:]
+    ),
+)
+"""Each kind of connection that livecore looks into: parsed in Python, in C, and by aiohttp; with the smallest
+answer there is, and with one of a usual size."""

@@ -3,7 +3,8 @@
 Every app answers ``{"version": "v17"}`` on ``/`` and ``/hit``. The version stands inside the function that
 answers, so that in-process patchers, which replace functions, can do the same work as those that start
 afresh. Light and heavy differ only in what is imported at the top. Those with WebSockets echo on ``/ws``,
-with the pid of the process that answers in front.
+with the pid of the process that answers in front. Those with a page answer with a hundred rows beside the
+version, made and written as JSON for each request: what a small page or a call of an API takes.
 
 Invariants:
     * No two versions of a file have the same size: a peer that trusts a stale ``.pyc`` of the same second and
@@ -20,7 +21,7 @@ from typing import Literal
 __all__ = ["BROKEN", "MODULE", "Family", "SaveStyle", "Weight", "save", "source"]
 
 Family = Literal["asgi", "wsgi", "aiohttp"]
-Weight = Literal["light", "heavy", "websockets"]
+Weight = Literal["light", "heavy", "websockets", "page"]
 SaveStyle = Literal["rename", "inplace"]
 
 MODULE = "app"
@@ -126,10 +127,20 @@ _BODIES_WITH_ECHO: dict[Family, str] = {
 }
 
 
+_ROWS = '[{"id": n, "name": f"name {n}", "price": n * 1.25, "tags": ["a", str(n)]} for n in range(100)]'
+_ASGI_PAGE = "import json\n\n\n" + _ASGI.replace(
+    """body = b'{"version": "@VERSION@"}'""",
+    'body = json.dumps({"version": "@VERSION@", "rows": ' + _ROWS + "}).encode()",
+    1,
+)
+_AIOHTTP_PAGE = _AIOHTTP.replace('"@VERSION@"}', '"@VERSION@", "rows": ' + _ROWS + "}", 1)
+_BODIES_WITH_PAGE: dict[Family, str] = {"asgi": _ASGI_PAGE, "aiohttp": _AIOHTTP_PAGE}
+
+
 def source(family: Family, weight: Weight, number: int) -> str:
     """Return the app that answers with version ``v<number>``."""
     top = _HEAVY if weight == "heavy" else ""
-    bodies = _BODIES_WITH_ECHO if weight == "websockets" else _BODIES
+    bodies = {"websockets": _BODIES_WITH_ECHO, "page": _BODIES_WITH_PAGE}.get(weight, _BODIES)
     return f"{top}{bodies[family].replace('@VERSION@', f'v{number}')}# {'.' * number}\n"
 
 

@@ -78,7 +78,10 @@ def compared(quads: Quads) -> dict[str, float]:
 
 def _pair(pair: Pair, ours: Contender, folder: Path, plan: Plan) -> list[Row]:
     try:
-        with Serving(ours, folder / "a") as first, Serving(pair.bare, folder / "b") as second:
+        with (
+            Serving(ours, folder / "a", weight=pair.weight) as first,
+            Serving(pair.bare, folder / "b", weight=pair.weight) as second,
+        ):
             time.sleep(plan.steady_settle)  # a spare interpreter that gets warm belongs to the start
             quads = _load(first, second, plan)
     except NotMeasuredError as error:
