@@ -20,7 +20,7 @@ class Forwarding(asyncio.Transport):
     _protocol: Any
     _transport: Any
 
-    def writelines(self, list_of_data: Any) -> None:
+    def _writelines(self, list_of_data: Any) -> None:
         """Send several pieces."""
         self.write(b"".join(list_of_data))
 

@@ -9,7 +9,8 @@ lane: the framers are fed what was passed by, and follow from there.
            ▲                          │              │         │
            └──────── leave ───────────┴──────────────┴─────────┘
 
-A lane is two closures, which stand in the places of ``data_received`` and ``write`` of its stream. They are
+A lane is three closures, which stand in the places of ``data_received``, ``write`` and ``writelines`` of its
+stream. They are
 what every request of a program passes, right behind a system call, when little of the interpreter is in the
 processor's caches: each attribute of an object counts there, so what they need are variables of their own.
 
@@ -78,6 +79,7 @@ class Lane:
     Attributes:
         received: takes what the client sends.
         write: takes what the server sends.
+        writelines: takes it in pieces.
         enter: begin, between two exchanges.
         leave: end, and return what was passed by.
         owes: how many bytes are owed, as in :class:`Passed`.
@@ -86,6 +88,7 @@ class Lane:
 
     received: Callable[[bytes], None]
     write: Callable[[Any], None]
+    writelines: Callable[[Any], None]
     enter: Callable[[], None]
     leave: Callable[[], Passed]
     owes: Callable[[], int]
@@ -98,6 +101,7 @@ def lane(
     send: Callable[[Any], None],
     send_slowly: Callable[[Any], None],
     mark: Any,
+    send_pieces: Callable[[Any], None],
 ) -> Lane:
     """Make the lane of a stream; it begins outside.
 
@@ -107,6 +111,7 @@ def lane(
         send: the loop's transport.
         send_slowly: the stream's own method, which parses.
         mark: one byte that tells others what is under way.
+        send_pieces: the loop's transport: several at once.
     """
     requests, answers = REQUESTS, ANSWERS
     owed = OUTSIDE
@@ -163,6 +168,25 @@ def lane(
         last = data
         send(data)
 
+    def writelines(pieces: Any) -> None:
+        nonlocal owed, last
+        # A head and a body, as aiohttp writes them: not to be joined, which copies the body.
+        whole = (
+            owed == AN_ANSWER
+            and type(pieces) in (list, tuple)
+            and len(pieces) == 2
+            and pieces[0] == head
+            and type(pieces[1]) is bytes
+            and len(pieces[1]) == total - len(head)
+        )
+        if whole:
+            owed = 0
+            mark[0] = CLEAN
+            last = pieces
+            send_pieces(pieces)
+        else:
+            write(b"".join(pieces))
+
     def enter() -> None:
         nonlocal owed, last
         owed = 0
@@ -170,7 +194,8 @@ def lane(
 
     def leave() -> Passed:
         nonlocal owed, last
-        passed = Passed(owed, request, head, total - len(head), last)
+        written = last if type(last) in (bytes, bytearray, memoryview) else b"".join(last)
+        passed = Passed(owed, request, head, total - len(head), written)
         owed = OUTSIDE
         last = b""
         return passed
@@ -182,7 +207,7 @@ def lane(
         nonlocal mark
         mark = place
 
-    return Lane(received, write, enter, leave, owes, write_to)
+    return Lane(received, write, writelines, enter, leave, owes, write_to)
 
 
 def learn_request(data: bytes, head: RequestHead) -> None:

@@ -100,6 +100,7 @@ class Stream(asyncio.Protocol, Forwarding):
         "vaulted",
         "working",
         "write",
+        "writelines",
     )
 
     def __init__(self, hub: Any, protocol: asyncio.BaseProtocol, number: int) -> None:
@@ -150,6 +151,7 @@ class Stream(asyncio.Protocol, Forwarding):
         # Called for every piece that passes; a lane takes their places once it is known what repeats.
         self.data_received = self._data_received  # type: ignore[method-assign]
         self.write = self._write  # type: ignore[method-assign]
+        self.writelines = self._writelines  # type: ignore[method-assign]
         self.set_protocol(protocol)
 
     # -- towards the loop: a protocol ------------------------------------------------------------------
@@ -241,6 +243,7 @@ class Stream(asyncio.Protocol, Forwarding):
         self._context = _NO_CONTEXT
         self.data_received = _nothing  # type: ignore[method-assign]
         self.write = self._transport.write  # type: ignore[method-assign]
+        self.writelines = self._transport.writelines  # type: ignore[method-assign]
 
     # -- towards the server: a transport ---------------------------------------------------------------
 
@@ -314,9 +317,17 @@ class Stream(asyncio.Protocol, Forwarding):
                 return
             # Connections of uvloop share one context, and a variable that changes with each request is dear.
             deliver = functools.partial(self._context.run, self._received)
-            self._lane = lane(deliver, self._data_received, self._send, self._write, self._mark)
+            self._lane = lane(
+                deliver,
+                self._data_received,
+                self._send,
+                self._write,
+                self._mark,
+                self._transport.writelines,
+            )
             self.data_received = self._lane.received  # type: ignore[method-assign, assignment]
             self.write = self._lane.write  # type: ignore[method-assign, assignment]
+            self.writelines = self._lane.writelines  # type: ignore[method-assign, assignment]
             self._transport.set_protocol(self)  # uvloop remembers the method
         self._lane.enter()
 
@@ -327,6 +338,7 @@ class Stream(asyncio.Protocol, Forwarding):
             self._lane = None
             self.data_received = self._data_received  # type: ignore[method-assign]
             self.write = self._write  # type: ignore[method-assign]
+            self.writelines = self._writelines  # type: ignore[method-assign]
             self._transport.set_protocol(self)
 
     @property

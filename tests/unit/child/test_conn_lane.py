@@ -39,6 +39,9 @@ class Wire(asyncio.Transport):
     def write(self, data: Any) -> None:
         self.sent.append(bytes(data))
 
+    def writelines(self, list_of_data: Any) -> None:
+        self.sent += map(bytes, list_of_data)
+
     def set_protocol(self, protocol: Any) -> None:
         self.protocol = protocol
 
@@ -115,7 +118,13 @@ def _script(rng: random.Random) -> list[tuple[str, Any]]:
                 body = b""
             elif rng.random() < 0.1:
                 head, body = CHUNKED, b""
-            style = rng.randrange(4)
+            style = rng.randrange(6)
+            if style >= 4:
+                pieces: list[Any] = [head, body] if style == 4 else _pieces(rng, head + body)
+                if rng.random() < 0.05:
+                    pieces[-1] = bytearray(pieces[-1])
+                steps.append(("say at once", pieces if rng.random() < 0.5 else tuple(pieces)))
+                continue
             if style == 0:
                 out = [head + body]
             elif style == 1:
@@ -148,6 +157,8 @@ def test_the_lane_knows_what_the_framers_know(seed: int) -> None:
                     side.wire.protocol.data_received(data)
                 elif what == "say":
                     side.link.write(data)
+                elif what == "say at once":
+                    side.link.writelines(data)
             assert fast.seen() == slow.seen(), (what, data)
         assert fast.judged() == slow.judged()
 
@@ -183,6 +194,23 @@ async def test_methods_that_a_server_keeps_work_inside_and_outside_of_the_lane()
     kept_write(b"x")
     assert not side.link.in_flight()
     assert b"".join(side.wire.sent) == (HEADS[2] + b"x") * 4
+
+
+@in_loop
+async def test_a_head_and_its_body_are_handed_on_unjoined() -> None:
+    side = Side(Link)
+    for _ in range(3):
+        side.wire.protocol.data_received(PLAIN[0])
+        side.link.writelines([HEADS[2], b"x"])
+    assert side.wire.sent[-2:] == [HEADS[2], b"x"]
+    side.wire.protocol.data_received(PLAIN[0])
+    side.link.writelines([HEADS[2], b"x", b""])
+    assert side.wire.sent[-1] == HEADS[2] + b"x"
+    # What the kernel may not have taken yet is known when somebody asks.
+    side.wire.protocol.data_received(PLAIN[0])
+    side.link.writelines((HEADS[2], b"x"))
+    side.wire.get_write_buffer_size = lambda: 4  # type: ignore[method-assign]
+    assert side.link.export().outbound == b"\r\n\r\nx"[-4:]
 
 
 @in_loop
