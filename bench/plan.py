@@ -31,7 +31,8 @@ class Plan:
         good_edits: edits under load.
         good_gap: time between these.
         broken: how long the syntax error stays under load.
-        quads: of turns A B B A at a steady load, for each pair of servers.
+        steady_starts: of each pair of servers under a steady load.
+        quads: of turns A B B A for each of these starts.
         turn_seconds: the length of one turn.
         steady_settle: rest before them.
         idle_files: files that are watched while nothing happens.
@@ -56,9 +57,10 @@ class Plan:
     good_edits: int = 4
     good_gap: float = 1.0
     broken: float = 4.0
-    quads: int = 50
+    steady_starts: int = 6
+    quads: int = 8
     turn_seconds: float = 0.08
-    steady_settle: float = 2.0
+    steady_settle: float = 1.5
     idle_files: int = 5_000
     idle_settle: float = 3.0
     idle_seconds: float = 10.0
@@ -90,6 +92,7 @@ class Plan:
                 good_edits=1,
                 good_gap=1.0,
                 broken=1.0,
+                steady_starts=1,
                 quads=2,
                 turn_seconds=0.1,
                 steady_settle=0.5,

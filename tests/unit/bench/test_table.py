@@ -143,10 +143,19 @@ def test_ratios_are_made_within_a_quad_so_that_what_both_meet_does_not_count() -
         {"a": {"rps": 0.9 * speed, "p99": 2.0, "cpu": 55.0}, "b": {"rps": speed, "p99": 2.0, "cpu": 50.0}}
         for speed in speeds
     ]
-    values = compared(quads)
+    values = compared([[quad] for quad in quads])
     assert [values[f"rps_{end}"] for end in ("ratio", "low", "high")] == pytest.approx([0.9, 0.9, 0.9])
     assert values["cpu_ratio"] == pytest.approx(1.1)
     assert values["p99_ratio"] == 1.0
+
+
+def test_a_start_counts_once_however_often_it_was_loaded() -> None:
+    slow, fast = (
+        {"a": {"rps": rps, "p99": 2.0, "cpu": 50.0}, "b": {"rps": 1000.0, "p99": 2.0, "cpu": 50.0}}
+        for rps in (900.0, 1000.0)
+    )
+    values = compared([[slow] * 50, [fast], [fast, slow, fast]])
+    assert (values["rps_ratio"], values["rps_low"]) == (1.0, 0.9)
 
 
 @pytest.mark.parametrize(
