@@ -27,7 +27,7 @@ from livereload_core.framing.http1 import RequestHead, ResponseHead, without_hea
 from livereload_core.framing.sessions import Session
 from livereload_core.framing.websocket import close_frame
 from livereload_core.posix import epoll
-from livereload_core.wire.links import Kind
+from livereload_core.wire.links import ENDS, Kind
 from livereload_core.wire.links import Link as Record
 
 __all__ = ["MOST_UNSENT", "MOVES", "SERVICE_RESTART", "SILENT", "Link", "Verdict"]
@@ -278,7 +278,10 @@ class Link(Stream):
         if self._responses.upgraded:
             self._upgraded(data[belongs:])
         head = self._responses.head
-        return head if head is not None and head.status >= 101 else None
+        if head is None or head.status < 101:
+            return None
+        self._events = self._responses.mid and head.is_event_stream
+        return head
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
@@ -307,7 +310,9 @@ class Link(Stream):
         self.replay = None
         self._session = session
         if raw:
-            self._became_raw()
+            self.is_raw()
+        if self._events:
+            self._mark[0] = ENDS  # until it is caught up with, and known behind which event
         if outbound:
             self.pass_on(outbound)
 

@@ -24,7 +24,7 @@ from livereload_core.core import events as ev
 from livereload_core.posix import memfd
 from livereload_core.wire import links as wire_links
 from livereload_core.wire.frames import MAX_FDS
-from livereload_core.wire.links import BROKEN, CLEAN, ENDS, LOSES, PAGE
+from livereload_core.wire.links import BROKEN, CLEAN, ENDS, ID_BYTES, LOSES, SPAN, Kind, id_at, unpack_id
 from livereload_core.wire.messages import Ahead, Connections
 
 __all__ = ["Vault"]
@@ -63,8 +63,8 @@ class Vault:
         return len(self._entries)
 
     def marks_for(self, generation: int) -> int:
-        """Return the fd of the marks, with a page for ``generation``; it stays ours."""
-        os.truncate(self._marks, (generation + 1) * PAGE)
+        """Return the fd of the marks, with room for ``generation``; it stays ours."""
+        os.truncate(self._marks, (generation + 1) * SPAN)
         return self._marks
 
     def survey(self) -> dict[str, int]:
@@ -85,6 +85,10 @@ class Vault:
                 entry.link = dataclasses.replace(entry.link, policy="close")
             elif mark == LOSES:
                 found["lost what the dead process had read and not answered"] += 1
+            elif entry.link.kind == Kind.EVENTS and entry.link.mark >= 0:
+                name = unpack_id(os.pread(self._marks, ID_BYTES, id_at(entry.link.mark)))
+                if name is not None:
+                    entry.link = dataclasses.replace(entry.link, event_id=name)
         return dict(found)
 
     def opened(self, child: ev.Child, number: int, link: wire_links.Link, fd: int | None) -> None:
@@ -210,7 +214,7 @@ class Vault:
         itself.
         """
         for number, entry in tuple(self._entries.items()):
-            if entry.owner is None and (finished or entry.link.kind == wire_links.Kind.HTTP):
+            if entry.owner is None and (finished or entry.link.kind == Kind.HTTP):
                 self._drop(number)
 
     def abandoned(self, child: ev.Child) -> None:

@@ -29,6 +29,7 @@ from aiohttp import WSMsgType, web
 from livereload_core import connection, generation
 
 VERSION = "1"
+LARGE = 64 * 1024 * 1024
 slow = asyncio.Event()
 
 
@@ -38,6 +39,20 @@ async def show(request):
 
 async def wait(request):
     print("waiting", flush=True)
+    await asyncio.Event().wait()
+
+
+async def large(request):
+    return web.Response(body=bytes(LARGE))
+
+
+async def events(request):
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    last = int(request.headers.get("Last-Event-ID", 0))
+    for number in range(last + 1, last + 6):
+        await response.write(f"id: {number}\\ndata: {generation()}\\n\\n".encode())
+    print("rests behind", last + 5, flush=True)
     await asyncio.Event().wait()
 
 
@@ -56,6 +71,8 @@ async def echo(request):
 app = web.Application()
 app.router.add_get("/", show)
 app.router.add_get("/wait", wait)
+app.router.add_get("/large", large)
+app.router.add_get("/events", events)
 app.router.add_get("/ws", echo)
 """
 
@@ -152,6 +169,43 @@ def test_a_request_in_flight_ends_with_the_process_and_says_so(
         since=since,
         what="word of the request that is lost",
     )
+
+
+def test_an_answer_of_which_the_kernel_has_half_ends_with_the_process(
+    livecore: Launcher, clients: ExitStack
+) -> None:
+    run = livecore.app(source=SOURCE)
+    plain = clients.enter_context(socket.create_connection(("127.0.0.1", run.port), 20))
+    plain.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert plain.recv(1) == b"H"
+    until(lambda: held(run) == 1, what="the parent to hold the connection")
+    kill(run)
+    received = 1
+    while chunk := plain.recv(1 << 20):  # whoever kept the connection would let the client wait for ever
+        received += len(chunk)
+    assert received < 64 * 1024 * 1024
+
+
+def test_a_stream_of_events_goes_on_behind_its_last_id_when_the_program_is_killed(
+    livecore: Launcher, clients: ExitStack
+) -> None:
+    run = livecore.app(source=SOURCE)
+    client = clients.enter_context(socket.create_connection(("127.0.0.1", run.port), 20))
+    client.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+    stream = clients.enter_context(client.makefile("rb"))
+    seen: list[tuple[int, int]] = []
+    for killed in range(4):
+        while len(seen) < 5 * (killed + 1):
+            line = stream.readline()
+            assert line, f"closed after {seen}"
+            if line.startswith(b"id: "):
+                seen.append((int(line[4:]), int(stream.readline()[6:])))
+        run.wait_output(f"rests behind {len(seen)}".__eq__)
+        since = len(run.records)
+        kill(run)
+        run.wait_event("recovered", since=since)
+    assert [number for number, _ in seen] == list(range(1, 21))
+    assert [generation for _, generation in seen] == [1 + number // 5 for number in range(20)]
 
 
 def test_half_a_frame_that_dies_with_the_process_closes_with_service_restart(
