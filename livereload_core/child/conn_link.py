@@ -222,6 +222,8 @@ class Link(Stream):
         held, self._held = self._held, []
         for data in held:
             self.data_received(data)
+        if held:
+            self.note()
         if self._eof:
             self._eof = False
             if not self.eof_received():

@@ -177,6 +177,7 @@ class Stream(asyncio.Protocol, Forwarding):
         if self._holding:
             if not self._farewell:
                 self._held.append(data)
+                self._mark[0] = self._lost_with_held()
             return
         if current.get(None) is not self:
             current.set(self)
@@ -606,6 +607,13 @@ class Stream(asyncio.Protocol, Forwarding):
                 owed = requests.begun > responses.finished or self._early is not None or responses.closes
             mark = ENDS if owed or self._looking else CLEAN
         self._mark[0] = mark
+
+    def _lost_with_held(self) -> int:
+        """What a death would leave of a connection whose client has spoken while it was held."""
+        if self._unsent or self._kind in (_HTTP, OPAQUE):
+            return ENDS
+        # It is not looked at before it is delivered: a frame may begin in it.
+        return LOSES if self._kind is Kind.RAW else BROKEN
 
     def _events_can_go_on(self) -> bool:
         """Whether others can send the next event; notes the id behind which it would be."""

@@ -13,9 +13,9 @@ from livereload_core.child import conn_hub
 from livereload_core.child.conn_marks import Marks
 from livereload_core.posix import memfd
 from livereload_core.wire import messages as wire
-from livereload_core.wire.links import CLEAN, ENDS, ID_BYTES, SPAN, Kind, id_at, unpack_id
+from livereload_core.wire.links import BROKEN, CLEAN, ENDS, ID_BYTES, LOSES, SPAN, Kind, id_at, unpack_id
 from tests.unit.child.conn_stage import Stage, in_loop, stage, until
-from tests.unit.child.test_conn_http import Web
+from tests.unit.child.test_conn_http import OPEN, Web
 
 GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 LARGE = b"x" * 32 * 1024 * 1024
@@ -140,6 +140,39 @@ def test_a_stream_whose_id_cannot_be_left_ends_with_the_process(file: int, name:
             protocol.mark = name
             protocol.event(b"x")
             assert marked.mark == ENDS
+
+    test()
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "mark"),
+    [
+        (GET % b"/", GET % b"/", ENDS),
+        (OPEN, b"\x81\x80\0\0\0\0", BROKEN),
+        (b"hello\n", b"hello\n", LOSES),
+    ],
+    ids=["http", "websocket", "raw"],
+)
+def test_what_the_client_says_while_it_is_held_is_lost_with_the_process(
+    file: int, first: bytes, then: bytes, mark: int
+) -> None:
+    @in_loop
+    async def test() -> None:
+        async with stage(Web) as on:
+            marked = Marked(on, file)
+            _, writer = await on.connect()
+            link: Any = on.old.link
+            writer.write(first)
+            await until(lambda: link._responses.finished or link.kind in (Kind.WEBSOCKET, Kind.RAW))
+            on.old.hub.register(link)
+            assert marked.mark == CLEAN
+            await on.old.hub.quiesce(0)
+            writer.write(then)
+            await until(lambda: link._held)
+            assert marked.mark == mark
+            on.old.hub.resume()
+            link.taken()
+            await until(lambda: marked.mark == CLEAN)
 
     test()
 

@@ -174,6 +174,38 @@ def test_of_the_dead_what_is_lost_and_what_is_closed_is_told_apart_from_what_is_
     assert held.ended() == {2}
 
 
+def test_what_the_dead_had_kept_back_from_its_last_table_is_looked_at_before_anybody_gets_it(
+    held: Held,
+) -> None:
+    for number in (1, 2, 3):
+        held.open(number, Kind.HTTP, mark=mark_at(OLD, number))
+    marks = held.vault.marks_for(OLD)
+    for number in (1, 2):
+        os.pwrite(marks, bytes([ENDS]), mark_at(OLD, number))
+    table = memfd.create(pack([Link(1, Kind.HTTP, "x", inbound=b"GET /", mark=mark_at(OLD, 1))]))
+    held.vault.orphan(OLD)
+    list(held.vault.promise(NEW, (1,), table))
+    os.close(table)
+    assert held.vault.committed(NEW) == 1
+    assert held.vault.survey() == {"closed: an answer was under way when the program died": 1}
+    assert held.ended() == {2}
+    assert held.given(NEW) == [(3,)]
+
+
+def test_what_was_handed_over_late_is_not_judged_by_the_mark_of_whoever_had_it(held: Held) -> None:
+    held.open(1, Kind.HTTP, mark=mark_at(OLD, 1))
+    os.pwrite(held.vault.marks_for(OLD), bytes([ENDS]), mark_at(OLD, 1))
+    link = Link(1, Kind.HTTP, "x", outbound=b"rest", mark=mark_at(OLD, 1))
+    held.vault.handed_over(OLD, [1], pack([link]))
+    assert held.vault.survey() == {}
+    for _, fds in held.vault.promise(NEW, (), None):
+        assert unpack(memfd.read(fds[0]))[1].outbound == b"rest"
+    assert held.vault.committed(NEW) == 1
+    held.vault.orphan(NEW)
+    for _, fds in held.vault.promise(NEWER, (), None):
+        assert unpack(memfd.read(fds[0]))[1].outbound == b"", "it has had it"
+
+
 def test_an_event_stream_of_the_dead_goes_on_behind_the_id_beside_its_mark(held: Held) -> None:
     name = pack_id(b"seven")
     assert name is not None
