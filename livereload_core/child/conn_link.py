@@ -252,14 +252,14 @@ class Link(Stream):
 
     # -- taking over ---------------------------------------------------------------------------------------
 
-    def await_replay(self, local: Any) -> None:
-        """Keep what the client sends until the new code is ready for it.
-
-        Args:
-            local: the address of our end.
-        """
+    def await_replay(self, record: Record) -> None:
+        """Keep what the client sends until the new code is ready for it."""
         self._holding = True
-        self._local = local
+        self._local = record.local
+        if record.outbound:
+            self._mark[0] = ENDS  # nobody else has it any more
+        elif record.inbound:
+            self._mark[0] = self._lost_with_held(record.kind)
 
     def replay_request(self, head: bytes) -> None:
         """Give the request, which the client sent to an earlier generation, to the protocol."""

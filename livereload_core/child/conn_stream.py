@@ -177,7 +177,7 @@ class Stream(asyncio.Protocol, Forwarding):
         if self._holding:
             if not self._farewell:
                 self._held.append(data)
-                self._mark[0] = self._lost_with_held()
+                self._mark[0] = self._lost_with_held(self._kind)
             return
         if current.get(None) is not self:
             current.set(self)
@@ -608,12 +608,12 @@ class Stream(asyncio.Protocol, Forwarding):
             mark = ENDS if owed or self._looking else CLEAN
         self._mark[0] = mark
 
-    def _lost_with_held(self) -> int:
-        """What a death would leave of a connection whose client has spoken while it was held."""
-        if self._unsent or self._kind in (_HTTP, OPAQUE):
+    def _lost_with_held(self, kind: str) -> int:
+        """What a death would leave of a connection whose client has said what is not delivered."""
+        if self._unsent or kind not in (Kind.RAW, Kind.WEBSOCKET):
             return ENDS
         # It is not looked at before it is delivered: a frame may begin in it.
-        return LOSES if self._kind is Kind.RAW else BROKEN
+        return LOSES if kind == Kind.RAW else BROKEN
 
     def _events_can_go_on(self) -> bool:
         """Whether others can send the next event; notes the id behind which it would be."""

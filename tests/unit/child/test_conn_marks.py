@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from livereload_core.child import conn_hub
+from livereload_core.child.conn_hub import Connections
+from livereload_core.child.conn_link import Link
 from livereload_core.child.conn_marks import Marks
 from livereload_core.posix import memfd
 from livereload_core.wire import messages as wire
 from livereload_core.wire.links import BROKEN, CLEAN, ENDS, ID_BYTES, LOSES, SPAN, Kind, id_at, unpack_id
+from livereload_core.wire.links import Link as Record
 from tests.unit.child.conn_stage import Stage, in_loop, stage, until
 from tests.unit.child.test_conn_http import OPEN, Web
 
@@ -175,6 +178,28 @@ def test_what_the_client_says_while_it_is_held_is_lost_with_the_process(
             await until(lambda: marked.mark == CLEAN)
 
     test()
+
+
+@pytest.mark.parametrize(
+    ("kind", "carried", "mark"),
+    [
+        (Kind.HTTP, {"inbound": GET % b"/"}, ENDS),
+        (Kind.WEBSOCKET, {"inbound": b"\x81\x80\0\0\0\0"}, BROKEN),
+        (Kind.RAW, {"inbound": b"half a line"}, LOSES),
+        (Kind.RAW, {"outbound": b"half an answer"}, ENDS),
+        (Kind.HTTP, {}, CLEAN),
+    ],
+)
+def test_what_a_connection_brings_along_is_lost_with_the_process_until_it_is_delivered(
+    file: int, kind: str, carried: dict[str, bytes], mark: int
+) -> None:
+    marks = Marks(os.dup(file), 1)
+    link = Link(Connections(), Web(), 1)
+    at = marks.allot()
+    link.give_mark(at, marks)
+    link.await_replay(Record(1, kind, "x", **carried))  # type: ignore[arg-type]
+    assert os.pread(file, 1, at)[0] == mark
+    marks.close()
 
 
 def test_a_mark_that_is_used_again_has_no_id(file: int) -> None:
