@@ -217,7 +217,7 @@ def test_half_a_frame_that_dies_with_the_process_closes_with_service_restart(
     until(lambda: held(run) == 2, what="the parent to hold both connections")
     frame = bytes([0x81, 0x85, 0, 0, 0, 0]) + b"hello"
     half.socket.sendall(frame[:8])
-    until(lambda: _unread_by(run, half) == 0, what="the program to read half a frame")
+    until(lambda: _unread_by(run, half.socket) == 0, what="the program to read half a frame")
     kill(run)
     assert said(whole, "still here")["resumed"]
     with pytest.raises(ConnectionClosed) as closed:
@@ -226,14 +226,41 @@ def test_half_a_frame_that_dies_with_the_process_closes_with_service_restart(
     assert closed.value.rcvd.code == 1012
 
 
-def _unread_by(run: LivecoreProcess, client: ClientConnection) -> int:
+def _unread_by(run: LivecoreProcess, client: socket.socket) -> int:
     """Bytes of the client's that the kernel holds for the server (the receive queue in /proc/net/tcp)."""
-    port = client.socket.getsockname()[1]
+    port = client.getsockname()[1]
     for line in Path("/proc/net/tcp").read_text().splitlines():
         fields = line.split()
         if fields[2].endswith(f":{port:04X}") and fields[1].endswith(f":{run.port:04X}"):
             return int(fields[4].partition(":")[2], 16)
     raise AssertionError("the connection is gone")
+
+
+def test_a_request_that_comes_while_a_reload_holds_it_does_not_wait_for_ever_when_the_program_dies(
+    livecore: Launcher, clients: ExitStack
+) -> None:
+    hook = """
+from livereload_core import before_reload
+
+
+@before_reload
+async def hold():
+    print("held", flush=True)
+    await asyncio.Event().wait()
+"""
+    run = livecore.app(source=SOURCE + hook)
+    (ws,) = open_clients(run, clients, 1)
+    plain = clients.enter_context(socket.create_connection(("127.0.0.1", run.port), 20))
+    plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    _answer(plain)
+    until(lambda: held(run) == 2, what="the parent to hold both connections")
+    run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
+    run.wait_output("held".__eq__)
+    plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    until(lambda: _unread_by(run, plain) == 0, what="the program to read the request")
+    kill(run)
+    assert plain.recv(1) == b"", "closed, so that its client comes again"
+    assert said(ws, "still here")["resumed"]
 
 
 def test_new_code_that_dies_at_its_first_word_gives_way_to_the_code_before(
