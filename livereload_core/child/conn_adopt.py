@@ -275,7 +275,7 @@ class Adopter:
         link.replay = (Replay if replayed else Reentry)(link, record, functools.partial(self._settle, record))
         if self._hub.marks is not None and record.mark >= 0:
             link.give_mark(record.mark, self._hub.marks)
-        link.await_replay(record.local)
+        link.await_replay(record)
         return link
 
     def _connected(self, task: asyncio.Task[Any], record: Record, sock: socket.socket) -> None:

@@ -35,8 +35,11 @@ from livereload_core.wire.links import Kind
 
 __all__ = ["Connections", "Server"]
 
-YOUNG = 0.05
-"""Seconds after which a connection is given to the parent to hold: most HTTP connections end before that."""
+YOUNG = 0.005
+"""Seconds after which a connection is given to the parent to hold: most that are not kept end before that.
+
+To give it takes 0.06 ms here and 0.08 ms in the parent, where all of a short connection takes 0.13.
+"""
 ROUNDS = 6
 """Turns of the loop until a task that was woken by its last message has taken it, through all wrappers."""
 

@@ -100,6 +100,8 @@ def lane(
     deliver_slowly: Callable[[bytes], None],
     send: Callable[[Any], None],
     send_slowly: Callable[[Any], None],
+    unsent: Callable[[], int],
+    look: Callable[[], None],
     mark: Any,
     send_pieces: Callable[[Any], None],
 ) -> Lane:
@@ -110,6 +112,8 @@ def lane(
         deliver_slowly: the stream's own method, which parses.
         send: the loop's transport.
         send_slowly: the stream's own method, which parses.
+        unsent: how many bytes the kernel has not taken.
+        look: called when an answer is written and not all of it taken: its mark is left to the stream.
         mark: one byte that tells others what is under way.
         send_pieces: the loop's transport: several at once.
     """
@@ -157,16 +161,18 @@ def lane(
             return  # how h11 says that a message is whole
         else:
             rest = -1
-        if rest > 0:
-            owed = rest
-        elif rest == 0:
-            owed = 0
-            mark[0] = CLEAN
-        else:
+        if rest < 0:
             send_slowly(data)
             return
+        owed = rest
         last = data
         send(data)
+        if rest == 0:
+            # not before: what this process still has to send would end in the midst with it
+            if unsent():
+                look()
+            else:
+                mark[0] = CLEAN
 
     def writelines(pieces: Any) -> None:
         nonlocal owed, last
@@ -181,9 +187,12 @@ def lane(
         )
         if whole:
             owed = 0
-            mark[0] = CLEAN
             last = pieces
             send_pieces(pieces)
+            if unsent():
+                look()
+            else:
+                mark[0] = CLEAN
         else:
             write(b"".join(pieces))
 

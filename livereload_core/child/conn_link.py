@@ -27,7 +27,7 @@ from livereload_core.framing.http1 import RequestHead, ResponseHead, without_hea
 from livereload_core.framing.sessions import Session
 from livereload_core.framing.websocket import close_frame
 from livereload_core.posix import epoll
-from livereload_core.wire.links import Kind
+from livereload_core.wire.links import ENDS, Kind
 from livereload_core.wire.links import Link as Record
 
 __all__ = ["MOST_UNSENT", "MOVES", "SERVICE_RESTART", "SILENT", "Link", "Verdict"]
@@ -222,6 +222,8 @@ class Link(Stream):
         held, self._held = self._held, []
         for data in held:
             self.data_received(data)
+        if held:
+            self.note()
         if self._eof:
             self._eof = False
             if not self.eof_received():
@@ -250,14 +252,14 @@ class Link(Stream):
 
     # -- taking over ---------------------------------------------------------------------------------------
 
-    def await_replay(self, local: Any) -> None:
-        """Keep what the client sends until the new code is ready for it.
-
-        Args:
-            local: the address of our end.
-        """
+    def await_replay(self, record: Record) -> None:
+        """Keep what the client sends until the new code is ready for it."""
         self._holding = True
-        self._local = local
+        self._local = record.local
+        if record.outbound:
+            self._mark[0] = ENDS  # nobody else has it any more
+        elif record.inbound:
+            self._mark[0] = self._lost_with_held(record.kind)
 
     def replay_request(self, head: bytes) -> None:
         """Give the request, which the client sent to an earlier generation, to the protocol."""
@@ -278,7 +280,10 @@ class Link(Stream):
         if self._responses.upgraded:
             self._upgraded(data[belongs:])
         head = self._responses.head
-        return head if head is not None and head.status >= 101 else None
+        if head is None or head.status < 101:
+            return None
+        self._events = self._responses.mid and head.is_event_stream
+        return head
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
@@ -307,7 +312,9 @@ class Link(Stream):
         self.replay = None
         self._session = session
         if raw:
-            self._became_raw()
+            self.is_raw()
+        if self._events:
+            self._mark[0] = ENDS  # until it is caught up with, and known behind which event
         if outbound:
             self.pass_on(outbound)
 

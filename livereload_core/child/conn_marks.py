@@ -3,13 +3,16 @@
 One byte for each connection that the parent holds, in a file that all generations of a run map. A generation
 allots marks in a page of its own; a connection keeps its mark for life, wherever it is served::
 
-    offset = generation that accepted it * PAGE + slot
+    of each generation:  PAGE marks | PAGE ids, ID_BYTES each
 
 What a killed process had read and not dealt with is gone. The mark tells the next generation, which has only
-the socket, whether it can go on: behind half a frame it could not.
+the socket, whether it can go on: behind half a frame it could not. The id is that of the last event which the
+client of an event stream has whole: behind it the next generation goes on.
 
 Invariants:
-    * A mark is written by the owner of its connection only, before the bytes that it speaks of go further.
+    * A mark is written by the owner of its connection only, before the bytes that it speaks of go further. It
+      says that nobody can go on from before an event is sent until its id is here.
+    * A mark that is allotted has no id.
     * Without a mark (more than a page of connections at once) a connection counts as clean.
 """
 
@@ -18,7 +21,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from livereload_core.wire.links import CLEAN, PAGE
+from livereload_core.wire.links import CLEAN, ID_BYTES, PAGE, SPAN, id_at, mark_at, pack_id
 
 __all__ = ["Marks"]
 
@@ -34,29 +37,52 @@ class Marks:
     def __init__(self, fd: int, generation: int) -> None:
         self._fd = fd
         self._pages: dict[int, memoryview] = {}
+        self._ids: dict[int, memoryview] = {}
         self._generation = generation
         self._free = list(range(PAGE - 1, -1, -1))
 
     def allot(self) -> int:
         """Return the offset of a mark that is free, or -1 when there is none."""
-        return self._generation * PAGE + self._free.pop() if self._free else -1
+        if not self._free:
+            return -1
+        offset = mark_at(self._generation, self._free.pop())
+        if self._generation in self._ids:  # nobody else writes beside a mark that is not in use
+            self._id(offset)[:2] = b"\0\0"
+        return offset
 
     def free(self, offset: int) -> None:
         """Give a mark back when its connection has ended."""
         if offset >= 0:
             self.at(offset)[0] = CLEAN
-            if offset // PAGE == self._generation:
-                self._free.append(offset % PAGE)
+            generation, slot = divmod(offset, SPAN)
+            if generation == self._generation:
+                self._free.append(slot)
 
     def at(self, offset: int) -> memoryview:
         """Return the one byte at ``offset``, to write to."""
         if offset < 0:
             return memoryview(bytearray(1))
-        number, slot = divmod(offset, PAGE)
+        number, slot = divmod(offset, SPAN)
         page = self._pages.get(number)
         if page is None:
-            page = self._pages[number] = memoryview(mmap.mmap(self._fd, PAGE, offset=number * PAGE))
+            page = self._pages[number] = memoryview(mmap.mmap(self._fd, PAGE, offset=mark_at(number, 0)))
         return page[slot : slot + 1]
+
+    def note_id(self, offset: int, name: bytes) -> bool:
+        """Write the id of an event beside its mark; returns whether there is room for it."""
+        data = pack_id(name)
+        if data is None or offset < 0:
+            return False
+        self._id(offset)[: len(data)] = data
+        return True
+
+    def _id(self, offset: int) -> memoryview:
+        number, slot = divmod(offset, SPAN)
+        ids = self._ids.get(number)
+        if ids is None:
+            start = id_at(mark_at(number, 0))
+            ids = self._ids[number] = memoryview(mmap.mmap(self._fd, SPAN - PAGE, offset=start))
+        return ids[slot * ID_BYTES :][:ID_BYTES]
 
     def close(self) -> None:
         """Let go of the file; pages stay mapped while marks are in use."""

@@ -72,8 +72,10 @@ class Stream(asyncio.Protocol, Forwarding):
         "_kind",
         "_lane",
         "_last",
+        "_looking",
         "_lost",
         "_mark",
+        "_marks",
         "_opened",
         "_paused",
         "_read_early",
@@ -140,11 +142,13 @@ class Stream(asyncio.Protocol, Forwarding):
         self._last: Any = b""
         self._before_last: Any = b""
         self._unsent: list[bytes] = []
+        self._looking = False
         self._unread = bytearray()
         self._has_read = False
         self._read_early = 0
         self.mark = -1
         self._mark = _NOWHERE
+        self._marks: Marks | None = None
         self._lane: Lane | None = None
         self._events = False
         self._opened = 0.0
@@ -175,6 +179,7 @@ class Stream(asyncio.Protocol, Forwarding):
         if self._holding:
             if not self._farewell:
                 self._held.append(data)
+                self._mark[0] = self._lost_with_held(self._kind)
             return
         if current.get(None) is not self:
             current.set(self)
@@ -269,8 +274,12 @@ class Stream(asyncio.Protocol, Forwarding):
         self._send(data)
         if self._kind is _HTTP and not self._events:
             self._before_last, self._last = self._last, data
+            if data and not self._responses.mid:
+                self._note_answered()
         else:
             self._remember(data)
+            if self._events:
+                self.note()
         if watching:
             self._hub.looked_at(self)
 
@@ -296,19 +305,27 @@ class Stream(asyncio.Protocol, Forwarding):
         if responses.mid:
             if head.is_event_stream and not self._events:
                 self._events = True
-                if self.vaulted:
-                    self._hub.register(self)  # more is known of it
+                self._hub.register(self)
             if self._events:
-                self.note()
-        elif not (responses.closes or self._held_head or self._requests.partial):
+                self._mark[0] = ENDS  # until it is out
+            return
+        if self._events:
             self._events = False
+            self._hub.register(self)  # or its request would be played to the next generation
+        if not (responses.closes or self._held_head or self._requests.partial):
             asked = self._head
             if self._requests.finished == responses.finished and asked is not None:
                 if asked.method not in (b"HEAD", b"CONNECT"):
                     learn_answer(head)
-                self._mark[0] = CLEAN
                 if not self._hub.watching:
                     self._enter_lane()
+
+    def _note_answered(self) -> None:
+        """An answer is written, and perhaps not out."""
+        if self._transport.get_write_buffer_size():
+            self._look_later()
+        else:
+            self.note()
 
     def _enter_lane(self) -> None:
         """Nothing is under way, and nobody watches."""
@@ -322,6 +339,8 @@ class Stream(asyncio.Protocol, Forwarding):
                 self._data_received,
                 self._send,
                 self._write,
+                self._transport.get_write_buffer_size,
+                self._look_later,
                 self._mark,
                 self._transport.writelines,
             )
@@ -509,6 +528,11 @@ class Stream(asyncio.Protocol, Forwarding):
             self._kind = OPAQUE
 
     def _became_raw(self) -> None:
+        self.is_raw()
+        self._hub.register(self)
+
+    def is_raw(self) -> None:
+        """No HTTP is spoken on it, but a protocol of the program's own."""
         self._kind = Kind.RAW
         self._mark[0] = CLEAN
         if self.streams:
@@ -557,21 +581,28 @@ class Stream(asyncio.Protocol, Forwarding):
             return
         if not self._unsent:
             self._mark[0] = ENDS
-            asyncio.get_running_loop().call_later(_DRAINED, self._look_whether_sent)
+            self._look_later()
         unsent = self._unsent
         unsent.append(bytes(data))
         total = sum(map(len, unsent))
         while total - len(unsent[0]) >= size:
             total -= len(unsent.pop(0))
 
+    def _look_later(self) -> None:
+        """No loop tells when the last byte is out: look for it."""
+        if not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_later(_DRAINED, self._look_whether_sent)
+
     def _look_whether_sent(self) -> None:
-        """No loop tells when the last byte is out."""
-        if self._unsent and not self._lost and not self.moved:
-            if self._transport.get_write_buffer_size():
-                asyncio.get_running_loop().call_later(_DRAINED, self._look_whether_sent)
-            else:
-                self._unsent = []
-                self.note()
+        self._looking = False
+        if self._lost or self.moved:
+            return
+        if self._transport.get_write_buffer_size():
+            self._look_later()
+        else:
+            self._unsent = []
+            self.note()
 
     def note(self) -> None:
         """Mark what would be lost if this process were killed now."""
@@ -582,20 +613,37 @@ class Stream(asyncio.Protocol, Forwarding):
         elif self._kind is Kind.RAW:
             mark = LOSES if self._unread else CLEAN
         elif self._events:
-            responses = self._responses
-            # with an id, its client asks again for what came behind it; without one, it takes what comes
-            whole = responses.at_boundary and responses.at_event_boundary and not responses.last_event_id
-            mark = CLEAN if whole else ENDS
+            mark = CLEAN if self._events_can_go_on() else ENDS
         else:
             owed = self.owes
             if owed is None:
-                owed = self._requests.begun > self._responses.finished or self._early is not None
-            mark = ENDS if owed else CLEAN
+                requests, responses = self._requests, self._responses
+                owed = requests.begun > responses.finished or self._early is not None or responses.closes
+            mark = ENDS if owed or self._looking else CLEAN
         self._mark[0] = mark
+
+    def _lost_with_held(self, kind: str) -> int:
+        """What a death would leave of a connection whose client has said what is not delivered."""
+        if self._unsent or kind not in (Kind.RAW, Kind.WEBSOCKET):
+            return ENDS
+        # It is not looked at before it is delivered: a frame may begin in it.
+        return LOSES if kind == Kind.RAW else BROKEN
+
+    def _events_can_go_on(self) -> bool:
+        """Whether others can send the next event; notes the id behind which it would be."""
+        responses = self._responses
+        if not (responses.at_boundary and responses.at_event_boundary):
+            return False
+        name = responses.last_event_id
+        # without one its client takes what comes; an empty one says to forget what it had asked for
+        return name is None or (
+            name != b"" and self._marks is not None and self._marks.note_id(self.mark, name)
+        )
 
     def give_mark(self, offset: int, marks: Marks) -> None:
         """Write what is under way to this place from now on."""
         self.mark = offset
+        self._marks = marks
         self._mark = marks.at(offset)
         if self._lane is not None:
             self._lane.mark(self._mark)

@@ -26,7 +26,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from livereload_core.child import net_unseen as unseen
@@ -132,6 +132,14 @@ class Net:
         """Return the addresses on which the program listens now."""
         live = self.listeners.live(self.connections.filenos())
         return frozenset(listener.address for listener in live if listener.listening)
+
+    def missing(self, required: Collection[Address]) -> frozenset[Address]:
+        """Return those of ``required`` on which nothing here listens, be it a socket in preserved state."""
+        gone = frozenset(required) - self.listening()
+        if gone:
+            ours = self.connections.filenos().union(*self._spare.values())
+            gone -= unseen.listeners(ours)
+        return gone
 
     def release(self) -> None:
         """COMMIT: accept from now on. Callable from any thread."""

@@ -339,7 +339,7 @@ class Runtime:
         roots: Iterable[RootReport] = [
             report for report in self.engine.settle() if report.key != CONNECTION_STATES
         ]
-        gone = sorted(str(address) for address in self.required - self.net.listening())
+        gone = sorted(str(address) for address in self.net.missing(self.required))
         notes = [f"no longer listens on {', '.join(gone)}"] if gone and self._listens else []
         self._send(wire.Ready(self.attempt, tuple(roots), tuple(notes)))
 
@@ -353,7 +353,7 @@ class Runtime:
             return
         if self._settle_timer is not None:
             self._settle_timer.cancel()
-        if self.required <= self.net.listening():
+        if not self.net.missing(self.required):
             self._announce_from_here()
         else:
             loop = _running_loop()

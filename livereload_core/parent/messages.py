@@ -366,11 +366,15 @@ class ChildMessages:
         if alive and table is None:
             return
         if table is None:
-            for what, count in self.vault.survey().items():
-                noun = "connection" if count == 1 else "connections"
-                self._run.emit(Notice(NoticeKind.INFO, f"{count} {noun} {what}"))
+            self._survey()
         for message, fds in self.vault.promise(child, moved, table):
             self._send(child, message, tuple(fds))
+
+    def _survey(self) -> None:
+        """End those connections of the dead that cannot go on, and say so."""
+        for what, count in self.vault.survey().items():
+            noun = "connection" if count == 1 else "connections"
+            self._run.emit(Notice(NoticeKind.INFO, f"{count} {noun} {what}"))
 
     def decided(self) -> None:
         """The machine has decided something: do what follows from the state that it is in."""
@@ -385,6 +389,7 @@ class ChildMessages:
         machine = self._run.machine
         if machine.active is None or machine.state in PAUSED:
             return
+        self._survey()  # of one that died after its last word: what it kept for itself
         for message, fds in self.vault.waiting(machine.active):
             self._send(machine.active, message, tuple(fds))
 

@@ -7,7 +7,7 @@ Invariants:
     * Each connection belongs to exactly one child, the one that may touch it. Ownership moves at COMMIT, or
       when an old generation hands a connection over.
     * What belonged to a child that has died waits for the next one that serves; what nobody can take is shut
-      down, never forgotten.
+      down, never forgotten. Nobody gets it before its mark was looked at, unless the dead had told all of it.
     * An fd here is closed exactly once.
 """
 
@@ -24,7 +24,7 @@ from livereload_core.core import events as ev
 from livereload_core.posix import memfd
 from livereload_core.wire import links as wire_links
 from livereload_core.wire.frames import MAX_FDS
-from livereload_core.wire.links import BROKEN, CLEAN, ENDS, LOSES, PAGE
+from livereload_core.wire.links import BROKEN, CLEAN, ENDS, ID_BYTES, LOSES, SPAN, Kind, id_at, unpack_id
 from livereload_core.wire.messages import Ahead, Connections
 
 __all__ = ["Vault"]
@@ -40,7 +40,9 @@ class _Entry:
     fd: int
     link: wire_links.Link
     owner: ev.Child | None
-    """None: its owner has died, and it waits for a new one."""
+    """None: its owner has died or handed it over, and it waits for a new one."""
+    unseen: bool = False
+    """Its owner has died, and what was under way is not known here."""
 
 
 class Vault:
@@ -63,20 +65,24 @@ class Vault:
         return len(self._entries)
 
     def marks_for(self, generation: int) -> int:
-        """Return the fd of the marks, with a page for ``generation``; it stays ours."""
-        os.truncate(self._marks, (generation + 1) * PAGE)
+        """Return the fd of the marks, with room for ``generation``; it stays ours."""
+        os.truncate(self._marks, (generation + 1) * SPAN)
         return self._marks
 
     def survey(self) -> dict[str, int]:
         """Look at what was under way on the connections of the dead, and end what cannot go on.
+
+        A table that the dead had written tells more than the marks: what it speaks of is to be promised and
+        committed before.
 
         Returns:
             what has happened to how many of them.
         """
         found: collections.Counter[str] = collections.Counter()
         for number, entry in tuple(self._entries.items()):
-            if entry.owner is not None:
+            if not entry.unseen:
                 continue
+            entry.unseen = False
             mark = os.pread(self._marks, 1, entry.link.mark)[0] if entry.link.mark >= 0 else CLEAN
             if mark == ENDS:
                 self._drop(number)
@@ -85,6 +91,10 @@ class Vault:
                 entry.link = dataclasses.replace(entry.link, policy="close")
             elif mark == LOSES:
                 found["lost what the dead process had read and not answered"] += 1
+            elif entry.link.kind == Kind.EVENTS and entry.link.mark >= 0:
+                name = unpack_id(os.pread(self._marks, ID_BYTES, id_at(entry.link.mark)))
+                if name is not None:
+                    entry.link = dataclasses.replace(entry.link, event_id=name)
         return dict(found)
 
     def opened(self, child: ev.Child, number: int, link: wire_links.Link, fd: int | None) -> None:
@@ -165,7 +175,10 @@ class Vault:
             return 0
         promised = [number for number in self._promised if number in self._entries]
         for number in promised:
-            self._entries[number].owner = child
+            entry = self._entries[number]
+            entry.owner, entry.unseen = child, False
+            if entry.link.inbound or entry.link.outbound:  # as in waiting()
+                entry.link = dataclasses.replace(entry.link, inbound=b"", outbound=b"")
         self._promised, self._recipient = (), None
         return len(promised)
 
@@ -198,7 +211,7 @@ class Vault:
         """The serving child has died: its connections wait for the next one; returns how many."""
         orphans = [entry for entry in self._entries.values() if entry.owner == child]
         for entry in orphans:
-            entry.owner = None
+            entry.owner, entry.unseen = None, True
         return len(orphans)
 
     def nobody_serves(self, *, finished: bool) -> None:
@@ -210,7 +223,7 @@ class Vault:
         itself.
         """
         for number, entry in tuple(self._entries.items()):
-            if entry.owner is None and (finished or entry.link.kind == wire_links.Kind.HTTP):
+            if entry.owner is None and (finished or entry.link.kind == Kind.HTTP):
                 self._drop(number)
 
     def abandoned(self, child: ev.Child) -> None:

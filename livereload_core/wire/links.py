@@ -26,17 +26,24 @@ __all__ = [
     "BROKEN",
     "CLEAN",
     "ENDS",
+    "ID_BYTES",
     "LOSES",
     "PAGE",
+    "SPAN",
     "Kind",
     "Link",
     "from_json",
+    "id_at",
+    "mark_at",
     "pack",
+    "pack_id",
     "to_json",
     "unpack",
+    "unpack_id",
 ]
 
 _HEADER = struct.Struct("!4sII")
+_ID_LENGTH = struct.Struct("=H")  # both ends are on one machine
 _MAGIC = b"lclk"
 _VERSION = 2
 _FACTS = ("number", "kind", "policy", "generation", "mark")
@@ -45,6 +52,12 @@ _BLOBS = ("request", "response", "inbound", "outbound", "event_id", "prologue", 
 
 PAGE = 4096
 """Marks of one generation: a byte each, in a page of their own, so that it can be mapped alone."""
+
+ID_BYTES = 128
+"""Room beside each mark for the id of an event: its length plus one (two bytes, 0 for none), then it."""
+
+SPAN = PAGE * (1 + ID_BYTES)
+"""Bytes of one generation in the file: its marks, then the ids. What nobody writes takes no memory."""
 
 CLEAN = 0
 """Mark: nothing is under way, the next generation can go on."""
@@ -84,7 +97,7 @@ class Link:
             handed over late; how is the children's business.
         policy: ``resume``, ``drain`` or ``close``, as the handler chose.
         generation: the one that accepted it.
-        mark: where in the shared marks its byte is (``child.conn_marks``), -1 for none.
+        mark: where in the shared marks its byte is (:func:`mark_at`), -1 for none.
     """
 
     number: int
@@ -101,6 +114,29 @@ class Link:
     policy: str = "resume"
     generation: int = 0
     mark: int = -1
+
+
+def mark_at(generation: int, slot: int) -> int:
+    """Return where the mark number ``slot`` of a generation is in the file."""
+    return generation * SPAN + slot
+
+
+def id_at(mark: int) -> int:
+    """Return where the id beside a mark is in the file."""
+    generation, slot = divmod(mark, SPAN)
+    return generation * SPAN + PAGE + slot * ID_BYTES
+
+
+def pack_id(name: bytes) -> bytes | None:
+    """Return an id as it lies beside a mark; None when it is too long."""
+    length = len(name)
+    return _ID_LENGTH.pack(length + 1) + name if length <= ID_BYTES - _ID_LENGTH.size else None
+
+
+def unpack_id(data: bytes) -> bytes | None:
+    """Return the id that lies in ``data``; None when there is none."""
+    (length,) = _ID_LENGTH.unpack_from(data)
+    return data[_ID_LENGTH.size :][: length - 1] if length else None
 
 
 def to_json(link: Link) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from aiohttp import WSMsgType, web
 from livereload_core import connection, generation
 
 VERSION = "1"
+LARGE = 64 * 1024 * 1024
 slow = asyncio.Event()
 
 
@@ -38,6 +39,20 @@ async def show(request):
 
 async def wait(request):
     print("waiting", flush=True)
+    await asyncio.Event().wait()
+
+
+async def large(request):
+    return web.Response(body=bytes(LARGE))
+
+
+async def events(request):
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    last = int(request.headers.get("Last-Event-ID", 0))
+    for number in range(last + 1, last + 6):
+        await response.write(f"id: {number}\\ndata: {generation()}\\n\\n".encode())
+    print("rests behind", last + 5, flush=True)
     await asyncio.Event().wait()
 
 
@@ -56,6 +71,8 @@ async def echo(request):
 app = web.Application()
 app.router.add_get("/", show)
 app.router.add_get("/wait", wait)
+app.router.add_get("/large", large)
+app.router.add_get("/events", events)
 app.router.add_get("/ws", echo)
 """
 
@@ -154,6 +171,43 @@ def test_a_request_in_flight_ends_with_the_process_and_says_so(
     )
 
 
+def test_an_answer_of_which_the_kernel_has_half_ends_with_the_process(
+    livecore: Launcher, clients: ExitStack
+) -> None:
+    run = livecore.app(source=SOURCE)
+    plain = clients.enter_context(socket.create_connection(("127.0.0.1", run.port), 20))
+    plain.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert plain.recv(1) == b"H"
+    until(lambda: held(run) == 1, what="the parent to hold the connection")
+    kill(run)
+    received = 1
+    while chunk := plain.recv(1 << 20):  # whoever kept the connection would let the client wait for ever
+        received += len(chunk)
+    assert received < 64 * 1024 * 1024
+
+
+def test_a_stream_of_events_goes_on_behind_its_last_id_when_the_program_is_killed(
+    livecore: Launcher, clients: ExitStack
+) -> None:
+    run = livecore.app(source=SOURCE)
+    client = clients.enter_context(socket.create_connection(("127.0.0.1", run.port), 20))
+    client.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+    stream = clients.enter_context(client.makefile("rb"))
+    seen: list[tuple[int, int]] = []
+    for killed in range(4):
+        while len(seen) < 5 * (killed + 1):
+            line = stream.readline()
+            assert line, f"closed after {seen}"
+            if line.startswith(b"id: "):
+                seen.append((int(line[4:]), int(stream.readline()[6:])))
+        run.wait_output(f"rests behind {len(seen)}".__eq__)
+        since = len(run.records)
+        kill(run)
+        run.wait_event("recovered", since=since)
+    assert [number for number, _ in seen] == list(range(1, 21))
+    assert [generation for _, generation in seen] == [1 + number // 5 for number in range(20)]
+
+
 def test_half_a_frame_that_dies_with_the_process_closes_with_service_restart(
     livecore: Launcher, clients: ExitStack
 ) -> None:
@@ -163,7 +217,7 @@ def test_half_a_frame_that_dies_with_the_process_closes_with_service_restart(
     until(lambda: held(run) == 2, what="the parent to hold both connections")
     frame = bytes([0x81, 0x85, 0, 0, 0, 0]) + b"hello"
     half.socket.sendall(frame[:8])
-    until(lambda: _unread_by(run, half) == 0, what="the program to read half a frame")
+    until(lambda: _unread_by(run, half.socket) == 0, what="the program to read half a frame")
     kill(run)
     assert said(whole, "still here")["resumed"]
     with pytest.raises(ConnectionClosed) as closed:
@@ -172,14 +226,41 @@ def test_half_a_frame_that_dies_with_the_process_closes_with_service_restart(
     assert closed.value.rcvd.code == 1012
 
 
-def _unread_by(run: LivecoreProcess, client: ClientConnection) -> int:
+def _unread_by(run: LivecoreProcess, client: socket.socket) -> int:
     """Bytes of the client's that the kernel holds for the server (the receive queue in /proc/net/tcp)."""
-    port = client.socket.getsockname()[1]
+    port = client.getsockname()[1]
     for line in Path("/proc/net/tcp").read_text().splitlines():
         fields = line.split()
         if fields[2].endswith(f":{port:04X}") and fields[1].endswith(f":{run.port:04X}"):
             return int(fields[4].partition(":")[2], 16)
     raise AssertionError("the connection is gone")
+
+
+def test_a_request_that_comes_while_a_reload_holds_it_does_not_wait_for_ever_when_the_program_dies(
+    livecore: Launcher, clients: ExitStack
+) -> None:
+    hook = """
+from livereload_core import before_reload
+
+
+@before_reload
+async def hold():
+    print("held", flush=True)
+    await asyncio.Event().wait()
+"""
+    run = livecore.app(source=SOURCE + hook)
+    (ws,) = open_clients(run, clients, 1)
+    plain = clients.enter_context(socket.create_connection(("127.0.0.1", run.port), 20))
+    plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    _answer(plain)
+    until(lambda: held(run) == 2, what="the parent to hold both connections")
+    run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
+    run.wait_output("held".__eq__)
+    plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    until(lambda: _unread_by(run, plain) == 0, what="the program to read the request")
+    kill(run)
+    assert plain.recv(1) == b"", "closed, so that its client comes again"
+    assert said(ws, "still here")["resumed"]
 
 
 def test_new_code_that_dies_at_its_first_word_gives_way_to_the_code_before(

@@ -420,6 +420,54 @@ def test_listener_in_preserved_state_is_accepted_on_by_one_generation_at_a_time(
     assert ask() == "4"
 
 
+LAZY = """
+import socket
+from aiohttp import web
+from livereload_core import preserve
+
+VERSION = "1"
+
+@preserve
+def server():
+    return socket.create_server(("127.0.0.1", 0))
+
+async def ask(request):
+    with socket.create_connection(server().getsockname()), server().accept()[0]:
+        return web.json_response({"version": VERSION})
+
+app = web.Application()
+app.router.add_get("/", ask)
+"""
+
+
+def test_listener_in_preserved_state_that_is_used_late_is_not_said_to_be_gone(livecore: Launcher) -> None:
+    run = livecore.app(source=LAZY)
+    for number in range(1, 4):
+        assert run.get().json() == {"version": str(number)}
+        run.edit("app.py", f'VERSION = "{number}"', f'VERSION = "{number + 1}"')
+        assert run.wait_reload("committed")["notes"] == []
+    assert run.get().json() == {"version": "4"}
+
+
+SECOND = """
+import asyncio
+from aiohttp import web
+
+async def listen(app):
+    app["second"] = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+
+app = web.Application()
+app.on_startup.append(listen)
+"""
+
+
+def test_listener_that_the_new_code_does_not_open_is_said_to_be_gone(livecore: Launcher) -> None:
+    run = livecore.app(source=SECOND)
+    run.edit("app.py", "app.on_startup.append(listen)", "")
+    (note,) = run.wait_reload("committed")["notes"]
+    assert note.startswith("no longer listens on 127.0.0.1:")
+
+
 MANY = """
 import socket
 from aiohttp import web

@@ -195,7 +195,7 @@ def test_websocket_echoes_every_message_once_and_in_order_under_edits(run: Run) 
     async def main() -> None:
         async with websockets.connect(f"ws://127.0.0.1:{run.port}/echo") as client:
             stop = asyncio.Event()
-            sent = 0
+            sent = final = 0
 
             async def send() -> None:
                 nonlocal sent
@@ -209,7 +209,7 @@ def test_websocket_echoes_every_message_once_and_in_order_under_edits(run: Run) 
             async def receive() -> None:
                 async for answer in client:
                     answers.append([int(part) for part in str(answer).split()])
-                    if stop.is_set() and answers[-1][1] == sent:
+                    if answers[-1][1] == final:
                         return
 
             sending, receiving = asyncio.create_task(send()), asyncio.create_task(receive())
@@ -217,7 +217,8 @@ def test_websocket_echoes_every_message_once_and_in_order_under_edits(run: Run) 
                 await run.edit_beside()
             stop.set()
             await sending
-            await client.send(str(sent := sent + 1))
+            sent = final = sent + 1
+            await client.send(str(final))
             await receiving
             assert [number for _, number, _ in answers] == list(range(1, sent + 1))
             assert [told for _, _, told in answers] == list(range(1, sent + 1))

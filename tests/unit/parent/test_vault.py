@@ -11,7 +11,19 @@ import pytest
 from livereload_core.parent.vault import Vault
 from livereload_core.posix import memfd
 from livereload_core.wire.frames import MAX_FDS
-from livereload_core.wire.links import ENDS, LOSES, PAGE, Kind, Link, from_json, pack, unpack
+from livereload_core.wire.links import (
+    ENDS,
+    LOSES,
+    Kind,
+    Link,
+    from_json,
+    id_at,
+    mark_at,
+    pack,
+    pack_id,
+    unpack,
+    unpack_id,
+)
 
 OLD, NEW, NEWER = 1, 2, 3
 
@@ -152,14 +164,70 @@ def test_the_connections_of_a_dead_child_go_to_the_next_with_what_is_known_of_th
 
 def test_of_the_dead_what_is_lost_and_what_is_closed_is_told_apart_from_what_is_kept(held: Held) -> None:
     for number, mark in ((1, LOSES), (2, ENDS), (3, LOSES)):
-        held.open(number, mark=OLD * PAGE + number)
-        os.pwrite(held.vault.marks_for(OLD), bytes([mark]), OLD * PAGE + number)
+        held.open(number, mark=mark_at(OLD, number))
+        os.pwrite(held.vault.marks_for(OLD), bytes([mark]), mark_at(OLD, number))
     held.vault.orphan(OLD)
     assert held.vault.survey() == {
         "lost what the dead process had read and not answered": 2,
         "closed: an answer was under way when the program died": 1,
     }
     assert held.ended() == {2}
+
+
+def test_what_the_dead_had_kept_back_from_its_last_table_is_looked_at_before_anybody_gets_it(
+    held: Held,
+) -> None:
+    for number in (1, 2, 3):
+        held.open(number, Kind.HTTP, mark=mark_at(OLD, number))
+    marks = held.vault.marks_for(OLD)
+    for number in (1, 2):
+        os.pwrite(marks, bytes([ENDS]), mark_at(OLD, number))
+    table = memfd.create(pack([Link(1, Kind.HTTP, "x", inbound=b"GET /", mark=mark_at(OLD, 1))]))
+    held.vault.orphan(OLD)
+    list(held.vault.promise(NEW, (1,), table))
+    os.close(table)
+    assert held.vault.committed(NEW) == 1
+    assert held.vault.survey() == {"closed: an answer was under way when the program died": 1}
+    assert held.ended() == {2}
+    assert held.given(NEW) == [(3,)]
+
+
+def test_what_was_handed_over_late_is_not_judged_by_the_mark_of_whoever_had_it(held: Held) -> None:
+    held.open(1, Kind.HTTP, mark=mark_at(OLD, 1))
+    os.pwrite(held.vault.marks_for(OLD), bytes([ENDS]), mark_at(OLD, 1))
+    link = Link(1, Kind.HTTP, "x", outbound=b"rest", mark=mark_at(OLD, 1))
+    held.vault.handed_over(OLD, [1], pack([link]))
+    assert held.vault.survey() == {}
+    for _, fds in held.vault.promise(NEW, (), None):
+        assert unpack(memfd.read(fds[0]))[1].outbound == b"rest"
+    assert held.vault.committed(NEW) == 1
+    held.vault.orphan(NEW)
+    for _, fds in held.vault.promise(NEWER, (), None):
+        assert unpack(memfd.read(fds[0]))[1].outbound == b"", "it has had it"
+
+
+def test_an_event_stream_of_the_dead_goes_on_behind_the_id_beside_its_mark(held: Held) -> None:
+    name = pack_id(b"seven")
+    assert name is not None
+    for number, kind in ((1, Kind.EVENTS), (2, Kind.EVENTS), (3, Kind.HTTP)):
+        held.open(number, kind, mark=mark_at(OLD, number))
+    marks = held.vault.marks_for(OLD)
+    for number in (1, 3):
+        os.pwrite(marks, name, id_at(mark_at(OLD, number)))
+    held.vault.orphan(OLD)
+    assert held.vault.survey() == {}
+    for _, fds in held.vault.promise(NEW, (), None):
+        links = unpack(memfd.read(fds[0]))
+    assert [links[number].event_id for number in (1, 2, 3)] == [b"seven", b"", b""]
+
+
+@pytest.mark.parametrize("name", [b"", b"7", b"x" * 126])
+def test_an_id_beside_a_mark_is_what_was_put_there(name: bytes) -> None:
+    packed = pack_id(name)
+    assert packed is not None
+    assert unpack_id(packed + bytes(128 - len(packed))) == name
+    assert unpack_id(bytes(128)) is None
+    assert pack_id(b"x" * 127) is None
 
 
 def test_what_an_old_generation_hands_over_late_goes_to_the_one_that_serves(held: Held) -> None:
