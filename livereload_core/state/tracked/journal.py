@@ -319,12 +319,16 @@ class Journal:
                     if value is _MISSING:
                         if delta:
                             part[0].append(key)
-                    elif type(value) in PLAIN or is_settled(value) or is_private(value):
+                    elif type(value) in PLAIN or is_settled(value):
                         target[key] = value
                     else:
-                        restless.add(key)
-                        if keeps_place:
-                            target[key] = None  # each layer says what is there
+                        container._forget((key,))  # or the container itself would seem to be somebody else
+                        if is_private(value):
+                            target[key] = value
+                        else:
+                            restless.add(key)
+                            if keeps_place:
+                                target[key] = None  # each layer says what is there
                     if type(key) is not str and not is_key(key):
                         self._opaque = True  # not the same key elsewhere: all crosses in one stream, always
                         self.begin_anew(container)
@@ -460,6 +464,6 @@ def attached(container: Any) -> Journal:
     """Return the journal of a container that a root holds."""
     journal: Journal | None = container._journal
     if journal is None:
-        notes: set[Any] = set()
-        journal = container._journal = Journal(notes)
+        journal = Journal(set())
+        container._attach(journal)
     return journal

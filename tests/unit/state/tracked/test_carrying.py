@@ -415,6 +415,19 @@ def test_value_that_was_got_in_any_way_crosses_as_it_is(generations: Generations
     assert generations.reload()["key 5"] == [5, "changed"]
 
 
+def test_value_that_is_got_again_after_its_note_came_off_crosses_as_it_is(generations: Generations) -> None:
+    kept = generations.kept
+    kept.update({f"key {number}": [number] for number in range(MANY)})
+    for number in range(2, 5):
+        for key in list(kept):
+            assert len(kept[key]) == 1 or key == "key 5"
+        generations.catch_up()
+        assert size(generations) < 2000, "what it remembers keeps nothing from being in a part alone"
+        kept["key 5"].append(number)
+        kept = generations.reload()
+        assert kept["key 5"] == [5, *range(2, number + 1)]
+
+
 FINDERS: dict[str, Any] = {
     "get": lambda kept: kept.get,
     "__getitem__": lambda kept: kept.__getitem__,
