@@ -280,6 +280,7 @@ class Incoming:
             leads back to whoever holds this object, and a cycle would keep the fds open.
         filled: the containers.
         parts: how many parts of them were read.
+        migrated: keys of roots whose values were migrated while they were put together.
     """
 
     def __init__(
@@ -301,6 +302,7 @@ class Incoming:
         self.fill_container: Callable[[Any], Any] | None = None
         self.filled: list[Any] = []
         self.parts = 0
+        self.migrated: set[str] = set()
 
     def piece(self, number: int) -> Piece:
         """Return where a large buffer lies."""

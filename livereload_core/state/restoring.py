@@ -24,9 +24,10 @@ from livereload_core.facts import RootFate
 from livereload_core.state.blame import is_from_elsewhere, told
 from livereload_core.state.codec import grown_old, load, uncollected
 from livereload_core.state.descriptors import Incoming, receiving
+from livereload_core.state.each import steps_between
 from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
 from livereload_core.state.names import lookup
-from livereload_core.state.outcome import MIGRATE, Outcome, is_migrated, migrated, validate
+from livereload_core.state.outcome import MIGRATE, Outcome, is_migrated, migrated, noted, validate
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Form, Options, Root, class_key, space_of
 from livereload_core.state.shapes import Conversion, converting, keep_aside
@@ -36,7 +37,7 @@ from livereload_core.state.store import Store
 from livereload_core.state.tracked.arriving import filling, fitted, undo
 from livereload_core.state.tracked.compared import Comparisons
 from livereload_core.state.tracked.family import kind_of
-from livereload_core.state.tracked.journal import is_container, is_container_class
+from livereload_core.state.tracked.journal import Steps, is_container, is_container_class
 
 __all__ = ["Restorer"]
 
@@ -225,7 +226,7 @@ class Restorer:
         with (
             receiving(received),
             converting(entry.classes, renamed, self._class_or_none, trial=self._scratch) as conversion,
-            filling(received, self._container, entry.classes, conversion, self._aliases),
+            filling(received, self._container, self._steps, entry.classes, conversion, self._aliases),
         ):
             new = load(
                 entry.stream,
@@ -240,6 +241,13 @@ class Restorer:
         self.received.append(received)
         outcome.received = received
         return new, list(conversion.notes)
+
+    def _steps(self, key: str) -> Steps | None:
+        """Return what migrates each value of a root, nothing if that needs all, None if there is no need."""
+        root, entry = self._find_root(key), self._entries[key]
+        if root is None or entry.version == root.options.version:
+            return None
+        return steps_between(root.options.migrate, entry.version, root.options.version)
 
     def _container(self, key: str) -> Any:
         """Return the tracked container that a root of then is, or becomes, or what receives a plain one."""
@@ -372,7 +380,9 @@ class Restorer:
     def _apply(self, outcome: Outcome) -> None:
         root, new = outcome.root, outcome.new
         if is_migrated(outcome):
-            new = migrated(outcome)
+            received = outcome.received
+            by_value = received is not None and outcome.entry.key in received.migrated
+            new = noted(outcome) if by_value else migrated(outcome)
         new = fitted(root.value, new)
         self._check(outcome, new)
         backup = None
