@@ -446,7 +446,9 @@ class Restorer:
         if type(target) is Absent or family is None or kind_of(target) is not kind_of(new):
             return new  # migrated to another type, before anybody got hold of it
         received = outcome.received
-        if received is not None and family.has_place(target, new) and received.move(target, new):
+        # What the segment says is not what a migration has made of it.
+        moves = received is not None and not is_migrated(outcome) and family.has_place(target, new)
+        if moves and received is not None and received.move(target, new):
             homeless = []
         else:
             homeless = family.become(target, new)

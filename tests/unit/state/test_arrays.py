@@ -253,3 +253,18 @@ def test_want_of_memory_refuses_and_the_program_goes_on(
         with pytest.raises(CannotCarryError, match="need 8 MiB of shared memory"):
             program.engine.export()
     assert program.reload().kept["value"].sum() == 10 * LARGE
+
+
+@pytest.mark.parametrize("new", ["old", "old + 0"], ids=["in place", "another one"])
+def test_array_that_a_migration_has_changed_comes_as_it_was_made(program: Program, new: str) -> None:
+    source = "import numpy as np\nfrom livereload_core import preserve\n"
+    source += f"kept = preserve('kept', lambda: np.zeros({LARGE})"
+    app = program.start(app=source + ")\n")
+    app.kept[:] = 5
+    edited = (
+        f"{source}, version=2, migrate=lambda old, version: (old.__iadd__(1), {new})[1],\n"
+        "    validate=lambda kept: (kept == 6).all())\n"
+    )
+    kept = program.reload(app=edited).kept
+    assert (kept == 6).all()
+    assert (program.reload().kept == 6).all()
