@@ -222,7 +222,13 @@ class Restorer:
             written, root = self._entries.get(key), self._find_root(key)
             if root is not None and root.options.renamed and written is not None and written.type:
                 renamed[self._class(written.type)] = root.options.renamed
-        received = Incoming(entry.fds, scratch=self._scratch, pieces=entry.pieces, store=self._store)
+        received = Incoming(
+            entry.fds,
+            scratch=self._scratch,
+            pieces=entry.pieces,
+            store=self._store,
+            waits=entry.kind == Kind.SHELL and entry.type == "numpy:ndarray",
+        )
         with (
             receiving(received),
             converting(entry.classes, renamed, self._class_or_none, trial=self._scratch) as conversion,
@@ -356,6 +362,7 @@ class Restorer:
         new = self._left_in_group(entry)
         if new is UNSET:
             new, _ = self._load(entry, outcome)
+            self.received[-1].complete()
         outcome.received = own
         shell = self._shells[key]
         family = family_of(shell)
@@ -379,6 +386,8 @@ class Restorer:
 
     def _apply(self, outcome: Outcome) -> None:
         root, new = outcome.root, outcome.new
+        if outcome.received is not None and not self._moves(outcome):
+            outcome.received.complete()
         if is_migrated(outcome):
             received = outcome.received
             by_value = received is not None and outcome.entry.key in received.migrated
@@ -445,16 +454,27 @@ class Restorer:
         family = family_of(target)
         if type(target) is Absent or family is None or kind_of(target) is not kind_of(new):
             return new  # migrated to another type, before anybody got hold of it
-        received = outcome.received
-        # What the segment says is not what a migration has made of it.
-        moves = received is not None and not is_migrated(outcome) and family.has_place(target, new)
-        if moves and received is not None and received.move(target, new):
+        if self._moves(outcome) and outcome.received is not None and outcome.received.move(target, new):
             homeless = []
         else:
             homeless = family.become(target, new)
         outcome.notes.extend(f"attribute {name!r} has no place any more" for name in homeless)
         self._filled.add(entry.key)
         return target
+
+    def _moves(self, outcome: Outcome) -> bool:
+        """Whether the memory of what was made for a root only leads to that of the object that it becomes.
+
+        Not if it is migrated: what the segment says is not what that makes of it then.
+        """
+        root, entry, new = outcome.root, outcome.entry, outcome.new
+        if root.slot or entry.kind != Kind.SHELL or is_migrated(outcome) or outcome.received is None:
+            return False
+        target = self._objects[entry.key]
+        family = family_of(target)
+        if type(target) is Absent or family is None or kind_of(target) is not kind_of(new):
+            return False
+        return not family.why_not(target, new) and family.has_place(target, new)
 
     def _hand_over(self, root: Root, target: Any) -> None:
         if root.slot:
