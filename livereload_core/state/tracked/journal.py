@@ -59,6 +59,9 @@ _FLOOD = 20_000
 """Notes from which on, if they are many for the container, all of it is written anew: that can be sliced."""
 _DUTY = 20
 """What is restless is looked at again after this many times the seconds that the last look took."""
+_PATIENCE = 60.0
+"""Seconds after which a container with a key that is not the same one elsewhere is looked at again: the key
+may be gone. If it took long to come to it, more."""
 _ROOM = 16 << 20
 _MISSING: Any = object()
 _NONE: tuple[str, int, Steps] = ("", 0, ())
@@ -74,7 +77,7 @@ class Journal:
     def __init__(self, notes: set[Any]) -> None:
         self._notes = notes
         self._whole = True
-        self._opaque = False
+        self._not_before = 0.0
         self._token = ""
         self._extents: list[Extent] = []
         self._written = 0
@@ -148,7 +151,7 @@ class Journal:
 
     def is_behind(self, container: Any) -> bool:
         """Whether there is much that a layer would have to hold, and need not."""
-        if self._opaque:
+        if time.monotonic() < self._not_before:
             return False
         if self._whole or self._build is not None:
             return len(container) > SMALL
@@ -201,6 +204,8 @@ class Journal:
         finally:
             now = time.monotonic()
             self._look_again = now + _DUTY * (now - began)
+            if self._not_before > now:
+                self._not_before = max(self._not_before, now + 100 * (now - began))
             if self._epoch != epoch:  # another thread has emptied it: what was written is of before
                 self.begin_anew(container)
 
@@ -228,8 +233,8 @@ class Journal:
                 if not build.listed:
                     build.list(*container._raw())
                     continue
-                if self._build is not build or self._opaque:
-                    return  # emptied meanwhile, or not to be tracked
+                if self._build is not build:
+                    return  # emptied meanwhile, or not to be tracked now
                 keys = build.next(pace.amount)
                 pace.used = len(keys)
                 if keys:
@@ -337,7 +342,8 @@ class Journal:
                             if keeps_place:
                                 target[key] = None  # each layer says what is there
                     if type(key) is not str and not is_key(key):
-                        self._opaque = True  # not the same key elsewhere: all crosses in one stream, always
+                        # Not the same key elsewhere: all crosses in one stream, for as long as it is there.
+                        self._not_before = time.monotonic() + _PATIENCE
                         self.begin_anew(container)
                         return
             value = None

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import types
 import weakref
 from collections.abc import Iterator
@@ -535,6 +536,28 @@ def test_keys_that_are_not_the_same_elsewhere_cross_as_a_whole(generations: Gene
     generations.catch_up()
     expected = [(repr(key)[:7], value) for key, value in kept.items()]
     assert [(repr(key)[:7], value) for key, value in generations.reload().items()] == expected
+
+
+def test_one_with_such_a_key_is_tracked_again_when_the_key_is_gone(
+    generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, others = full(generations), [object() for _ in range(300)]
+    kept.update(dict.fromkeys(others, 1))
+    generations.catch_up()
+    generations.catch_up()
+    assert size(generations) > 20_000
+    for key in others:
+        del kept[key]
+    generations.catch_up()
+    assert size(generations) > 20_000, "it is not looked for at each snapshot"
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + journal._PATIENCE + 1)
+    assert generations.engine.is_untidy
+    generations.catch_up()
+    assert size(generations) < 2000
+    kept["key 5"] = "new"
+    assert generations.reload()["key 5"] == "new"
+    assert len(generations.kept) == MANY
 
 
 def test_nesting_of_any_depth_is_no_error(generations: Generations) -> None:
