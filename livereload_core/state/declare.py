@@ -22,6 +22,7 @@ import sys
 
 from livereload_core.errors import UsageError
 from livereload_core.state import runtime
+from livereload_core.state.each import Each
 from livereload_core.state.makers import Arrays, Dicts, Lrus
 
 TYPE_CHECKING = False
@@ -128,6 +129,20 @@ class Preserve:
         if target is None:
             return lambda decorated: _decorate(decorated, options, frame)
         return _decorate(target, options, frame)
+
+    def each(self, function: Callable[[Any], Any]) -> Callable[..., Any]:
+        """Make a migration of the values in a dict or list, for ``migrate=`` or one of its steps.
+
+        Each value is migrated by itself, so that in the pause of a reload only those of a tracked container
+        are that were touched since it began.
+
+        Args:
+            function: called with a value of then; returns the one of now. It looks at nothing else that is
+                preserved.
+        """
+        if not callable(function):
+            raise UsageError(f"preserve.each() got {function!r}", advice="pass a function of one value")
+        return Each(function)
 
     array = Arrays()
     lru = Lrus()

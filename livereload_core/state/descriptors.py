@@ -273,6 +273,8 @@ class Incoming:
         scratch: a trial.
         pieces: where its large buffers lie, by their place in the stream.
         store: where they are known from now on, unless it is a trial.
+        waits: what is made for a large buffer only leads into another object, and nobody looks at it before
+            :meth:`move` or :meth:`complete`.
 
     Attributes:
         taken: (the caller's fd, the object's duplicate), in the order in which they were taken.
@@ -280,6 +282,7 @@ class Incoming:
             leads back to whoever holds this object, and a cycle would keep the fds open.
         filled: the containers.
         parts: how many parts of them were read.
+        migrated: keys of roots whose values were migrated while they were put together.
     """
 
     def __init__(
@@ -289,7 +292,9 @@ class Incoming:
         scratch: bool,
         pieces: Sequence[Piece] = (),
         store: Store | None = None,
+        waits: bool = False,
     ) -> None:
+        self._waits = waits
         self._fds = fds
         self.scratch = scratch
         self._pieces = pieces
@@ -301,6 +306,7 @@ class Incoming:
         self.fill_container: Callable[[Any], Any] | None = None
         self.filled: list[Any] = []
         self.parts = 0
+        self.migrated: set[str] = set()
 
     def piece(self, number: int) -> Piece:
         """Return where a large buffer lies."""
@@ -336,10 +342,18 @@ class Incoming:
             claim_of: says where the memory of such an object is.
         """
         self._filled[id(made)] = made, self._pieces[number], claim_of
-        self._put(self._pieces[number], claim_of(made))
+        if not self._waits:
+            self._put(self._pieces[number], claim_of(made))
+
+    def complete(self) -> None:
+        """Fill what waited for :meth:`move` after all."""
+        if self._waits:
+            self._waits = False
+            for made, piece, claim_of in self._filled.values():
+                self._put(piece, claim_of(made))
 
     def move(self, live: Any, made: Any) -> bool:
-        """Fill another object of the same layout, too; ``False`` if ``made`` was not filled from a piece."""
+        """Fill another object of the same layout; ``False`` if ``made`` was not filled from a piece."""
         if id(made) not in self._filled:
             return False
         _, piece, claim_of = self._filled[id(made)]

@@ -109,6 +109,8 @@ class Engine:
             ready = self._ready.pop(key, None)
             if ready is not None and kind_of(ready) is kind_of(root.value):
                 root.value = ready  # filled on trial, with what belongs into the fresh one
+            if is_container(root.value):
+                attached(root.value)
             root.slot = is_immutable(root.value)
             root.initial = class_key(type(root.value))
             self._claim(root)
@@ -372,6 +374,8 @@ class Engine:
         with self._lock:
             if root.value is UNSET and root.factory is not None:
                 root.value = root.factory()
+                if is_container(root.value):
+                    attached(root.value)
             return root.value
 
     def _find(self, key: str, type_key: str = "") -> Root | None:

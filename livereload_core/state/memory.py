@@ -23,6 +23,9 @@ import os
 import platform
 import struct
 import sys
+from array import array
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 __all__ = [
@@ -33,9 +36,11 @@ __all__ = [
     "compare",
     "copy",
     "down",
+    "gather",
     "lay",
     "map_shared",
     "populate",
+    "scatter",
     "unmap",
     "up",
 ]
@@ -56,6 +61,12 @@ def _typed() -> None:
     _HELD.memcmp.argtypes = (pointer, pointer, size)
     _HELD.mmap.argtypes = (pointer, size, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64)
     _HELD.mmap.restype = pointer
+    for name in ("pwritev", "preadv"):
+        function = getattr(_HELD, name)
+        function.argtypes, function.restype = (
+            (ctypes.c_int, pointer, ctypes.c_int, ctypes.c_int64),
+            ctypes.c_ssize_t,
+        )
     for library in (_HELD, _FREE):
         library.madvise.argtypes = (pointer, size, ctypes.c_int)
         library.munmap.argtypes = (pointer, size)
@@ -83,6 +94,54 @@ def compare(one: int, other: int, size: int) -> bool:
     """Whether two pieces of memory are equal; keeps the GIL."""
     equal: bool = _HELD.memcmp(one, other, size) == 0
     return equal
+
+
+_MOST_AT_ONCE = 1024
+"""Pieces of memory that one system call takes (UIO_MAXIOV)."""
+
+
+def gather(fd: int, offset: int, pieces: Sequence[tuple[int, int]]) -> None:
+    """Write pieces of memory one behind the other into a file; keeps the GIL.
+
+    A call for each of many pages takes longer than to copy it.
+
+    Args:
+        fd: of the file, which may be written.
+        offset: of the first piece in it.
+        pieces: address and size of each.
+
+    Raises:
+        OSError: there is no memory for it.
+    """
+    if _moved(_HELD.pwritev, fd, offset, pieces) < len(pieces):
+        raise _error()
+
+
+def scatter(fd: int, offset: int, pieces: Sequence[tuple[int, int]]) -> int:
+    """Read a part of a file into pieces of memory; keeps the GIL.
+
+    The file is not mapped for it, and no page of it has to be found by a fault of its own.
+
+    Args:
+        fd: of the file.
+        offset: of what goes into the first piece.
+        pieces: address and size of each; what one of them takes lies behind what the one before took.
+
+    Returns:
+        how many of them are filled; others may be in part.
+    """
+    return _moved(_HELD.preadv, fd, offset, pieces)
+
+
+def _moved(call: Any, fd: int, offset: int, pieces: Sequence[tuple[int, int]]) -> int:
+    for first in range(0, len(pieces), _MOST_AT_ONCE):
+        some = pieces[first : first + _MOST_AT_ONCE]
+        vector = array("Q", chain.from_iterable(some))
+        size = sum(vector[1::2])
+        if call(fd, vector.buffer_info()[0], len(some), offset) != size:
+            return first
+        offset += size
+    return len(pieces)
 
 
 def address_of(buffer: Any) -> int:

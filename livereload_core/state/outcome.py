@@ -18,7 +18,7 @@ from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Root
 from livereload_core.state.snapshot import Entry
 
-__all__ = ["MIGRATE", "Outcome", "is_migrated", "migrated", "validate"]
+__all__ = ["MIGRATE", "Outcome", "is_migrated", "migrated", "noted", "validate"]
 
 MIGRATE = 'raise version= and pass migrate=, or say on_error="reset"'
 
@@ -110,8 +110,14 @@ def migrated(outcome: Outcome) -> Any:
         raise RefusedError(f"migrate() raised {reason}", "correct it; the old value is untouched") from error
     if new is None and outcome.new is not None:
         raise RefusedError("migrate() returned None", "return the new value")
-    outcome.notes.append(f"version {old} to {now}")
+    noted(outcome)
     return new
+
+
+def noted(outcome: Outcome) -> Any:
+    """Note that a value has been migrated; return it."""
+    outcome.notes.append(f"version {outcome.entry.version} to {outcome.root.options.version}")
+    return outcome.new
 
 
 def _chained(steps: Mapping[int, Callable[[Any], Any]], value: Any, version: int, now: int) -> Any:

@@ -31,6 +31,7 @@ from typing import Any
 
 from livereload_core.state import arrays, code, parking, stdlib
 from livereload_core.state.dillbridge import dill_reduction, has_saver
+from livereload_core.state.endless import bounded, may_be_endless, reduce_bounded
 from livereload_core.state.inplace import attributes
 from livereload_core.state.localclasses import is_made_at_run_time, reduce_local_class
 from livereload_core.state.refusals import RefusedError, is_refused, refusal_of
@@ -97,15 +98,16 @@ def _refuse(message: str, remedy: str) -> Any:
 def _by_probe(obj: object) -> Reducer:
     cls = type(obj)
     default = cls.__reduce_ex__ is object.__reduce_ex__ and cls.__reduce__ is object.__reduce__
+    endless = reduce_bounded if may_be_endless(cls) else None
     if not default or cls in copyreg.dispatch_table:
-        return None
+        return endless
     try:
         obj.__reduce_ex__(5)
     except TypeError:
         return dill_reduction if has_saver(cls) else None
     except Exception:  # the pickler meets it again at once, and the walker names the object
         return None
-    return None
+    return endless
 
 
 def _reduce_class(cls: type) -> Any:
@@ -164,8 +166,8 @@ def _reduce_with_attributes(obj: Any) -> Any:
     # The reductions of Counter and defaultdict forget the attributes of subclasses.
     reduction = obj.__reduce__()
     if vars(obj) and (len(reduction) < 3 or reduction[2] is None):
-        return (*reduction[:2], vars(obj), *reduction[3:])
-    return reduction
+        reduction = (*reduction[:2], vars(obj), *reduction[3:])
+    return bounded(obj, reduction)
 
 
 def _lock(_: object) -> Any:

@@ -5,7 +5,7 @@ Kinds are named, not imported: a program that never loaded ssl must not load it 
 
 from __future__ import annotations
 
-__all__ = ["EndlessError", "RefusedError", "is_refused", "refusal_of"]
+__all__ = ["EndlessError", "EndlessItemsError", "RefusedError", "is_refused", "refusal_of"]
 
 
 class RefusedError(Exception):
@@ -38,6 +38,24 @@ class EndlessError(RefusedError):
             "let its __reduce__ or __getstate__ name objects that exist; keep a long chain as a list",
         )
         self.culprits = culprits
+
+
+class EndlessItemsError(EndlessError):
+    """An object names items without end.
+
+    Attributes:
+        culprits: the object.
+    """
+
+    def __init__(self, culprit: object, count: int) -> None:
+        cls = type(culprit)
+        RefusedError.__init__(
+            self,
+            f"{cls.__module__}.{cls.__qualname__} names {count:,} items and more, without an end in sight",
+            "let the iterator that its __reduce__, __iter__ or items() returns come to an end, or name it in"
+            " transient=",
+        )
+        self.culprits = [culprit]
 
 
 _ITERATE = "keep the data it works on and how far it came, and make a new one"

@@ -24,9 +24,10 @@ from livereload_core.facts import RootFate
 from livereload_core.state.blame import is_from_elsewhere, told
 from livereload_core.state.codec import grown_old, load, uncollected
 from livereload_core.state.descriptors import Incoming, receiving
+from livereload_core.state.each import steps_between
 from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
 from livereload_core.state.names import lookup
-from livereload_core.state.outcome import MIGRATE, Outcome, is_migrated, migrated, validate
+from livereload_core.state.outcome import MIGRATE, Outcome, is_migrated, migrated, noted, validate
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import UNSET, Form, Options, Root, class_key, space_of
 from livereload_core.state.shapes import Conversion, converting, keep_aside
@@ -36,7 +37,7 @@ from livereload_core.state.store import Store
 from livereload_core.state.tracked.arriving import filling, fitted, undo
 from livereload_core.state.tracked.compared import Comparisons
 from livereload_core.state.tracked.family import kind_of
-from livereload_core.state.tracked.journal import is_container, is_container_class
+from livereload_core.state.tracked.journal import Steps, is_container, is_container_class
 
 __all__ = ["Restorer"]
 
@@ -221,11 +222,17 @@ class Restorer:
             written, root = self._entries.get(key), self._find_root(key)
             if root is not None and root.options.renamed and written is not None and written.type:
                 renamed[self._class(written.type)] = root.options.renamed
-        received = Incoming(entry.fds, scratch=self._scratch, pieces=entry.pieces, store=self._store)
+        received = Incoming(
+            entry.fds,
+            scratch=self._scratch,
+            pieces=entry.pieces,
+            store=self._store,
+            waits=entry.kind == Kind.SHELL and entry.type == "numpy:ndarray",
+        )
         with (
             receiving(received),
             converting(entry.classes, renamed, self._class_or_none, trial=self._scratch) as conversion,
-            filling(received, self._container, entry.classes, conversion, self._aliases),
+            filling(received, self._container, self._steps, entry.classes, conversion, self._aliases),
         ):
             new = load(
                 entry.stream,
@@ -240,6 +247,13 @@ class Restorer:
         self.received.append(received)
         outcome.received = received
         return new, list(conversion.notes)
+
+    def _steps(self, key: str) -> Steps | None:
+        """Return what migrates each value of a root, nothing if that needs all, None if there is no need."""
+        root, entry = self._find_root(key), self._entries[key]
+        if root is None or entry.version == root.options.version:
+            return None
+        return steps_between(root.options.migrate, entry.version, root.options.version)
 
     def _container(self, key: str) -> Any:
         """Return the tracked container that a root of then is, or becomes, or what receives a plain one."""
@@ -348,6 +362,7 @@ class Restorer:
         new = self._left_in_group(entry)
         if new is UNSET:
             new, _ = self._load(entry, outcome)
+            self.received[-1].complete()
         outcome.received = own
         shell = self._shells[key]
         family = family_of(shell)
@@ -371,8 +386,12 @@ class Restorer:
 
     def _apply(self, outcome: Outcome) -> None:
         root, new = outcome.root, outcome.new
+        if outcome.received is not None and not self._moves(outcome):
+            outcome.received.complete()
         if is_migrated(outcome):
-            new = migrated(outcome)
+            received = outcome.received
+            by_value = received is not None and outcome.entry.key in received.migrated
+            new = noted(outcome) if by_value else migrated(outcome)
         new = fitted(root.value, new)
         self._check(outcome, new)
         backup = None
@@ -435,14 +454,27 @@ class Restorer:
         family = family_of(target)
         if type(target) is Absent or family is None or kind_of(target) is not kind_of(new):
             return new  # migrated to another type, before anybody got hold of it
-        received = outcome.received
-        if received is not None and family.has_place(target, new) and received.move(target, new):
+        if self._moves(outcome) and outcome.received is not None and outcome.received.move(target, new):
             homeless = []
         else:
             homeless = family.become(target, new)
         outcome.notes.extend(f"attribute {name!r} has no place any more" for name in homeless)
         self._filled.add(entry.key)
         return target
+
+    def _moves(self, outcome: Outcome) -> bool:
+        """Whether the memory of what was made for a root only leads to that of the object that it becomes.
+
+        Not if it is migrated: what the segment says is not what that makes of it then.
+        """
+        root, entry, new = outcome.root, outcome.entry, outcome.new
+        if root.slot or entry.kind != Kind.SHELL or is_migrated(outcome) or outcome.received is None:
+            return False
+        target = self._objects[entry.key]
+        family = family_of(target)
+        if type(target) is Absent or family is None or kind_of(target) is not kind_of(new):
+            return False
+        return not family.why_not(target, new) and family.has_place(target, new)
 
     def _hand_over(self, root: Root, target: Any) -> None:
         if root.slot:

@@ -234,10 +234,9 @@ def _piece(described: Sequence[int], streams: memoryview, segments: Sequence[Seg
         Run(start, end, segments[segment], at)
         for start, end, segment, at in _RUN.iter_unpack(streams[offset : offset + size])
     )
-    whole = Run(0, length, segments[home], place)
-    for run in (whole, *runs):
-        if not (0 <= run.start <= run.end <= length and run.offset >= 0):
+    for start, end, segment, at in (Run(0, length, segments[home], place), *runs):
+        if not (0 <= start <= end <= length and at >= 0):
             raise ValueError("a piece with parts outside of it")
-        if run.offset + run.end - run.start > run.segment.size:
+        if at + end - start > segment.size:
             raise ValueError("a piece outside of its segment")
-    return Piece(length, whole.segment, place, runs)
+    return Piece(length, segments[home], place, runs)

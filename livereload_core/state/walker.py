@@ -12,6 +12,7 @@ import sys
 import types
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from livereload_core.state.blame import is_from_elsewhere, raised_at, text_of, told
@@ -149,12 +150,11 @@ def _children(dumper: Dumper, obj: Any, path: str) -> Iterator[tuple[object, str
 
 def _reduce(dumper: Dumper, obj: Any) -> Any:
     reduction = dumper.reduction_of(obj)
-    if reduction is not NotImplemented:
-        return reduction
-    if isinstance(obj, (type, types.FunctionType)):
-        return ""
-    reduce = vars(pickle)["dispatch_table"].get(type(obj))
-    reduction = obj.__reduce_ex__(5) if reduce is None else reduce(obj)
+    if reduction is NotImplemented:
+        if isinstance(obj, (type, types.FunctionType)):
+            return ""
+        reduce = vars(pickle)["dispatch_table"].get(type(obj))
+        reduction = obj.__reduce_ex__(5) if reduce is None else reduce(obj)
     if not isinstance(reduction, (str, tuple)):
         raise TypeError("__reduce__ must return a string or a tuple")
     if isinstance(reduction, str):
@@ -174,9 +174,9 @@ def _reduced(obj: Any, reduction: Any, path: str) -> Iterator[tuple[object, str]
                 yield value, f"{path}.{name}" if isinstance(name, str) else f"{path}[{_short(name)}]"
         else:
             yield part, f"{path} (state of {type(obj).__name__})"
-    for index, value in enumerate(items or ()):
+    for index, value in enumerate(islice(items or (), _LIMIT)):
         yield value, f"{path}[{index}]"
-    for key, value in pairs or ():
+    for key, value in islice(pairs or (), _LIMIT):
         yield key, f"{path} (key {_short(key)})"
         yield value, f"{path}[{_short(key)}]"
     names = {id(value): name for name, value in getattr(obj, "__dict__", {}).items()}

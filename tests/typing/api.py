@@ -49,6 +49,22 @@ assert_type(preserve("lru", lambda: preserve.lru[str, int](maxsize=5)), Lru[str,
 assert_type(preserve.array((10, 10), "f4").shape, tuple[Any, ...])
 
 
+def longer(row: list[int]) -> list[int]:
+    return [*row, 0]
+
+
+assert_type(
+    preserve("each", preserve.dict[str, list[int]], version=2, migrate=preserve.each(longer)),
+    dict[str, list[int]],
+)
+assert_type(
+    preserve(
+        "steps", preserve.dict[str, int], version=3, migrate={1: preserve.each(longer), 2: preserve.each(str)}
+    ),
+    dict[str, int],
+)
+
+
 def upgrade(old: Any, old_version: int) -> dict[str, int]:
     return {"version": old_version, **old}
 

@@ -12,7 +12,7 @@ from livereload_core.state.shapes import Conversion
 from livereload_core.state.tracked.compared import Compared
 from livereload_core.state.tracked.containers import TrackedDict
 from livereload_core.state.tracked.family import kind_of
-from livereload_core.state.tracked.journal import attached, is_container
+from livereload_core.state.tracked.journal import Steps, attached, is_container
 from livereload_core.state.tracked.parts import Layer, Part
 
 __all__ = ["filling", "fitted", "undo"]
@@ -22,6 +22,7 @@ __all__ = ["filling", "fitted", "undo"]
 def filling(
     received: Incoming,
     find: Callable[[str], Any],
+    steps: Callable[[str], Steps | None],
     classes: Mapping[str, Any],
     conversion: Conversion,
     aliases: dict[tuple[str, str], type],
@@ -32,6 +33,8 @@ def filling(
         received: what comes beside it. It leads to the restorer in the block, and no longer: whoever restores
             holds it, and in a cycle the fds that it knows would stay open.
         find: returns the container of this generation for the key of a root.
+        steps: returns what migrates each value of a root, nothing if that needs all of them, and None where
+            there is nothing to migrate.
         classes: shapes of the classes in the stream and the parts.
         conversion: which of them have changed.
         aliases: (module, qualname) of then -> class of today.
@@ -49,14 +52,19 @@ def filling(
         if isinstance(container, Compared):
             return container.receive(layer, read, inherits=inherits, classes=classes)
         received.filled.append(container)
+        each = steps(layer.key)
         received.parts += attached(container).receive(
             container,
             layer,
             read,
+            each or (),
             trial=received.scratch,
-            inherits=inherits,
+            inherits=inherits and each is None,
+            again=each == (),
             classes=dict(classes),
         )
+        if each:
+            received.migrated.add(layer.key)
         return container
 
     received.fill_container = fill

@@ -20,23 +20,28 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 from threading import RLock
 from typing import Any
 
+from livereload_core.state.each import migrated_each
 from livereload_core.state.fields import Shape
 from livereload_core.state.segments import Piece
 from livereload_core.state.tracked.build import Build
 from livereload_core.state.tracked.containers import DEAF
+from livereload_core.state.tracked.differences import apply
 from livereload_core.state.tracked.pace import Pace
 from livereload_core.state.tracked.parts import Extent, Layer, Part, Writer, bytes_of, merged, parts_of
 from livereload_core.state.tracked.settled import PLAIN, is_key, is_private, is_settled
 
-__all__ = ["Dump", "Journal", "attached", "is_container", "is_container_class"]
+__all__ = ["Dump", "Journal", "Steps", "attached", "is_container", "is_container_class"]
 
 Dump = Callable[[object], tuple[bytes, dict[str, Shape]]]
 """Writes one object; returns the stream and the shapes of the user's classes in it."""
+
+Steps = tuple[Callable[[Any], Any], ...]
+"""What migrates one value, step by step."""
 
 SMALL = 1000
 """Entries up to which a container crosses as a whole: that takes a millisecond."""
@@ -54,8 +59,12 @@ _FLOOD = 20_000
 """Notes from which on, if they are many for the container, all of it is written anew: that can be sliced."""
 _DUTY = 20
 """What is restless is looked at again after this many times the seconds that the last look took."""
+_PATIENCE = 60.0
+"""Seconds after which a container with a key that is not the same one elsewhere is looked at again: the key
+may be gone. If it took long to come to it, more."""
 _ROOM = 16 << 20
 _MISSING: Any = object()
+_NONE: tuple[str, int, Steps] = ("", 0, ())
 
 
 class Journal:
@@ -68,7 +77,7 @@ class Journal:
     def __init__(self, notes: set[Any]) -> None:
         self._notes = notes
         self._whole = True
-        self._opaque = False
+        self._not_before = 0.0
         self._token = ""
         self._extents: list[Extent] = []
         self._written = 0
@@ -76,7 +85,8 @@ class Journal:
         self._restless: set[Any] = set()
         self._look_again = 0.0
         self._build: Build | None = None
-        self._applied = ("", 0)
+        self._applied = _NONE
+        self._read: tuple[str, int, dict[Any, Any]] | None = None
         self._fresh: dict[Any, Any] | None = None
         self._epoch = self._edition = 0
         self._taking: set[Any] = set()
@@ -96,7 +106,7 @@ class Journal:
             self._notes.clear()
             self._extents, self._classes = [], {}
             self._restless, self._written = set(), 0
-            self._applied = ("", 0)
+            self._applied = _NONE
 
     # -- exporting ----------------------------------------------------------------------------------
 
@@ -141,7 +151,7 @@ class Journal:
 
     def is_behind(self, container: Any) -> bool:
         """Whether there is much that a layer would have to hold, and need not."""
-        if self._opaque:
+        if time.monotonic() < self._not_before:
             return False
         if self._whole or self._build is not None:
             return len(container) > SMALL
@@ -194,6 +204,8 @@ class Journal:
         finally:
             now = time.monotonic()
             self._look_again = now + _DUTY * (now - began)
+            if self._not_before > now:
+                self._not_before = max(self._not_before, now + 100 * (now - began))
             if self._epoch != epoch:  # another thread has emptied it: what was written is of before
                 self.begin_anew(container)
 
@@ -221,8 +233,8 @@ class Journal:
                 if not build.listed:
                     build.list(*container._raw())
                     continue
-                if self._build is not build or self._opaque:
-                    return  # emptied meanwhile, or not to be tracked
+                if self._build is not build:
+                    return  # emptied meanwhile, or not to be tracked now
                 keys = build.next(pace.amount)
                 pace.used = len(keys)
                 if keys:
@@ -319,14 +331,19 @@ class Journal:
                     if value is _MISSING:
                         if delta:
                             part[0].append(key)
-                    elif type(value) in PLAIN or is_settled(value) or is_private(value):
+                    elif type(value) in PLAIN or is_settled(value):
                         target[key] = value
                     else:
-                        restless.add(key)
-                        if keeps_place:
-                            target[key] = None  # each layer says what is there
+                        container._forget((key,))  # or the container itself would seem to be somebody else
+                        if is_private(value):
+                            target[key] = value
+                        else:
+                            restless.add(key)
+                            if keeps_place:
+                                target[key] = None  # each layer says what is there
                     if type(key) is not str and not is_key(key):
-                        self._opaque = True  # not the same key elsewhere: all crosses in one stream, always
+                        # Not the same key elsewhere: all crosses in one stream, for as long as it is there.
+                        self._not_before = time.monotonic() + _PATIENCE
                         self.begin_anew(container)
                         return
             value = None
@@ -347,9 +364,11 @@ class Journal:
         container: Any,
         layer: Layer,
         load: Callable[[memoryview], Part],
+        steps: Steps = (),
         *,
         trial: bool,
         inherits: bool,
+        again: bool = False,
         classes: dict[str, Shape],
     ) -> int:
         """Make the container what a layer says.
@@ -358,8 +377,10 @@ class Journal:
             container: whose journal it is.
             layer: as it came.
             load: reads a part.
+            steps: what migrates each value.
             trial: another layer over the same parts may come.
             inherits: what is in the parts may be handed on as it is.
+            again: all of it is migrated afterwards, in place perhaps: what the parts say will be needed anew.
             classes: shapes of the user's classes in the parts.
 
         Returns:
@@ -368,27 +389,39 @@ class Journal:
         entries, base = container._raw()
         if self._fresh is None:
             self._fresh = dict(base.items(entries))
-        token, done = self._applied
+        token, done, migrated = self._applied
         total = sum(extent.count for extent in layer.extents)
-        if not token or token != layer.token or done > total or self._notes:
+        if not token or token != layer.token or done > total or migrated != steps or self._notes:
             base.clear(entries)
             done = self._written = 0
+            if self._read is not None and self._read[0] == layer.token and self._read[1] <= total:
+                _, done, before = self._read
+                container._take(before)
+        self._read = None
+        self._applied = _NONE
         read = 0
-        self._applied = ("", 0)
-        for extent in layer.extents:
-            if extent.first + extent.count <= done:
-                continue
-            for number, data in enumerate(parts_of(bytes_of(Piece(extent.length, extent.segment, 0)))):
-                if extent.first + number >= done:
-                    part = load(data)
-                    self._written += sum(map(len, part))
-                    _apply(part, container, entries, base)
-                    read += 1
-        _apply(layer.change, container, entries, base)
+        touched: dict[Any, None] = {}
+        for data in _parts_from(layer.extents, done):
+            part = load(data)
+            self._written += sum(map(len, part))
+            _apply(part, container, entries, base)
+            read += 1
+            if steps:
+                touched |= dict.fromkeys([*part[1], *part[2]])
+        change, known = layer.change, dict[int, Any]()
+        if steps:  # in a part may stand nothing in the place of what the layer holds
+            here = (key for key in touched if key not in change[1] and key not in change[2])
+            pairs = [(key, base.get(entries, key)) for key in here if base.__contains__(entries, key)]
+            container._take(dict(migrated_each(steps, pairs, {})))
+            first, last = (dict(migrated_each(steps, part.items(), known)) for part in change[1:])
+            change = (change[0], first, last)
+        _apply(change, container, entries, base)
         self._notes.clear()
         container._notes = self._notes
         if trial:
-            self._applied = (layer.token, total)
+            self._applied = (layer.token, total, steps)
+            if again and total:
+                self._read = (layer.token, total, _read_anew(layer.extents, load))
             return read
         self._restless, self._build = set(), None
         if layer.extents and inherits:
@@ -402,7 +435,7 @@ class Journal:
 
     def settle(self, container: Any) -> None:
         """Start-up is over: what the new code had made is not wanted any more."""
-        self._fresh = None
+        self._fresh = self._read = None
         container._relax()
 
     def undo(self, container: Any) -> None:
@@ -413,6 +446,23 @@ class Journal:
             base.clear(entries)
             container._take(fresh)
             self.begin_anew(container)
+
+
+def _parts_from(extents: Iterable[Extent], done: int) -> Iterator[memoryview]:
+    """Yield the parts from a number on."""
+    for extent in extents:
+        if extent.first + extent.count > done:
+            for number, data in enumerate(parts_of(bytes_of(Piece(extent.length, extent.segment, 0)))):
+                if extent.first + number >= done:
+                    yield data
+
+
+def _read_anew(extents: Iterable[Extent], load: Callable[[memoryview], Part]) -> dict[Any, Any]:
+    """Read all parts into a dict of their own."""
+    entries: dict[Any, Any] = {}
+    for data in _parts_from(extents, 0):
+        apply(load(data), entries)
+    return entries
 
 
 def _without_failing(part: Part, dump: Dump, restless: set[Any]) -> tuple[bytes, dict[str, Shape]]:
@@ -460,6 +510,6 @@ def attached(container: Any) -> Journal:
     """Return the journal of a container that a root holds."""
     journal: Journal | None = container._journal
     if journal is None:
-        notes: set[Any] = set()
-        journal = container._journal = Journal(notes)
+        journal = Journal(set())
+        container._attach(journal)
     return journal

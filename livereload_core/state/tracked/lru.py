@@ -213,6 +213,13 @@ class Lru(MutableMapping[K, V]):
     def __copy__(self) -> Lru[K, V]:
         return self.copy()
 
+    def _attach(self, journal: Journal) -> None:
+        """A root holds it: from now on somebody asks for the notes."""
+        self._journal = journal
+
+    def _forget(self, keys: Any) -> None:
+        """Nothing to do: each use is noted."""
+
     def _raw(self) -> tuple[Any, Any]:
         return self._entries, OrderedDict
 

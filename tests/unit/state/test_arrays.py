@@ -11,6 +11,7 @@ import pytest
 
 from livereload_core.errors import CannotCarryError
 from livereload_core.state import memory
+from livereload_core.state.segments import Piece
 from tests.unit.state.conftest import Program
 
 APP = """
@@ -253,3 +254,52 @@ def test_want_of_memory_refuses_and_the_program_goes_on(
         with pytest.raises(CannotCarryError, match="need 8 MiB of shared memory"):
             program.engine.export()
     assert program.reload().kept["value"].sum() == 10 * LARGE
+
+
+@pytest.mark.parametrize("new", ["old", "old + 0"], ids=["in place", "another one"])
+def test_array_that_a_migration_has_changed_comes_as_it_was_made(program: Program, new: str) -> None:
+    source = "import numpy as np\nfrom livereload_core import preserve\n"
+    source += f"kept = preserve('kept', lambda: np.zeros({LARGE})"
+    app = program.start(app=source + ")\n")
+    app.kept[:] = 5
+    edited = (
+        f"{source}, version=2, migrate=lambda old, version: (old.__iadd__(1), {new})[1],\n"
+        "    validate=lambda kept: (kept == 6).all())\n"
+    )
+    kept = program.reload(app=edited).kept
+    assert (kept == 6).all()
+    assert (program.reload().kept == 6).all()
+
+
+def test_root_that_is_an_array_is_filled_once(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each changed page costs a fault; what is read from the stream only leads into the program's own."""
+    source = "import numpy as np\nfrom livereload_core import preserve\n"
+    source += f"kept = preserve('kept', lambda: np.zeros({LARGE}))\n"
+    app = program.start(app=source)
+    app.kept[:] = 5
+    filled: list[int] = []
+    fill = Piece.fill
+
+    def noted(piece: Piece, address: int) -> None:
+        filled.append(address)
+        fill(piece, address)
+
+    monkeypatch.setattr(Piece, "fill", noted)
+    for _ in range(2):
+        kept = program.reload(app=source).kept
+        assert (kept == 5).all()
+    assert len(set(filled)) == len(filled)
+    assert kept.__array_interface__["data"][0] in filled
+
+
+@pytest.mark.parametrize(
+    "fresh", [f"np.zeros({2 * LARGE})[::2]", f"np.zeros({LARGE}, order='C').view()"], ids=["strided", "view"]
+)
+def test_root_that_has_no_room_for_pages_is_filled_by_a_copy(program: Program, fresh: str) -> None:
+    source = "import numpy as np\nfrom livereload_core import preserve\n"
+    app = program.start(app=f"{source}kept = preserve('kept', lambda: np.zeros({LARGE}))\n")
+    app.kept[:] = np.arange(LARGE)
+    kept = program.reload(app=f"{source}kept = preserve('kept', lambda: {fresh})\n").kept
+    assert (kept == np.arange(LARGE)).all()
+    kept[5] = -1
+    assert program.reload().kept[5] == -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import mmap
 import os
 import weakref
@@ -278,6 +279,62 @@ def test_large_changes_are_laid_under_the_reader_too(
     piece.fill(locate(reader)[0])
     assert np.array_equal(reader, array)
     assert len(laid) == 3  # the home, and both changes
+
+
+def test_scattered_pages_are_copied_by_few_system_calls(
+    watching: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.zeros(16 * MIB, np.uint8)
+    watching.capture([claim(array)])
+    array[:: 8 * PAGE] = 1  # 512 pages, none beside another
+    copies: list[int] = []
+    copy = memory.copy
+
+    def noted(to: int, source: int, size: int) -> None:
+        copies.append(size)
+        copy(to, source, size)
+
+    monkeypatch.setattr(memory, "copy", noted)
+    [piece] = watching.capture([claim(array)])
+    assert len(piece.runs) >= 512
+    reader = filled(piece)
+    assert len(copies) < 10
+    assert np.array_equal(reader, array)
+
+
+@pytest.mark.parametrize("most", [1, 3, 1024])
+def test_pages_that_a_system_call_did_not_copy_are_copied_one_by_one(
+    watching: Store, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    array = np.zeros(4 * MIB, np.uint8)
+    watching.capture([claim(array)])
+    array[:: 8 * PAGE] = 7
+    [piece] = watching.capture([claim(array)])
+    monkeypatch.setattr(memory, "_MOST_AT_ONCE", most)
+    for done in (0, 1, 2, 10_000):
+        calls = itertools.count()
+        read = memory._HELD.preadv
+        with monkeypatch.context() as patched:
+            patched.setattr(memory._HELD, "preadv", lambda *args: read(*args) if next(calls) < done else -1)  # noqa: B023
+            assert np.array_equal(filled(piece), array)
+
+
+def test_what_is_moved_is_unmapped_beside_the_program_whoever_holds_it(watching: Store) -> None:
+    """The last snapshot holds it, and would let it go in the midst of the next one."""
+    array = np.zeros(8 * MIB, np.uint8)
+    [first] = watching.capture([claim(array)])
+    array[: 5 * MIB] = 1
+    [held] = watching.capture([claim(array)])
+    array[6 * MIB :] = 2
+    [last] = watching.capture([claim(array)])
+    assert {segment._address for segment in (first.home, held.home, last.home)} >= {first.home.address}
+    watching.catch_up(hurry=True)
+    [area] = watching._areas.values()
+    gone = {first.home, held.home, last.home} - {area.home}
+    assert gone
+    assert not any(segment._address for segment in gone)
+    expected = array.copy()
+    assert np.array_equal(filled(last), expected), "whoever reads it maps it anew"
 
 
 def test_array_that_dies_between_slices_is_left_out(kept: Store) -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import types
 import weakref
 from collections.abc import Iterator
@@ -415,6 +416,19 @@ def test_value_that_was_got_in_any_way_crosses_as_it_is(generations: Generations
     assert generations.reload()["key 5"] == [5, "changed"]
 
 
+def test_value_that_is_got_again_after_its_note_came_off_crosses_as_it_is(generations: Generations) -> None:
+    kept = generations.kept
+    kept.update({f"key {number}": [number] for number in range(MANY)})
+    for number in range(2, 5):
+        for key in list(kept):
+            assert len(kept[key]) == 1 or key == "key 5"
+        generations.catch_up()
+        assert size(generations) < 2000, "what it remembers keeps nothing from being in a part alone"
+        kept["key 5"].append(number)
+        kept = generations.reload()
+        assert kept["key 5"] == [5, *range(2, number + 1)]
+
+
 FINDERS: dict[str, Any] = {
     "get": lambda kept: kept.get,
     "__getitem__": lambda kept: kept.__getitem__,
@@ -522,6 +536,28 @@ def test_keys_that_are_not_the_same_elsewhere_cross_as_a_whole(generations: Gene
     generations.catch_up()
     expected = [(repr(key)[:7], value) for key, value in kept.items()]
     assert [(repr(key)[:7], value) for key, value in generations.reload().items()] == expected
+
+
+def test_one_with_such_a_key_is_tracked_again_when_the_key_is_gone(
+    generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, others = full(generations), [object() for _ in range(300)]
+    kept.update(dict.fromkeys(others, 1))
+    generations.catch_up()
+    generations.catch_up()
+    assert size(generations) > 20_000
+    for key in others:
+        del kept[key]
+    generations.catch_up()
+    assert size(generations) > 20_000, "it is not looked for at each snapshot"
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + journal._PATIENCE + 1)
+    assert generations.engine.is_untidy
+    generations.catch_up()
+    assert size(generations) < 2000
+    kept["key 5"] = "new"
+    assert generations.reload()["key 5"] == "new"
+    assert len(generations.kept) == MANY
 
 
 def test_nesting_of_any_depth_is_no_error(generations: Generations) -> None:

@@ -423,3 +423,23 @@ def test_other_thread_that_writes_disturbs_nothing(generations: Generations) -> 
     finally:
         ends.set()
         thread.join()
+
+
+def test_dict_with_a_key_that_is_not_the_same_elsewhere_is_compared_again_when_the_key_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compared, "_PATIENCE", 0.0)
+    generations = Generations(dict)
+    kept, nan = generations.kept, float("nan")
+    kept.update({number: number for number in range(compared.WIDE)})
+    generations.export().close()
+    kept[nan] = 1
+    generations.engine.export().close()
+    assert generations.engine.is_untidy is False
+    del kept[nan]
+    generations.export().close()
+    export = generations.engine.export()
+    export.close()
+    assert len(export.data) < 2000
+    assert generations.reload() == kept
+    generations.close()

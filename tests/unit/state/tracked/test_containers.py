@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import json
+import operator
 import pickle
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
 import pytest
 
-from livereload_core.state.tracked.containers import TrackedDict, WatchedDict
+from livereload_core.state.tracked import containers
+from livereload_core.state.tracked.containers import RememberingDict, TrackedDict, WatchedDict
 from livereload_core.state.tracked.lru import Lru
 from tests.unit.state.tracked.generations import Generations
 
@@ -182,8 +186,8 @@ def test_reading_is_watched_only_where_a_value_can_change() -> None:
     kept = generations.reload()
     assert type(kept) is TrackedDict
     kept["x"] = []
-    assert type(kept) is WatchedDict
-    assert type(generations.reload()) is WatchedDict
+    assert type(kept) is RememberingDict
+    assert type(generations.reload()) is RememberingDict
     generations.close()
 
 
@@ -197,7 +201,7 @@ def test_reading_is_not_watched_where_all_values_are_settled_when_it_is_written_
 
 def test_reading_an_empty_one_is_watched_for_it_may_be_filled_with_anything() -> None:
     generations = Generations()
-    assert type(generations.reload()) is WatchedDict
+    assert type(generations.reload()) is RememberingDict
     generations.close()
 
 
@@ -214,9 +218,10 @@ def test_methods_taken_while_it_was_watched_go_on_when_it_is_not() -> None:
     generations.close()
 
 
-@pytest.mark.parametrize("line", range(1, 4))
+@pytest.mark.parametrize("line", range(1, 5))
 def test_value_that_is_let_in_while_watching_ends_is_watched(line: int) -> None:
-    kept: Any = TrackedDict({"a": 1})
+    generations = Generations(lambda: TrackedDict({"a": 1}))
+    kept = generations.kept
     lines = itertools.count()
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
@@ -233,7 +238,137 @@ def test_value_that_is_let_in_while_watching_ends_is_watched(line: int) -> None:
     finally:
         sys.settrace(before)
     assert "x" in kept
-    assert type(kept) is WatchedDict
+    assert type(kept) is RememberingDict
+    generations.close()
+
+
+class Row:
+    """A value that can change, and tells when it is gone."""
+
+
+def test_value_is_handed_out_again_without_a_line_of_python() -> None:
+    generations = Generations()
+    kept = generations.kept
+    kept.update({"row": Row(), "number": 5})
+    row = kept["row"], kept["number"]
+    lines: list[object] = []
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, _: lines.append(frame) if event == "call" else None)
+    try:
+        again = kept["row"], kept["number"]
+    finally:
+        sys.setprofile(before)
+    assert again == row
+    assert not lines
+    generations.close()
+
+
+WRITES: dict[str, Callable[[Any], object]] = {
+    "set": lambda d: d.__setitem__("a", "new"),
+    "delete": lambda d: d.__delitem__("a"),
+    "pop": lambda d: d.pop("a"),
+    "popitem": lambda d: d.popitem(),
+    "update": lambda d: d.update({"b": 1, "a": "new", "c": 1, "d": 1}),
+    "update one": lambda d: d.update(a="new"),
+    "ior": lambda d: d.__ior__({"a": "new"}),
+    "clear": lambda d: d.clear(),
+    "delete and setdefault": lambda d: (d.pop("a"), d.setdefault("a", "new")),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_what_was_handed_out_is_forgotten_when_it_is_replaced(write: Callable[[Any], object]) -> None:
+    generations = Generations()
+    for kept in (generations.kept, generations.reload()):
+        kept.clear()
+        row: object = Row()
+        kept["b"] = kept["a"] = row
+        gone = weakref.ref(row)
+        assert kept["a"] is kept["b"] is row
+        del row, kept["b"]
+        write(kept)
+        assert kept.get("a", "none") == ("new" if "a" in kept else "none")
+        if "a" in kept:
+            assert kept["a"] == "new"
+        else:
+            with pytest.raises(KeyError):
+                kept["a"]
+        assert gone() is None
+    generations.close()
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_value_that_is_replaced_while_it_is_handed_out_is_not_remembered(moment: str) -> None:
+    """A thread, or a signal handler, that comes between any two steps of either."""
+    for line in itertools.count(1):
+        generations = Generations()
+        kept = generations.kept
+        kept["a"] = ["old"]
+        read = functools.partial(operator.getitem, kept, "a")
+        write = functools.partial(operator.setitem, kept, "a", ["new"])
+        if moment == "before":
+            came = _interrupted(read, type(kept._handed).__missing__.__code__, line, write)
+        else:
+            came = _interrupted(write, TrackedDict.__setitem__.__code__, line, read)
+        assert kept["a"] == (["new"] if came or moment == "after" else ["old"]), line
+        generations.close()
+        if not came:
+            break
+    assert line > 8
+
+
+def _interrupted(begun: Callable[[], object], code: object, line: int, act: Callable[[], object]) -> bool:
+    """Do something, and something else before a line of it; returns whether there is such a line."""
+    lines, came = itertools.count(1), []
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is code:
+            if event == "line" and next(lines) == line:
+                sys.settrace(None)
+                came.append(act())
+            return trace
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        begun()
+    finally:
+        sys.settrace(before)
+    return bool(came)
+
+
+def test_entry_that_is_taken_out_by_its_place_is_not_remembered_under_its_key() -> None:
+    generations = Generations()
+    key, kept = Changing(), generations.kept
+    kept[key] = [1]
+    assert kept[key] == [1]
+    key.hash += 1
+    assert kept.popitem() == (key, [1])
+    key.hash -= 1
+    with pytest.raises(KeyError):
+        kept[key]
+    generations.close()
+
+
+def test_no_more_is_remembered_than_is_forgotten_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "_MOST", 10)
+    generations = Generations()
+    kept = generations.kept
+    kept.update({number: [number] for number in range(100)})
+    for number in range(100):
+        assert kept[number] == [number]
+        assert len(kept._handed) <= 10
+    generations.close()
+
+
+def test_one_that_no_root_holds_is_gone_with_its_last_name() -> None:
+    made: Any
+    for made in (TrackedDict(a=Row()), copy.copy(TrackedDict(a=Row()))):
+        assert type(made) is WatchedDict
+        gone = weakref.ref(made["a"])
+        del made
+    assert gone() is None
 
 
 def test_copies_have_notes_of_their_own() -> None:
