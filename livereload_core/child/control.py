@@ -166,7 +166,12 @@ class Control:
                 if message.late:
                     runtime.adopt_connections()
             case wire.Commit():
-                self._commit(message)
+                # The loop has clients from the first line on; each wait for the GIL would take an interval.
+                self._standstill.switch_often()
+                try:
+                    self._commit(message)
+                finally:
+                    self._standstill.switch_normally()
             case wire.Export(attempt=0):
                 limit = runtime.settings.timeout_hook
                 self._work(0, "serving", lambda: self._exports.newest(limit, asked=True))
@@ -215,8 +220,9 @@ class Control:
 
     def _commit(self, message: wire.Commit) -> None:
         runtime = self._runtime
-        runtime.net.release()
+        # Before the loop has anything to do: a look at all descriptors would wait for it at each of them.
         listening = tuple(address.to_json() for address in runtime.net.listening())
+        runtime.net.release()
         # Said before the program is let on: a short one may end at once, and its end must not come first.
         runtime.channel.send(wire.Serving(message.attempt, listening))
         runtime.net.on_answer = self.proved
