@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import machine
+from bench.arrays import measure_arrays
 from bench.connections import measure_connections
 from bench.contenders import CONTENDERS, Contender
 from bench.floors import measure_floors
@@ -123,6 +124,7 @@ def _measures(
     if "state" in parts:
         found += measure_state(plan, progress)
         found.append(measure_tracked(plan, progress))
+        found.append(measure_arrays(plan, progress))
     return found
 
 

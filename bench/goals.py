@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from bench import arrays
 from bench.model import Goal, Measure, Row
 
 __all__ = ["SAME_PACE", "goals"]
@@ -141,3 +142,9 @@ def _state(measures: Mapping[str, Measure]) -> Iterator[Goal]:
         hit = _value(measures, "state_tracked", f"preserve.dict of {kind}", "by_dict")
         if hit is not None:
             yield Goal(f"state: a hit of preserve.dict of {kind} by that of a dict", 2, hit, "x")
+    floor = _value(measures, "state_arrays", arrays.FLOOR, "p50")
+    for name in (arrays.FIRST, *arrays.LATER):
+        took = _value(measures, "state_arrays", name, "p50")
+        if took is not None and floor:
+            limit = 1.2 if name == arrays.FIRST else 0.35
+            yield Goal(f"state: array, {name.partition(', ')[2]}, by memcpy of all", limit, took / floor, "x")

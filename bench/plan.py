@@ -45,6 +45,7 @@ class Plan:
         state_rounds: dumps and loads of each kind of state, per codec.
         tracked_entries: of the large dict.
         tracked_rounds: its reloads.
+        array_mib: of the large array.
     """
 
     edits: int = 10
@@ -71,6 +72,7 @@ class Plan:
     state_rounds: int = 15
     tracked_entries: int = 1_000_000
     tracked_rounds: int = 9
+    array_mib: int = 1_024
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Plan:
@@ -106,6 +108,7 @@ class Plan:
                 state_rounds=2,
                 tracked_entries=20_000,
                 tracked_rounds=3,
+                array_mib=16,
             )
         text = environ.get("BENCH_EDITS", "")
         if not text:

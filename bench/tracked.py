@@ -20,7 +20,7 @@ from typing import Any
 from bench.model import Column, Measure, Row
 from bench.plan import Plan
 
-__all__ = ["measure_tracked"]
+__all__ = ["ahead", "declared", "measure_tracked", "new_engine"]
 
 _TOUCHED = 1_000
 _HIT = 1_000
@@ -62,16 +62,16 @@ def _measured(
     factory: Any, value: Callable[[int], Any], count: int, rounds: int
 ) -> tuple[list[float], float, float]:
     """Return the pauses of some reloads in milliseconds, and nanoseconds of a hit, there and in a dict."""
-    engine = _engine()
-    kept = _declared(engine, factory)
+    engine = new_engine()
+    kept = declared(engine, factory)
     kept.update({f"key {number}": value(number) for number in range(count)})
     draw = random.Random(1)
     pauses = []
     for _ in range(rounds):
         _touch(kept, value, count, draw)
-        first = _ahead(engine)
-        candidate = _engine()
-        made = _declared(candidate, factory)
+        first = ahead(engine)
+        candidate = new_engine()
+        made = declared(candidate, factory)
         candidate.trial(first.data, first.handed.fds)
         first.close()
         _touch(kept, value, count, draw)
@@ -93,7 +93,7 @@ def _measured(
     return pauses, hit, base
 
 
-def _ahead(engine: Any) -> Any:
+def ahead(engine: Any) -> Any:
     """Export as before the pause: what is much is written in slices first."""
     from livereload_core.state.store import BehindError
 
@@ -104,7 +104,8 @@ def _ahead(engine: Any) -> Any:
             engine.catch_up(hurry=True)
 
 
-def _engine() -> Any:
+def new_engine() -> Any:
+    """Return the engine of one generation."""
     from livereload_core.state.engine import Engine
 
     engine = Engine(is_user_module=lambda name: False)
@@ -112,7 +113,8 @@ def _engine() -> Any:
     return engine
 
 
-def _declared(engine: Any, factory: Any) -> Any:
+def declared(engine: Any, factory: Any) -> Any:
+    """Return what an engine keeps, made by ``factory`` where nothing is kept yet."""
     return engine.declare_value("kept", factory, {}, sys._getframe())
 
 
