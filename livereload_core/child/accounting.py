@@ -17,11 +17,8 @@ Invariants:
 
 from __future__ import annotations
 
-import array
 import enum
-import fcntl
 import socket
-import termios
 import threading
 import time
 import weakref
@@ -29,8 +26,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from livereload_core.child import net_answers as answers
+from livereload_core.posix.tcp import unread_bytes
 
-__all__ = ["FRESH_GRACE", "Books", "TrackedSocket", "Traffic", "unread_bytes"]
+__all__ = ["FRESH_GRACE", "Books", "TrackedSocket", "Traffic"]
 
 FRESH_GRACE = 0.25
 """Seconds for which a silent new connection counts as in flight; browsers open some that stay silent."""
@@ -50,13 +48,6 @@ class Traffic(enum.Enum):
 _FRESH = Traffic.FRESH
 _IN = Traffic.INBOUND
 _OUT = Traffic.OUTBOUND
-
-
-def unread_bytes(fd: int) -> int:
-    """Return how many received bytes the program has not read yet."""
-    count = array.array("i", [0])
-    fcntl.ioctl(fd, termios.FIONREAD, count)
-    return count[0]
 
 
 _recv = _plain.recv

@@ -7,21 +7,16 @@ kernel holds unread, and what it remembers of their traffic (TCP_INFO).
 from __future__ import annotations
 
 import _socket
-import struct
 from collections.abc import Collection, Iterable
 
-from livereload_core.child.accounting import FRESH_GRACE, unread_bytes
+from livereload_core.child.accounting import FRESH_GRACE
 from livereload_core.child.net_descriptors import inode_of, open_sockets
 from livereload_core.posix.addresses import Address
+from livereload_core.posix.tcp import traffic_of, unread_bytes
 
 __all__ = ["close_idle", "find", "in_flight", "listeners"]
 
 _SHUT_RD = _socket.SHUT_RD
-
-# struct tcp_info in linux/tcp.h: milliseconds since data was sent and received, and the bytes of both
-_LAST_DATA, _LAST_DATA_AT = struct.Struct("=III"), 44
-_BYTES_RECEIVED, _BYTES_RECEIVED_AT = struct.Struct("=Q"), 128
-_BYTES_SENT, _BYTES_SENT_AT = struct.Struct("=Q"), 200
 
 
 def find(addresses: Iterable[Address], seen: set[int], parted: Collection[int] = ()) -> list[int]:
@@ -56,25 +51,14 @@ def _is_busy(fd: int) -> bool:
     try:
         if unread_bytes(fd):
             return True
-        info = _tcp_info(fd)
+        traffic = traffic_of(fd)
     except OSError:
         return False  # closed meanwhile, or no TCP: a Unix socket tells nothing more
-    if len(info) < _BYTES_SENT.size + _BYTES_SENT_AT:
+    if traffic is None:
         return False
-    sent_ago, _, received_ago = _LAST_DATA.unpack_from(info, _LAST_DATA_AT)
-    (received,) = _BYTES_RECEIVED.unpack_from(info, _BYTES_RECEIVED_AT)
-    (sent,) = _BYTES_SENT.unpack_from(info, _BYTES_SENT_AT)
-    if not received:
-        return bool(received_ago < FRESH_GRACE * 1000)
-    return not sent or bool(received_ago < sent_ago)
-
-
-def _tcp_info(fd: int) -> bytes:
-    view = _socket.socket(fileno=fd)
-    try:
-        return view.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, 256)
-    finally:
-        view.detach()
+    if not traffic.received:
+        return traffic.received_ago < FRESH_GRACE * 1000
+    return not traffic.sent or traffic.received_ago < traffic.sent_ago
 
 
 def close_idle(fds: Iterable[int]) -> None:

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from livereload_core.core import events as ev
 from livereload_core.posix import memfd
+from livereload_core.posix.tcp import traffic_of, unread_bytes
 from livereload_core.wire import links as wire_links
 from livereload_core.wire.frames import MAX_FDS
 from livereload_core.wire.links import BROKEN, CLEAN, ENDS, ID_BYTES, LOSES, SPAN, Kind, id_at, unpack_id
@@ -84,6 +85,8 @@ class Vault:
                 continue
             entry.unseen = False
             mark = os.pread(self._marks, 1, entry.link.mark)[0] if entry.link.mark >= 0 else CLEAN
+            if mark == CLEAN and entry.link.kind == Kind.HTTP and _is_owed_an_answer(entry.fd):
+                mark = ENDS  # it was read, and the program died before it could say so
             if mark == ENDS:
                 self._drop(number)
                 found["closed: an answer was under way when the program died"] += 1
@@ -246,3 +249,17 @@ class Vault:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass  # the client was faster
+
+
+def _is_owed_an_answer(fd: int) -> bool:
+    """Whether the last word on a connection was the client's, and somebody has read it."""
+    try:
+        traffic = traffic_of(fd)
+        return (
+            traffic is not None
+            and traffic.received > 0
+            and (not traffic.sent or traffic.received_ago < traffic.sent_ago)
+            and not unread_bytes(fd)
+        )
+    except OSError:
+        return False  # no TCP connection: nobody tells

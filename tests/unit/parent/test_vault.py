@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from livereload_core.parent.vault import Vault
 from livereload_core.posix import memfd
+from livereload_core.posix.tcp import traffic_of
 from livereload_core.wire.frames import MAX_FDS
 from livereload_core.wire.links import (
     ENDS,
@@ -204,6 +208,35 @@ def test_what_was_handed_over_late_is_not_judged_by_the_mark_of_whoever_had_it(h
     held.vault.orphan(NEW)
     for _, fds in held.vault.promise(NEWER, (), None):
         assert unpack(memfd.read(fds[0]))[1].outbound == b"", "it has had it"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="TCP_INFO with counts of bytes is Linux's")
+def test_a_request_that_the_dead_had_read_and_not_marked_is_not_left_without_an_answer() -> None:
+    vault = Vault()
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
+        clients, servers = {}, {}
+        for number in (1, 2, 3, 4):
+            clients[number] = stack.enter_context(socket.create_connection(listener.getsockname()))
+            clients[number].settimeout(20)
+            servers[number] = stack.enter_context(listener.accept()[0])
+            kind = Kind.WEBSOCKET if number == 4 else Kind.HTTP
+            vault.opened(OLD, number, Link(number, kind, "x"), os.dup(servers[number].fileno()))
+            clients[number].sendall(b"ask")
+            assert servers[number].recv(3) == b"ask"
+            servers[number].sendall(b"answer")
+            assert clients[number].recv(6) == b"answer"
+        for number in (2, 3, 4):
+            while (traffic := traffic_of(servers[number].fileno())) and not traffic.sent_ago:
+                time.sleep(0)  # the kernel counts in milliseconds
+            clients[number].sendall(b"ask")
+            servers[number].recv(3, socket.MSG_PEEK if number == 3 else 0)
+        vault.orphan(OLD)
+        for server in servers.values():
+            server.close()
+        assert vault.survey() == {"closed: an answer was under way when the program died": 1}
+        assert clients[2].recv(1) == b""
+        assert len(vault) == 3, "what is unread is for whoever comes, and a WebSocket goes on"
+    vault.close()
 
 
 def test_an_event_stream_of_the_dead_goes_on_behind_the_id_beside_its_mark(held: Held) -> None:
