@@ -84,6 +84,7 @@ class Lane:
         leave: end, and return what was passed by.
         owes: how many bytes are owed, as in :class:`Passed`.
         mark: write what is under way to this place from now on.
+        looked: everything is out that the stream was asked to look for, and it has set the mark.
     """
 
     received: Callable[[bytes], None]
@@ -93,6 +94,7 @@ class Lane:
     leave: Callable[[], Passed]
     owes: Callable[[], int]
     mark: Callable[[Any], None]
+    looked: Callable[[], None]
 
 
 def lane(
@@ -113,7 +115,8 @@ def lane(
         send: the loop's transport.
         send_slowly: the stream's own method, which parses.
         unsent: how many bytes the kernel has not taken.
-        look: called when an answer is written and not all of it taken: its mark is left to the stream.
+        look: called when an answer is written and not all of it taken: its mark is left to the stream, and to
+            ask again before that has looked would only take time (uvloop sends at the end of a turn).
         mark: one byte that tells others what is under way.
         send_pieces: the loop's transport: several at once.
     """
@@ -123,19 +126,21 @@ def lane(
     request = b""
     head = b"\0"  # begins nothing; and with a total of 0 anything that it begins is too long
     last: Any = b""
+    looking = False
 
     def received(data: bytes) -> None:
         nonlocal owed, request
         if owed == 0 and (data == request or data in requests):
             request = data
             owed = AN_ANSWER
-            mark[0] = ENDS
+            if not looking:
+                mark[0] = ENDS
             deliver(data)
         else:
             deliver_slowly(data)
 
     def write(data: Any) -> None:
-        nonlocal owed, head, total, last
+        nonlocal owed, head, total, last, looking
         if owed == AN_ANSWER and data == head:  # most servers write it alone
             owed = total - len(head)
             if owed:
@@ -167,15 +172,16 @@ def lane(
         owed = rest
         last = data
         send(data)
-        if rest == 0:
+        if rest == 0 and not looking:
             # not before: what this process still has to send would end in the midst with it
             if unsent():
+                looking = True
                 look()
             else:
                 mark[0] = CLEAN
 
     def writelines(pieces: Any) -> None:
-        nonlocal owed, last
+        nonlocal owed, last, looking
         # A head and a body, as aiohttp writes them: not to be joined, which copies the body.
         whole = (
             owed == AN_ANSWER
@@ -189,7 +195,10 @@ def lane(
             owed = 0
             last = pieces
             send_pieces(pieces)
+            if looking:
+                return
             if unsent():
+                looking = True
                 look()
             else:
                 mark[0] = CLEAN
@@ -216,7 +225,11 @@ def lane(
         nonlocal mark
         mark = place
 
-    return Lane(received, write, writelines, enter, leave, owes, write_to)
+    def looked() -> None:
+        nonlocal looking
+        looking = False
+
+    return Lane(received, write, writelines, enter, leave, owes, write_to, looked)
 
 
 def learn_request(data: bytes, head: RequestHead) -> None:

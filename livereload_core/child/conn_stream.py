@@ -602,6 +602,8 @@ class Stream(asyncio.Protocol, Forwarding):
             self._look_later()
         else:
             self._unsent = []
+            if self._lane is not None:
+                self._lane.looked()
             self.note()
 
     def note(self) -> None:

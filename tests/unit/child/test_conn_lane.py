@@ -12,7 +12,8 @@ from livereload_core.child import conn_lane
 from livereload_core.child.conn_hub import Connections
 from livereload_core.child.conn_link import Link
 from livereload_core.state.connection import current
-from tests.unit.child.conn_stage import in_loop
+from livereload_core.wire.links import CLEAN, ENDS
+from tests.unit.child.conn_stage import in_loop, until
 
 PLAIN = (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /other HTTP/1.1\r\nHost: x\r\nCookie: a=b\r\n\r\n")
 ODD = (
@@ -253,3 +254,40 @@ async def test_handlers_of_two_connections_in_one_context_know_their_own() -> No
             side.wire.protocol.data_received(PLAIN[0])
             side.link.write(HEADS[2] + b"x")
     assert seen == [side.link for side in sides] * 4
+
+
+@in_loop
+async def test_what_the_kernel_has_not_taken_is_looked_for_once_and_marked_until_then() -> None:
+    side = Side(Link)
+    size = 0
+    asked: list[int] = []
+
+    def unsent() -> int:
+        asked.append(size)
+        return size
+
+    side.wire.get_write_buffer_size = unsent  # type: ignore[method-assign]
+    for _ in range(2):
+        side.wire.protocol.data_received(PLAIN[0])
+        side.link.write(HEADS[2] + b"x")
+    assert side.place[0] == CLEAN
+    size = 4
+    asked.clear()
+    for _ in range(5):
+        side.wire.protocol.data_received(PLAIN[0])
+        assert side.place[0] == ENDS
+        side.link.write(HEADS[2] + b"x")
+        assert side.place[0] == ENDS
+    assert len(asked) == 1
+    side.wire.protocol.data_received(PLAIN[0])
+    size = 0
+    await until(lambda: len(asked) > 1)  # it is out, but the next answer is owed
+    assert side.place[0] == ENDS
+    side.link.write(HEADS[2] + b"x")
+    assert side.place[0] == CLEAN
+    size = 4
+    side.wire.protocol.data_received(PLAIN[0])
+    side.link.writelines([HEADS[2], b"x"])
+    assert side.place[0] == ENDS
+    size = 0
+    await until(lambda: side.place[0] == CLEAN)
