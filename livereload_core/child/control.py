@@ -222,10 +222,11 @@ class Control:
         runtime = self._runtime
         # Before the loop has anything to do: a look at all descriptors would wait for it at each of them.
         listening = tuple(address.to_json() for address in runtime.net.listening())
-        runtime.net.release()
-        # Said before the program is let on: a short one may end at once, and its end must not come first.
+        # Said before the program is let on: a short one may end at once, and its end must not come first;
+        # nor may a first answer, or nobody would know of it.
         runtime.channel.send(wire.Serving(message.attempt, listening))
         runtime.net.on_answer = self.proved
+        runtime.net.release()
         runtime.adopt_connections()
         runtime.handing.begin(runtime.engine.carrying())
         runtime.mark_committed()
