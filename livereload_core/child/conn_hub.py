@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from livereload_core.child import conn_quiet, conn_state
+from livereload_core.child.conn_heads import Heads
 from livereload_core.child.conn_link import MOVES, Link, Verdict
 from livereload_core.child.conn_marks import Marks
 from livereload_core.child.net_descriptors import inode_of
@@ -113,6 +114,7 @@ class Connections:
         self.most = sys.maxsize
         self._vaulted = 0
         self._send: Send | None = None
+        self._heads: Heads | None = None
         self._numbers = itertools.count(1)
         self._young: list[Link] = []
         self._scanning = False
@@ -234,6 +236,13 @@ class Connections:
     def adopted(self) -> None:
         """One more is here that the parent holds already."""
         self._vaulted += 1
+
+    def heads(self) -> Heads:
+        """The heads of answers that wait in the loop that runs."""
+        loop = asyncio.get_running_loop()
+        if self._heads is None or self._heads.loop is not loop:
+            self._heads = Heads(loop)
+        return self._heads
 
     def speaks(self) -> None:
         """A first answer is about to leave: who has heard it has heard a generation that counts as proven."""

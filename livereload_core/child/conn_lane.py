@@ -10,23 +10,27 @@ lane: the framers are fed what was passed by, and follow from there.
            └──────── leave ───────────┴──────────────┴─────────┘
 
 A lane is three closures, which stand in the places of ``data_received``, ``write`` and ``writelines`` of its
-stream. They are
-what every request of a program passes, right behind a system call, when little of the interpreter is in the
-processor's caches: each attribute of an object counts there, so what they need are variables of their own.
+stream. They are what every request of a program passes, right behind a system call, when little of the
+interpreter is in the processor's caches: each attribute of an object counts there, so what they need are
+variables of their own. A socket of asyncio's they write to themselves (``conn_direct``).
+A head whose body is still to come waits for it (``conn_heads``): both leave in one system call.
 
 Invariants:
     * Only requests that are one whole head without body, upgrade or pipelining are remembered, and only heads
       of answers whose length is told, that keep the connection and answer such a request.
     * Both tables are bounded: programs meet arbitrary bytes.
-    * Outside of the lane both closures pass everything on to the stream's own methods.
+    * Outside of the lane the closures pass everything on to the stream's own methods, and no head waits.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from livereload_core.child.conn_direct import Direct
+from livereload_core.child.conn_heads import Heads
 from livereload_core.framing.http1 import RequestHead, ResponseHead
 from livereload_core.wire.links import CLEAN, ENDS
 
@@ -42,14 +46,16 @@ __all__ = [
     "learn_request",
 ]
 
-REQUESTS: dict[bytes, None] = {}
-"""Whole requests."""
+REQUESTS: dict[bytes, bytes] = {}
+"""Whole requests, and the one copy of each that is kept."""
 ANSWERS: dict[bytes, int] = {}
 """Heads of answers, blank line included, and how many bytes follow them."""
 
 AN_ANSWER, OUTSIDE = -1, -2
 """Instead of a number of bytes that are owed: a whole answer, and nothing that the lane knows of."""
 
+JOINED = 16 * 1024
+"""Bytes of a body up to which it is copied behind its head."""
 _MOST = 512
 _LONGEST = 2048
 
@@ -85,6 +91,7 @@ class Lane:
         owes: how many bytes are owed, as in :class:`Passed`.
         mark: write what is under way to this place from now on.
         looked: everything is out that the stream was asked to look for, and it has set the mark.
+        flush: send a head that waits for its body.
     """
 
     received: Callable[[bytes], None]
@@ -95,32 +102,39 @@ class Lane:
     owes: Callable[[], int]
     mark: Callable[[Any], None]
     looked: Callable[[], None]
+    flush: Callable[[], None]
 
 
 def lane(
+    run: Callable[[Callable[[bytes], None], bytes], None],
     deliver: Callable[[bytes], None],
     deliver_slowly: Callable[[bytes], None],
     send: Callable[[Any], None],
     send_slowly: Callable[[Any], None],
-    unsent: Callable[[], int],
+    direct: Direct,
     look: Callable[[], None],
     mark: Any,
     send_pieces: Callable[[Any], None],
+    heads: Heads,
 ) -> Lane:
     """Make the lane of a stream; it begins outside.
 
     Args:
-        deliver: the server's protocol, in the context of the connection.
+        run: calls in the context of the connection.
+        deliver: the server's protocol.
         deliver_slowly: the stream's own method, which parses.
         send: the loop's transport.
         send_slowly: the stream's own method, which parses.
-        unsent: how many bytes the kernel has not taken.
+        direct: what may be done with the socket itself.
         look: called when an answer is written and not all of it taken: its mark is left to the stream, and to
             ask again before that has looked would only take time (uvloop sends at the end of a turn).
         mark: one byte that tells others what is under way.
         send_pieces: the loop's transport: several at once.
+        heads: of the loop.
     """
     requests, answers = REQUESTS, ANSWERS
+    place, wait = heads.place, heads.wait
+    (unsent, fd), put = direct, os.write
     owed = OUTSIDE
     total = 0
     request = b""
@@ -130,22 +144,27 @@ def lane(
 
     def received(data: bytes) -> None:
         nonlocal owed, request
+        # What came is not kept: the loop reads the next into the same memory, which the caches have.
         if owed == 0 and (data == request or data in requests):
-            request = data
+            if data != request:
+                request = requests[data]
             owed = AN_ANSWER
             if not looking:
                 mark[0] = ENDS
-            deliver(data)
+            run(deliver, data)
         else:
             deliver_slowly(data)
 
     def write(data: Any) -> None:
-        nonlocal owed, head, total, last, looking
+        nonlocal owed, head, total, last
         if owed == AN_ANSWER and data == head:  # most servers write it alone
             owed = total - len(head)
             if owed:
                 last = data
-                send(data)
+                if place[1] and place[0] is None:
+                    place[0] = send_head
+                else:
+                    wait(send_head)
                 return
             owed = AN_ANSWER
         if type(data) is not bytes:
@@ -160,6 +179,11 @@ def lane(
                     return
                 head, total = start, len(start) + length
             rest = total - len(data)
+            if rest and len(data) == len(head):
+                owed = rest
+                last = data
+                wait(send_head)
+                return
         elif owed > 0:
             rest = owed - len(data)
         elif owed == 0 and not data:
@@ -170,21 +194,56 @@ def lane(
             send_slowly(data)
             return
         owed = rest
+        if place[0] is send_head:
+            place[0] = None
+            if len(data) > JOINED:
+                last = data
+                send_pieces((head, data))
+                if not rest:
+                    sent()
+                return
+            data = head + data
+        if fd >= 0 and not unsent():
+            try:
+                count = put(fd, data)
+            except OSError:
+                count = 0  # the transport meets it as well, and knows what it means
+            if count == len(data):
+                last = b""
+                if not rest and not looking:
+                    mark[0] = CLEAN
+                return
+            data = data[count:]
         last = data
         send(data)
-        if rest == 0 and not looking:
-            # not before: what this process still has to send would end in the midst with it
-            if unsent():
-                looking = True
-                look()
-            else:
-                mark[0] = CLEAN
+        if not rest:
+            sent()
+
+    def sent() -> None:
+        nonlocal looking
+        if looking:
+            return
+        if unsent():
+            # its mark is set later: what this process still has to send would end in the midst with it
+            looking = True
+            look()
+        else:
+            mark[0] = CLEAN
+
+    def send_head() -> None:
+        send(head)
+
+    def flush() -> None:
+        if place[0] is send_head:
+            place[0] = None
+            send(head)
 
     def writelines(pieces: Any) -> None:
-        nonlocal owed, last, looking
-        # A head and a body, as aiohttp writes them: not to be joined, which copies the body.
+        nonlocal owed, last
+        # A head and a body, as aiohttp writes them: a large one is not to be joined, which copies it.
         whole = (
             owed == AN_ANSWER
+            and total > JOINED
             and type(pieces) in (list, tuple)
             and len(pieces) == 2
             and pieces[0] == head
@@ -195,13 +254,7 @@ def lane(
             owed = 0
             last = pieces
             send_pieces(pieces)
-            if looking:
-                return
-            if unsent():
-                looking = True
-                look()
-            else:
-                mark[0] = CLEAN
+            sent()
         else:
             write(b"".join(pieces))
 
@@ -212,6 +265,7 @@ def lane(
 
     def leave() -> Passed:
         nonlocal owed, last
+        flush()
         written = last if type(last) in (bytes, bytearray, memoryview) else b"".join(last)
         passed = Passed(owed, request, head, total - len(head), written)
         owed = OUTSIDE
@@ -229,7 +283,7 @@ def lane(
         nonlocal looking
         looking = False
 
-    return Lane(received, write, writelines, enter, leave, owes, write_to, looked)
+    return Lane(received, write, writelines, enter, leave, owes, write_to, looked, flush)
 
 
 def learn_request(data: bytes, head: RequestHead) -> None:
@@ -243,7 +297,7 @@ def learn_request(data: bytes, head: RequestHead) -> None:
     if plain and data == head.raw and len(data) <= _LONGEST:
         if len(REQUESTS) >= _MOST:
             REQUESTS.clear()
-        REQUESTS[data] = None
+        REQUESTS[data] = data
 
 
 def learn_answer(head: ResponseHead) -> None:

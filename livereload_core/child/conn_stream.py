@@ -20,10 +20,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import time
 from typing import TYPE_CHECKING, Any
 
+from livereload_core.child.conn_direct import Direct
 from livereload_core.child.conn_forwarding import Forwarding, learn_names
 from livereload_core.child.conn_lane import AN_ANSWER, OUTSIDE, Lane, lane, learn_answer, learn_request
 from livereload_core.framing.http1 import RequestFramer, RequestHead, ResponseFramer, without_header
@@ -333,16 +333,17 @@ class Stream(asyncio.Protocol, Forwarding):
             if isinstance(self._protocol, asyncio.BufferedProtocol):
                 return
             # Connections of uvloop share one context, and a variable that changes with each request is dear.
-            deliver = functools.partial(self._context.run, self._received)
             self._lane = lane(
-                deliver,
+                self._context.run,
+                self._received,
                 self._data_received,
                 self._send,
                 self._write,
-                self._transport.get_write_buffer_size,
+                Direct.of(self._transport),
                 self._look_later,
                 self._mark,
                 self._transport.writelines,
+                self._hub.heads(),
             )
             self.data_received = self._lane.received  # type: ignore[method-assign, assignment]
             self.write = self._lane.write  # type: ignore[method-assign, assignment]
@@ -391,6 +392,7 @@ class Stream(asyncio.Protocol, Forwarding):
 
     def write_eof(self) -> None:
         """Close the sending half."""
+        self.unfold()
         self._kind = OPAQUE
         self._transport.write_eof()
 
@@ -399,6 +401,7 @@ class Stream(asyncio.Protocol, Forwarding):
         if self.replay is not None:
             self.replay.closed()
         else:
+            self.unfold()
             self._transport.close()
 
     def abort(self) -> None:
@@ -406,6 +409,7 @@ class Stream(asyncio.Protocol, Forwarding):
         if self.replay is not None:
             self.replay.closed()
         else:
+            self.unfold()
             self._transport.abort()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
@@ -440,6 +444,8 @@ class Stream(asyncio.Protocol, Forwarding):
     @property
     def loop_transport(self) -> Any:
         """The loop's own transport, for what needs it (sendfile, TLS)."""
+        if self._lane is not None:
+            self._lane.flush()
         return self._transport
 
     @property

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from livereload_core.child import conn_lane
+from livereload_core.child.conn_direct import Direct
 from livereload_core.child.conn_hub import Connections
 from livereload_core.child.conn_link import Link
 from livereload_core.state.connection import current
 from livereload_core.wire.links import CLEAN, ENDS
-from tests.unit.child.conn_stage import in_loop, until
+from tests.unit.child.conn_stage import in_loop, stage, until
 
 PLAIN = (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /other HTTP/1.1\r\nHost: x\r\nCookie: a=b\r\n\r\n")
 ODD = (
@@ -42,6 +43,9 @@ class Wire(asyncio.Transport):
 
     def writelines(self, list_of_data: Any) -> None:
         self.sent += map(bytes, list_of_data)
+
+    def close(self) -> None:
+        self.sent.append(b"<closed>")
 
     def set_protocol(self, protocol: Any) -> None:
         self.protocol = protocol
@@ -87,7 +91,12 @@ class Side:
 
     def seen(self) -> tuple[object, ...]:
         """What anybody may know without asking the link to stop."""
-        return self.link.in_flight(), bytes(self.place), self.server.heard, b"".join(self.wire.sent)
+        return self.link.in_flight(), bytes(self.place), self.server.heard
+
+    @property
+    def sent(self) -> bytes:
+        """What has left."""
+        return b"".join(self.wire.sent)
 
     def judged(self) -> tuple[object, ...]:
         """What a reload asks."""
@@ -161,6 +170,10 @@ def test_the_lane_knows_what_the_framers_know(seed: int) -> None:
                 elif what == "say at once":
                     side.link.writelines(data)
             assert fast.seen() == slow.seen(), (what, data)
+            assert slow.sent.startswith(fast.sent)
+            if rng.random() < 0.5:
+                await asyncio.sleep(0)  # a head may wait for its body, but not for another turn
+                assert fast.sent == slow.sent, (what, data)
         assert fast.judged() == slow.judged()
 
     both()
@@ -198,20 +211,144 @@ async def test_methods_that_a_server_keeps_work_inside_and_outside_of_the_lane()
 
 
 @in_loop
-async def test_a_head_and_its_body_are_handed_on_unjoined() -> None:
+async def test_a_small_answer_in_pieces_leaves_as_one_and_a_large_one_is_not_copied() -> None:
     side = Side(Link)
     for _ in range(3):
         side.wire.protocol.data_received(PLAIN[0])
         side.link.writelines([HEADS[2], b"x"])
-    assert side.wire.sent[-2:] == [HEADS[2], b"x"]
-    side.wire.protocol.data_received(PLAIN[0])
-    side.link.writelines([HEADS[2], b"x", b""])
     assert side.wire.sent[-1] == HEADS[2] + b"x"
-    # What the kernel may not have taken yet is known when somebody asks.
+    large = b"x" * (conn_lane.JOINED + 1)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(large)
+    for _ in range(3):
+        side.wire.protocol.data_received(PLAIN[0])
+        side.link.writelines([head, large])
+    assert side.wire.sent[-2:] == [head, large]
     side.wire.protocol.data_received(PLAIN[0])
-    side.link.writelines((HEADS[2], b"x"))
-    side.wire.get_write_buffer_size = lambda: 4  # type: ignore[method-assign]
-    assert side.link.export().outbound == b"\r\n\r\nx"[-4:]
+    side.link.write(head)
+    side.link.write(large)
+    assert side.wire.sent[-2:] == [head, large]
+    assert not side.link.in_flight()
+
+
+@in_loop
+async def test_what_the_kernel_has_not_taken_is_known_when_somebody_asks() -> None:
+    for pieces in ([HEADS[2], b"x"], [HEADS[2] + b"x"]):
+        side = Side(Link)
+        for _ in range(2):
+            side.wire.protocol.data_received(PLAIN[0])
+            side.link.writelines([HEADS[2], b"x"])
+        side.wire.get_write_buffer_size = lambda: 4  # type: ignore[method-assign]
+        side.wire.protocol.data_received(PLAIN[0])
+        for piece in pieces:
+            side.link.write(piece)
+        assert side.link.export().outbound == b"\r\n\r\nx"[-4:]
+
+
+async def _answering_head_first(*sides: Side) -> None:
+    """Bring them into the lane, with a head known whose body is to come."""
+    for side in sides:
+        for _ in range(2):
+            side.wire.protocol.data_received(PLAIN[0])
+            side.link.write(HEADS[4])
+            side.link.write(b"x" * 40)
+        await asyncio.sleep(0)
+        side.wire.sent.clear()
+        side.wire.protocol.data_received(PLAIN[0])
+        side.link.write(HEADS[4])
+
+
+@in_loop
+async def test_a_head_leaves_with_its_body_when_that_follows_at_once() -> None:
+    side = Side(Link)
+    await _answering_head_first(side)
+    assert side.wire.sent == []
+    assert side.link.in_flight()
+    side.link.write(b"x" * 40)
+    assert side.wire.sent == [HEADS[4] + b"x" * 40]
+    await asyncio.sleep(0)
+    assert side.wire.sent == [HEADS[4] + b"x" * 40]
+
+
+@in_loop
+async def test_a_head_waits_for_its_body_until_the_end_of_the_turn_only() -> None:
+    side = Side(Link)
+    for _ in range(2):
+        await _answering_head_first(side)
+        await asyncio.sleep(0)
+        assert side.wire.sent == [HEADS[4]]
+        side.link.write(b"x" * 10)
+        assert side.wire.sent == [HEADS[4], b"x" * 10]
+        assert side.link.in_flight()
+        side.link.write(b"x" * 30)
+        assert not side.link.in_flight()
+
+
+@in_loop
+async def test_a_head_that_waits_leaves_before_anything_else_happens_to_its_connection() -> None:
+    first, second = Side(Link), Side(Link)
+    second.link._hub = first.hub  # two connections of one loop
+    await _answering_head_first(first)
+    await _answering_head_first(second)
+    assert first.wire.sent == [HEADS[4]], "one head waits at most"
+    assert second.wire.sent == []
+    second.link.close()
+    assert second.wire.sent == [HEADS[4], b"<closed>"]
+    third = Side(Link)
+    await _answering_head_first(third)
+    assert third.link.loop_transport is third.wire  # as sendfile() asks for it
+    assert third.wire.sent == [HEADS[4]]
+    fourth = Side(Link)
+    await _answering_head_first(fourth)
+    fourth.wire.protocol.data_received(PLAIN[1])  # pipelined: out of the lane
+    assert fourth.wire.sent == [HEADS[4]]
+
+
+class Answering(asyncio.Protocol):
+    """Answers each request with as many bytes as it is told."""
+
+    def __init__(self) -> None:
+        self.transport: Any = None
+        self.length = 1
+        self.count = 0
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % self.length)
+        self.transport.write(b"x" * self.length)
+        self.count += 1
+
+
+@in_loop
+async def test_a_client_that_reads_slowly_gets_everything_in_its_order() -> None:
+    """With a real socket, to which the lane writes by itself until the kernel takes no more."""
+    server = Answering()
+    async with stage(lambda: server) as play:
+        reader, writer = await play.connect()
+
+        async def answered() -> bytes:
+            head = await reader.readuntil(b"\r\n\r\n")
+            return head + await reader.readexactly(int(head.split(b"Length: ")[1]))
+
+        for _ in range(3):
+            writer.write(PLAIN[0])
+            assert (await answered()).endswith(b"\r\n\r\nx")
+        link = play.old.link
+        assert link.owes is False
+        assert Direct.of(link.loop_transport).fd == link.get_extra_info("socket").fileno()
+        # Not read, and asked for again and again: more than a kernel keeps for one connection.
+        server.length = 12_000
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        first = server.count
+        while link.get_write_buffer_size() < 10_000:
+            before = server.count
+            writer.write(PLAIN[0])
+            await until(lambda seen=before: server.count > seen)
+        reader._transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(first, server.count):
+            assert await answered() == b"HTTP/1.1 200 OK\r\nContent-Length: 12000\r\n\r\n" + b"x" * 12_000
+        await until(lambda: not link.get_write_buffer_size())
 
 
 @in_loop
