@@ -179,7 +179,7 @@ class Stream(asyncio.Protocol, Forwarding):
         if self._holding:
             if not self._farewell:
                 self._held.append(data)
-                self._mark[0] = self._lost_with_held(self._kind)
+                self._mark[0] = max(self._mark[0], self._lost_with_held(self._kind))
             return
         if current.get(None) is not self:
             current.set(self)
@@ -534,9 +534,9 @@ class Stream(asyncio.Protocol, Forwarding):
     def is_raw(self) -> None:
         """No HTTP is spoken on it, but a protocol of the program's own."""
         self._kind = Kind.RAW
-        self._mark[0] = CLEAN
         if self.streams:
             self._unread += (self._requests.partial or b"")[self._read_early :]
+        self.note()
 
     def _upgraded(self, rest: bytes) -> None:
         head = self._responses.head
@@ -608,8 +608,12 @@ class Stream(asyncio.Protocol, Forwarding):
 
     def note(self) -> None:
         """Mark what would be lost if this process were killed now."""
+        if self.replay is not None:
+            return  # what it has brought along, and nobody has yet, is marked until it goes on
         if self._unsent or self._kind is OPAQUE:
             mark = ENDS
+        elif self._held:
+            mark = self._lost_with_held(self._kind)
         elif self._client is not None:
             mark = BROKEN if self._client.unfinished else LOSES if self._client.pending else CLEAN
         elif self._kind is Kind.RAW:

@@ -173,6 +173,8 @@ def test_what_the_client_says_while_it_is_held_is_lost_with_the_process(
             writer.write(then)
             await until(lambda: link._held)
             assert marked.mark == mark
+            link.note()  # as when the last bytes of an answer have left
+            assert marked.mark == mark
             on.old.hub.resume()
             link.taken()
             await until(lambda: marked.mark == CLEAN)
@@ -200,6 +202,89 @@ def test_what_a_connection_brings_along_is_lost_with_the_process_until_it_is_del
     link.await_replay(Record(1, kind, "x", **carried))  # type: ignore[arg-type]
     assert os.pread(file, 1, at)[0] == mark
     marks.close()
+
+
+def test_what_a_connection_brings_along_stays_marked_while_its_handshake_is_played(file: int) -> None:
+    class Noting(Web):
+        marks: list[int]
+
+        def asked(self, head: bytes) -> None:
+            super().asked(head)
+            self.marks.append(os.pread(file, 1, self.transport.mark)[0])
+
+    Noting.marks = []
+
+    @in_loop
+    async def test() -> None:
+        async with stage(Web) as on:
+            Marked(on, file)
+            on.new.hub.marks = Marks(os.dup(file), 2)
+            reader, writer = await on.connect()
+            writer.write(OPEN)
+            await reader.readuntil(b"\r\n\r\n")
+            link: Any = on.old.link
+            link.gate = "websockets"
+            link.receiving = 1
+            await on.old.hub.quiesce(0)
+            writer.write(b"\x81\x80\0\0\0\0")
+            await until(lambda: link._held)
+            assert await on.switch(Noting) == {}
+            await until(on.new.settled)
+            assert Noting.marks == [BROKEN]
+            taking: Any = on.new.link
+            await until(lambda: taking._client.pending)
+            assert os.pread(file, 1, taking.mark)[0] == LOSES
+
+    test()
+
+
+def test_requests_that_were_held_are_marked_until_the_last_of_them_is_answered(file: int) -> None:
+    class Noting(Web):
+        marks: list[int]
+
+        def answer(self) -> None:
+            super().answer()
+            self.marks.append(os.pread(file, 1, self.transport.mark)[0])
+
+    Noting.marks = []
+
+    @in_loop
+    async def test() -> None:
+        async with stage(Noting) as on:
+            Marked(on, file)
+            _, writer = await on.connect()
+            link: Any = on.old.link
+            on.old.hub.register(link)
+            await on.old.hub.quiesce(0)
+            writer.write(GET % b"/")
+            await until(lambda: len(link._held) == 1)
+            writer.write(GET % b"/")
+            await until(lambda: len(link._held) == 2)
+            on.old.hub.resume()
+            assert Noting.marks == [ENDS, CLEAN]
+
+    test()
+
+
+def test_the_first_words_of_a_protocol_of_the_programs_own_are_marked_until_they_are_read(file: int) -> None:
+    class Lines(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            transport.streams = True
+
+    @in_loop
+    async def test() -> None:
+        async with stage(Lines) as on:
+            marked = Marked(on, file)
+            _, writer = await on.connect()
+            link: Any = on.old.link
+            on.old.hub.register(link)
+            writer.write(b"hello\n")
+            await until(lambda: link.kind == Kind.RAW)
+            assert marked.mark == LOSES
+            link.taken_bytes(6)
+            assert marked.mark == CLEAN
+
+    test()
 
 
 def test_a_mark_that_is_used_again_has_no_id(file: int) -> None:
