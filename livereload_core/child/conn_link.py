@@ -408,6 +408,7 @@ class Link(Stream):
         """The next generation has it: nothing of this one may touch the socket any more."""
         self.moved = True
         self._send = _nowhere
+        self.lose_mark()
         self._transport.abort()
         if self._transport.get_write_buffer_size():
             self._keep_unsent_in()
@@ -447,6 +448,7 @@ class Link(Stream):
         """Close after the last word; bytes of the client's that nobody reads would reset it and lose that."""
         self._send = _nowhere
         self._holding = self._farewell = True
+        self._mark[0] = ENDS
         transport = self._transport
         if transport.can_write_eof():
             transport.write_eof()

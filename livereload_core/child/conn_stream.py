@@ -655,6 +655,12 @@ class Stream(asyncio.Protocol, Forwarding):
             self._lane.mark(self._mark)
         self.note()
 
+    def lose_mark(self) -> None:
+        """Write to it no more: it is another generation's."""
+        self._marks, self._mark = None, _NOWHERE
+        if self._lane is not None:
+            self._lane.mark(_NOWHERE)
+
     def _fill_buffers(self, data: bytes) -> None:
         """Feed a BufferedProtocol."""
         view = memoryview(data)

@@ -287,6 +287,42 @@ def test_the_first_words_of_a_protocol_of_the_programs_own_are_marked_until_they
     test()
 
 
+def test_a_generation_that_has_parted_with_a_connection_writes_to_its_mark_no_more(file: int) -> None:
+    @in_loop
+    async def test() -> None:
+        async with stage(Web) as on:
+            Marked(on, file)
+            reader, writer = await on.connect()
+            link: Any = on.old.link
+            on.old.hub.register(link)
+            for _ in range(2):  # then the lane has it
+                writer.write(GET % b"/")
+                await reader.readuntil(b"\r\n\r\n1")
+            await on.freeze()
+            os.pwrite(file, bytes([ENDS]), link.mark)  # as whoever has it now
+            link.note()
+            assert os.pread(file, 1, link.mark)[0] == ENDS
+            link.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1")
+            assert os.pread(file, 1, link.mark)[0] == ENDS
+
+    test()
+
+
+def test_a_websocket_whose_last_word_was_said_is_not_taken_over_from_the_dead(file: int) -> None:
+    @in_loop
+    async def test() -> None:
+        async with stage(Web) as on:
+            marked = Marked(on, file)
+            reader, writer = await on.connect()
+            writer.write(OPEN)
+            await reader.readuntil(b"\r\n\r\n")
+            assert marked.mark == CLEAN
+            on.old.link.close_with_reason()
+            assert marked.mark == ENDS
+
+    test()
+
+
 def test_a_mark_that_is_used_again_has_no_id(file: int) -> None:
     marks = Marks(os.dup(file), 1)
     first = marks.allot()
