@@ -317,6 +317,8 @@ class ChildMessages:
                 self.vault.closed(child, message.numbers)
             case wire.HandedOver():
                 self.vault.handed_over(child, message.numbers, memfd.read(fds[0]))
+                if self._run.machine.state in (State.HOLD, State.FINISHED):
+                    self.vault.nobody_serves(finished=self._run.machine.state is State.FINISHED)
                 self._pass_on_connections()
             case wire.Settled():
                 dispatch(ev.Settled(child, message.adopted, tuple(message.declined.items()), message.seconds))
