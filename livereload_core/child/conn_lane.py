@@ -83,7 +83,7 @@ class Lane:
         enter: begin, between two exchanges.
         leave: end, and return what was passed by.
         owes: how many bytes are owed, as in :class:`Passed`.
-        mark: write what is under way to this place from now on.
+        mark: write what is under way, and how much was received, to these places from now on.
         looked: everything is out that the stream was asked to look for, and it has set the mark.
     """
 
@@ -93,7 +93,7 @@ class Lane:
     enter: Callable[[], None]
     leave: Callable[[], Passed]
     owes: Callable[[], int]
-    mark: Callable[[Any], None]
+    mark: Callable[[Any, Any], None]
     looked: Callable[[], None]
 
 
@@ -105,6 +105,7 @@ def lane(
     unsent: Callable[[], int],
     look: Callable[[], None],
     mark: Any,
+    count: Any,
     send_pieces: Callable[[Any], None],
 ) -> Lane:
     """Make the lane of a stream; it begins outside.
@@ -118,6 +119,7 @@ def lane(
         look: called when an answer is written and not all of it taken: its mark is left to the stream, and to
             ask again before that has looked would only take time (uvloop sends at the end of a turn).
         mark: one byte that tells others what is under way.
+        count: one number that tells them how many bytes were received.
         send_pieces: the loop's transport: several at once.
     """
     requests, answers = REQUESTS, ANSWERS
@@ -135,6 +137,7 @@ def lane(
             owed = AN_ANSWER
             if not looking:
                 mark[0] = ENDS
+            count[0] += len(data)
             deliver(data)
         else:
             deliver_slowly(data)
@@ -221,9 +224,9 @@ def lane(
     def owes() -> int:
         return owed
 
-    def write_to(place: Any) -> None:
-        nonlocal mark
-        mark = place
+    def write_to(mark_place: Any, count_place: Any) -> None:
+        nonlocal mark, count
+        mark, count = mark_place, count_place
 
     def looked() -> None:
         nonlocal looking

@@ -222,7 +222,9 @@ class Link(Stream):
         held, self._held = self._held, []
         if held:
             # At once: were they delivered one by one, the mark would speak of the first and not of the rest.
-            self.data_received(b"".join(held))
+            data = b"".join(held)
+            self._count[0] -= len(data)  # counted when it came, and again now
+            self.data_received(data)
             self.note()
         if self._eof:
             self._eof = False

@@ -15,10 +15,23 @@ from livereload_core.child.conn_link import Link
 from livereload_core.child.conn_marks import Marks
 from livereload_core.posix import memfd
 from livereload_core.wire import messages as wire
-from livereload_core.wire.links import BROKEN, CLEAN, ENDS, ID_BYTES, LOSES, SPAN, Kind, id_at, unpack_id
+from livereload_core.wire.links import (
+    BROKEN,
+    CLEAN,
+    COUNT_BYTES,
+    ENDS,
+    ID_BYTES,
+    LOSES,
+    SPAN,
+    Kind,
+    count_at,
+    id_at,
+    unpack_count,
+    unpack_id,
+)
 from livereload_core.wire.links import Link as Record
 from tests.unit.child.conn_stage import Stage, in_loop, stage, until
-from tests.unit.child.test_conn_http import OPEN, Web
+from tests.unit.child.test_conn_http import OPEN, Web, Web2
 
 GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 LARGE = b"x" * 32 * 1024 * 1024
@@ -47,6 +60,10 @@ class Marked:
     @property
     def mark(self) -> int:
         return os.pread(self._file, 1, self._on.old.link.mark)[0]
+
+    @property
+    def count(self) -> int:
+        return unpack_count(os.pread(self._file, COUNT_BYTES, count_at(self._on.old.link.mark)))
 
     @property
     def name(self) -> bytes | None:
@@ -319,6 +336,40 @@ def test_a_websocket_whose_last_word_was_said_is_not_taken_over_from_the_dead(fi
             assert marked.mark == CLEAN
             on.old.link.close_with_reason()
             assert marked.mark == ENDS
+
+    test()
+
+
+def test_what_was_received_is_counted_once_however_it_is_delivered(file: int) -> None:
+    @in_loop
+    async def test() -> None:
+        async with stage(Web) as on:
+            marked = Marked(on, file)
+            on.new.hub.marks = Marks(os.dup(file), 2)
+            reader, writer = await on.connect()
+            ask = GET % b"/"
+            for asked in range(1, 5):  # followed by the framers, then by the lane
+                writer.write(ask)
+                await reader.readuntil(b"\r\n\r\n1")
+                if asked == 1:
+                    on.old.hub.register(on.old.link)
+                assert marked.count == asked * len(ask)
+            link: Any = on.old.link
+            await on.old.hub.quiesce(0)
+            writer.write(ask)
+            await until(lambda: link._held)
+            assert marked.count == 5 * len(ask), "held"
+            on.old.hub.resume()
+            await reader.readuntil(b"\r\n\r\n1")
+            assert marked.count == 5 * len(ask), "and given back"
+            writer.write(ask[:9])
+            await until(lambda: marked.count == 5 * len(ask) + 9)
+            assert await on.switch(Web2) == {}
+            await until(on.new.settled)
+            writer.write(ask[9:])
+            await reader.readuntil(b"\r\n\r\n2")
+            mark = on.new.link.mark
+            assert unpack_count(os.pread(file, COUNT_BYTES, count_at(mark))) == 6 * len(ask), "and taken over"
 
     test()
 
