@@ -234,6 +234,10 @@ class ChildMessages:
                     self._hold(handle, message, fds)
                     self._required = message.listening
                     self._moved = message.moved
+                    attempt = self._run.machine.attempt
+                    if attempt is None or attempt.number != message.attempt:
+                        # Given up meanwhile: it goes on, and should it die, its marks tell, not this table.
+                        self._links.put(None)
                     dispatch(
                         ev.Frozen(
                             child,
