@@ -19,6 +19,7 @@ import os
 import select
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -62,9 +63,11 @@ class Adopter:
         self._hub = hub
         self._send = send
         self._ahead: dict[int, tuple[Record, socket.socket]] = {}
-        self._expected: list[tuple[Record, socket.socket]] = []
+        # The control thread adds to it while the loop's thread may be taking from it.
+        self._expected: collections.deque[tuple[Record, socket.socket]] = collections.deque()
         self._as_told: set[int] = set()
         self._table: tuple[int, dict[int, Record]] | None = None
+        self._reading = threading.Lock()  # of the table, by two threads
         self._collects = False
         self._homeless: list[tuple[Record, socket.socket]] = []
         self._turns = Turns()
@@ -135,28 +138,37 @@ class Adopter:
 
     def _read(self, fd: int) -> dict[int, Record]:
         """Return the table behind ``fd``: all messages of one hand-over come with the same one."""
-        if self._table is not None and os.path.sameopenfile(self._table[0], fd):
-            os.close(fd)
-            return self._table[1]
-        self._forget_table()
-        try:
-            table = wire_links.unpack(memfd.read(fd))
-        except BaseException:
-            os.close(fd)
-            raise
-        self._table = fd, table  # open, so that no other file can look like it
-        return table
+        with self._reading:
+            if self._table is not None and os.path.sameopenfile(self._table[0], fd):
+                os.close(fd)
+                return self._table[1]
+            self._forget_table()
+            try:
+                table = wire_links.unpack(memfd.read(fd))
+            except BaseException:
+                os.close(fd)
+                raise
+            self._table = fd, table  # open, so that no other file can look like it
+            return table
 
     def _forget_table(self) -> None:
         if self._table is not None:
             os.close(self._table[0])
             self._table = None
 
+    def _all_expected(self) -> list[tuple[Record, socket.socket]]:
+        """Take what was announced; what is announced meanwhile is taken now, or by the next call."""
+        expected = []
+        while self._expected:
+            expected.append(self._expected.popleft())
+        with self._reading:
+            self._forget_table()
+        self._forget_ahead()
+        return expected
+
     def decline_all(self, reason: str) -> None:
         """There is no loop to serve them in."""
-        expected, self._expected = self._expected, []
-        self._forget_table()
-        self._forget_ahead()
+        expected = self._all_expected()
         for record, sock in expected:
             self._close(sock)
             self._send(wire.Ended((record.number,)))
@@ -165,9 +177,7 @@ class Adopter:
 
     def begin(self) -> None:
         """COMMIT, in the thread of the loop: take over what was announced."""
-        expected, self._expected = self._expected, []
-        self._forget_table()
-        self._forget_ahead()
+        expected = self._all_expected()
         if not expected:
             return
         self._since = self._since or time.monotonic()

@@ -30,6 +30,7 @@ from livereload_core.child.conn_marks import Marks
 from livereload_core.child.net_descriptors import inode_of
 from livereload_core.child.net_patches import Patches
 from livereload_core.posix import memfd
+from livereload_core.posix.tcp import read_bytes
 from livereload_core.wire import links as wire_links
 from livereload_core.wire import messages as wire
 from livereload_core.wire.links import Kind
@@ -220,6 +221,7 @@ class Connections:
             return
         if link.mark < 0 and self.marks is not None and not link.vaulted:
             link.give_mark(self.marks.allot(), self.marks)
+            link.count_from(read_bytes(link.fileno()))
         told = link.export()
         message = wire.Opened(link.number, wire_links.to_json(told))
         with contextlib.suppress(OSError):  # the parent is gone: the control thread ends the process

@@ -89,7 +89,7 @@ class Lane:
         enter: begin, between two exchanges.
         leave: end, and return what was passed by.
         owes: how many bytes are owed, as in :class:`Passed`.
-        mark: write what is under way to this place from now on.
+        mark: write what is under way, and how much was received, to these places from now on.
         looked: everything is out that the stream was asked to look for, and it has set the mark.
         flush: send a head that waits for its body.
     """
@@ -100,7 +100,7 @@ class Lane:
     enter: Callable[[], None]
     leave: Callable[[], Passed]
     owes: Callable[[], int]
-    mark: Callable[[Any], None]
+    mark: Callable[[Any, Any], None]
     looked: Callable[[], None]
     flush: Callable[[], None]
 
@@ -114,6 +114,7 @@ def lane(
     direct: Direct,
     look: Callable[[], None],
     mark: Any,
+    count: Any,
     send_pieces: Callable[[Any], None],
     heads: Heads,
 ) -> Lane:
@@ -129,6 +130,7 @@ def lane(
         look: called when an answer is written and not all of it taken: its mark is left to the stream, and to
             ask again before that has looked would only take time (uvloop sends at the end of a turn).
         mark: one byte that tells others what is under way.
+        count: one number that tells them how many bytes were received.
         send_pieces: the loop's transport: several at once.
         heads: of the loop.
     """
@@ -151,6 +153,7 @@ def lane(
             owed = AN_ANSWER
             if not looking:
                 mark[0] = ENDS
+            count[0] += len(data)
             run(deliver, data)
         else:
             deliver_slowly(data)
@@ -205,15 +208,15 @@ def lane(
             data = head + data
         if fd >= 0 and not unsent():
             try:
-                count = put(fd, data)
+                taken = put(fd, data)
             except OSError:
-                count = 0  # the transport meets it as well, and knows what it means
-            if count == len(data):
+                taken = 0  # the transport meets it as well, and knows what it means
+            if taken == len(data):
                 last = b""
                 if not rest and not looking:
                     mark[0] = CLEAN
                 return
-            data = data[count:]
+            data = data[taken:]
         last = data
         send(data)
         if not rest:
@@ -275,9 +278,9 @@ def lane(
     def owes() -> int:
         return owed
 
-    def write_to(place: Any) -> None:
-        nonlocal mark
-        mark = place
+    def write_to(mark_place: Any, count_place: Any) -> None:
+        nonlocal mark, count
+        mark, count = mark_place, count_place
 
     def looked() -> None:
         nonlocal looking

@@ -27,7 +27,7 @@ from livereload_core.framing.http1 import RequestHead, ResponseHead, without_hea
 from livereload_core.framing.sessions import Session
 from livereload_core.framing.websocket import close_frame
 from livereload_core.posix import epoll
-from livereload_core.wire.links import ENDS, Kind
+from livereload_core.wire.links import CLEAN, ENDS, Kind
 from livereload_core.wire.links import Link as Record
 
 __all__ = ["MOST_UNSENT", "MOVES", "SERVICE_RESTART", "SILENT", "Link", "Verdict"]
@@ -220,9 +220,11 @@ class Link(Stream):
             if self._paused:
                 self._protocol.pause_writing()
         held, self._held = self._held, []
-        for data in held:
-            self.data_received(data)
         if held:
+            # At once: were they delivered one by one, the mark would speak of the first and not of the rest.
+            data = b"".join(held)
+            self._count[0] -= len(data)  # counted when it came, and again now
+            self.data_received(data)
             self.note()
         if self._eof:
             self._eof = False
@@ -256,10 +258,12 @@ class Link(Stream):
         """Keep what the client sends until the new code is ready for it."""
         self._holding = True
         self._local = record.local
-        if record.outbound:
-            self._mark[0] = ENDS  # nobody else has it any more
-        elif record.inbound:
-            self._mark[0] = self._lost_with_held(record.kind)
+        if record.inbound:
+            self._held.append(record.inbound)
+        # Nobody else has any more what it brings along.
+        self._mark[0] = (
+            ENDS if record.outbound else self._lost_with_held(record.kind) if record.inbound else CLEAN
+        )
 
     def replay_request(self, head: bytes) -> None:
         """Give the request, which the client sent to an earlier generation, to the protocol."""
@@ -309,10 +313,10 @@ class Link(Stream):
 
     def goes_on(self, *, outbound: bytes, raw: bool = False, session: Session | None = None) -> None:
         """The new code has it: let out what the old one had said."""
-        self.replay = None
         self._session = session
         if raw:
             self.is_raw()
+        self.replay = None
         if self._events:
             self._mark[0] = ENDS  # until it is caught up with, and known behind which event
         if outbound:
@@ -332,10 +336,8 @@ class Link(Stream):
         self.write(data)
         self.replay = replay
 
-    def catch_up(self, inbound: bytes) -> None:
+    def catch_up(self) -> None:
         """Give the protocol what the old code had not taken, then what came meanwhile."""
-        if inbound:
-            self._held.insert(0, inbound)
         self.note()
         self.release()
 
@@ -408,6 +410,7 @@ class Link(Stream):
         """The next generation has it: nothing of this one may touch the socket any more."""
         self.moved = True
         self._send = _nowhere
+        self.lose_mark()
         self._transport.abort()
         if self._transport.get_write_buffer_size():
             self._keep_unsent_in()
@@ -447,6 +450,7 @@ class Link(Stream):
         """Close after the last word; bytes of the client's that nobody reads would reset it and lose that."""
         self._send = _nowhere
         self._holding = self._farewell = True
+        self._mark[0] = ENDS
         transport = self._transport
         if transport.can_write_eof():
             transport.write_eof()

@@ -43,7 +43,7 @@ class Reentry:
         """The protocol has its transport: go on."""
         record, link = self._record, self._link
         link.goes_on(outbound=b"" if link.has_spoken else record.outbound, raw=record.kind == Kind.RAW)
-        link.catch_up(record.inbound)
+        link.catch_up()
         self._settled("")
 
     def written(self, data: bytes) -> None:
@@ -146,7 +146,7 @@ class Replay:
         if rest:
             link.pass_on(rest)
         # in a turn of its own: the new protocol is in the midst of its answer
-        asyncio.get_running_loop().call_soon(link.catch_up, record.inbound)
+        asyncio.get_running_loop().call_soon(link.catch_up)
         self._settled("")
 
     def closed(self) -> None:

@@ -44,6 +44,7 @@ WISH = b"sec-websocket-extensions"
 _ZEROS = memoryview(bytes(64 * 1024))
 _HTTP = Kind.HTTP
 _NOWHERE = memoryview(bytearray(1))
+_UNCOUNTED = memoryview(bytearray(8)).cast("q")
 _NO_CONTEXT = contextvars.Context()
 _DRAINED = 0.05
 """Seconds between two looks at whether a slow client has caught up."""
@@ -58,6 +59,7 @@ class Stream(asyncio.Protocol, Forwarding):
         "_client",
         "_connection",
         "_context",
+        "_count",
         "_early",
         "_early_number",
         "_eof",
@@ -148,6 +150,7 @@ class Stream(asyncio.Protocol, Forwarding):
         self._read_early = 0
         self.mark = -1
         self._mark = _NOWHERE
+        self._count = _UNCOUNTED
         self._marks: Marks | None = None
         self._lane: Lane | None = None
         self._events = False
@@ -179,7 +182,8 @@ class Stream(asyncio.Protocol, Forwarding):
         if self._holding:
             if not self._farewell:
                 self._held.append(data)
-                self._mark[0] = self._lost_with_held(self._kind)
+                self._mark[0] = max(self._mark[0], self._lost_with_held(self._kind))
+                self._count[0] += len(data)
             return
         if current.get(None) is not self:
             current.set(self)
@@ -187,6 +191,7 @@ class Stream(asyncio.Protocol, Forwarding):
             if self._lane is not None:
                 self.unfold()
             self._mark[0] = ENDS
+            self._count[0] += len(data)
             requests = self._requests
             requests.feed(data)
             heads = requests.heads
@@ -202,12 +207,14 @@ class Stream(asyncio.Protocol, Forwarding):
             elif heads or self._early is not None or not requests.head_complete:
                 self._received_slowly(data)
                 return
-        elif self._client is not None:
-            self._client.feed(data)
-            self.note()
-        elif self._kind is Kind.RAW and self.streams:
-            self._unread += data
-            self._mark[0] = LOSES
+        else:
+            if self._client is not None:
+                self._client.feed(data)
+                self.note()
+            elif self._kind is Kind.RAW and self.streams:
+                self._unread += data
+                self._mark[0] = LOSES
+            self._count[0] += len(data)
         self._received(data)
 
     def eof_received(self) -> bool | None:
@@ -342,6 +349,7 @@ class Stream(asyncio.Protocol, Forwarding):
                 Direct.of(self._transport),
                 self._look_later,
                 self._mark,
+                self._count,
                 self._transport.writelines,
                 self._hub.heads(),
             )
@@ -540,9 +548,9 @@ class Stream(asyncio.Protocol, Forwarding):
     def is_raw(self) -> None:
         """No HTTP is spoken on it, but a protocol of the program's own."""
         self._kind = Kind.RAW
-        self._mark[0] = CLEAN
         if self.streams:
             self._unread += (self._requests.partial or b"")[self._read_early :]
+        self.note()
 
     def _upgraded(self, rest: bytes) -> None:
         head = self._responses.head
@@ -614,8 +622,12 @@ class Stream(asyncio.Protocol, Forwarding):
 
     def note(self) -> None:
         """Mark what would be lost if this process were killed now."""
+        if self.replay is not None:
+            return  # what it has brought along, and nobody has yet, is marked until it goes on
         if self._unsent or self._kind is OPAQUE:
             mark = ENDS
+        elif self._held:
+            mark = self._lost_with_held(self._kind)
         elif self._client is not None:
             mark = BROKEN if self._client.unfinished else LOSES if self._client.pending else CLEAN
         elif self._kind is Kind.RAW:
@@ -652,10 +664,20 @@ class Stream(asyncio.Protocol, Forwarding):
         """Write what is under way to this place from now on."""
         self.mark = offset
         self._marks = marks
-        self._mark = marks.at(offset)
+        self._mark, self._count = marks.at(offset), marks.count(offset) if offset >= 0 else _UNCOUNTED
         if self._lane is not None:
-            self._lane.mark(self._mark)
+            self._lane.mark(self._mark, self._count)
         self.note()
+
+    def count_from(self, received: int | None) -> None:
+        """So many bytes of the client's have come before there was a mark; None: nobody can tell."""
+        self._count[0] = received or 0
+
+    def lose_mark(self) -> None:
+        """Write to it no more: it is another generation's."""
+        self._marks, self._mark, self._count = None, _NOWHERE, _UNCOUNTED
+        if self._lane is not None:
+            self._lane.mark(_NOWHERE, _UNCOUNTED)
 
     def _fill_buffers(self, data: bytes) -> None:
         """Feed a BufferedProtocol."""

@@ -100,10 +100,11 @@ class Control:
 
     def _take(self) -> None:
         channel = self._runtime.channel
-        message, fds = channel.receive()
-        for other in (message, *channel.waiting):
-            if isinstance(other, wire.Retire | wire.Resume):
-                self._standstill.tell(retire=isinstance(other, wire.Retire))
+        with self._standstill.reading():
+            message, fds = channel.receive()
+            for other in (message, *channel.waiting):
+                if isinstance(other, wire.Retire | wire.Resume):
+                    self._standstill.tell(other)
         if isinstance(message, wire.Retire | wire.Resume):
             self._standstill.let_it_end()
         try:
@@ -184,7 +185,7 @@ class Control:
             case wire.Freeze():
                 self._work(message.attempt, "freeze", lambda: self._standstill.freeze(message))
             case wire.Resume():
-                self._standstill.give_up(message.attempt)
+                self._standstill.give_up()
                 runtime.net.release_connections()
                 runtime.net.resume_accepting()
             case wire.Retire():

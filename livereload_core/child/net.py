@@ -124,9 +124,16 @@ class Net:
                 os.close(fd)
             self._spare.clear()
 
-    def adopt_listener(self, sock: socket.socket, address: Address) -> None:
-        """Treat ``sock``, which the runtime hands to the program, like one that the program bound."""
-        self.listeners.add(address, sock.fileno())
+    def adopt_listener(self, sock: socket.socket, address: Address, *, kept: bool = False) -> None:
+        """Treat ``sock``, which the runtime hands to the program, like one that the program bound.
+
+        Args:
+            sock: a listening socket.
+            address: where it is bound.
+            kept: it has come with preserved state: the program has it already, and need not listen again.
+        """
+        listener = self.listeners.add(address, sock.fileno())
+        listener.kept = listener.kept or kept
 
     def listening(self) -> frozenset[Address]:
         """Return the addresses on which the program listens now."""
@@ -134,12 +141,15 @@ class Net:
         return frozenset(listener.address for listener in live if listener.listening)
 
     def missing(self, required: Collection[Address]) -> frozenset[Address]:
-        """Return those of ``required`` on which nothing here listens, be it a socket in preserved state."""
-        gone = frozenset(required) - self.listening()
-        if gone:
-            ours = self.connections.filenos().union(*self._spare.values())
-            gone -= unseen.listeners(ours)
-        return gone
+        """Return those of ``required`` on which nothing here listens, be it a socket in preserved state.
+
+        One that the parent has lent, and on which the program has not begun to listen, is missing: it is
+        bound and listens, but the program may still be on its way to it (in its own start-up).
+        """
+        live = self.listeners.live(self.connections.filenos())
+        return frozenset(required).difference(
+            listener.address for listener in live if listener.listening or listener.kept
+        )
 
     def release(self) -> None:
         """COMMIT: accept from now on. Callable from any thread."""

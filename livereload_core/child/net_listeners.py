@@ -42,6 +42,7 @@ class Listener:
         requested: what the program asked for: the same, or with port 0.
         inode: which open socket it is.
         listening: whether the program has started to listen on it.
+        kept: it has come with preserved state.
         linked: what is accepted on it is followed by the links of ``child.conn_hub``.
         parked: epoll entries taken out, by fd.
         told: fds of which a loop may have been told before they were parked, and has not come since.
@@ -54,6 +55,7 @@ class Listener:
     inode: int
     requested: Address
     listening: bool = False
+    kept: bool = False
     linked: bool = False
     parked: dict[int, list[epoll.Entry]] = dataclasses.field(default_factory=dict)
     told: set[int] = dataclasses.field(default_factory=set)

@@ -1,4 +1,4 @@
-"""Accepted connections that Python never saw, because a loop in C accepted them (uvloop); and listeners.
+"""Accepted connections that Python never saw, because a loop in C accepted them (uvloop).
 
 They are found among the open sockets by their local address, and are known only from outside: what the
 kernel holds unread, and what it remembers of their traffic (TCP_INFO).
@@ -14,7 +14,7 @@ from livereload_core.child.net_descriptors import inode_of, open_sockets
 from livereload_core.posix.addresses import Address
 from livereload_core.posix.tcp import traffic_of, unread_bytes
 
-__all__ = ["close_idle", "find", "in_flight", "listeners"]
+__all__ = ["close_idle", "find", "in_flight"]
 
 _SHUT_RD = _socket.SHUT_RD
 
@@ -73,30 +73,6 @@ def close_idle(fds: Iterable[int]) -> None:
                     view.detach()
         except OSError:
             continue  # closed meanwhile, by the client or by the program
-
-
-def listeners(besides: Collection[int]) -> frozenset[Address]:
-    """Return the addresses on which a socket of this process listens, whoever has opened it.
-
-    Args:
-        besides: fds that do not count.
-    """
-    found = (_listening(fds[0]) for fds in open_sockets(besides).values())
-    return frozenset(address for address in found if address is not None)
-
-
-def _listening(fd: int) -> Address | None:
-    try:
-        view = _socket.socket(fileno=fd)
-    except OSError:
-        return None
-    try:
-        listens = view.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN)
-        return Address.from_sockaddr(view.family, view.getsockname()) if listens else None
-    except (OSError, ValueError):
-        return None
-    finally:
-        view.detach()
 
 
 def _connected(fd: int) -> Address | None:

@@ -211,7 +211,7 @@ class Runtime:
     def _restored(self, sock: socket.socket) -> None:
         """A listener has come back with the state: it is accepted on from the commit on, as any other."""
         with contextlib.suppress(ValueError, OSError):  # of a family that the parent does not hold
-            self.net.adopt_listener(sock, Address.of(sock))
+            self.net.adopt_listener(sock, Address.of(sock), kept=True)
             self._restored_listeners.append(weakref.ref(sock))
 
     def _expect_restored(self) -> None:

@@ -65,16 +65,32 @@ class Standstill:
         self._nobody_stands = threading.Event()
         self._nobody_stands.set()
         self._told: bool | None = None
+        self._reads = bytearray(1)
         self._go_on = threading.Event()
         self._leave = False
 
-    def tell(self, *, retire: bool) -> None:
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """The control thread takes a message, and will :meth:`tell` before this ends.
+
+        Between the two it may wait for the GIL; whoever stands still then must not wait for the same message
+        with the GIL kept.
+        """
+        self._reads[0] = 1
+        try:
+            yield
+        finally:
+            self._reads[0] = 0
+
+    def tell(self, verdict: wire.Retire | wire.Resume) -> None:
         """The control thread has read the verdict: pass it on to whoever stands still.
 
         He looks for it on the socket; but should he be made to let go of the GIL (another thread has waited
         for it for too long), the control thread is the first to see it.
         """
-        self._told = retire
+        if isinstance(verdict, wire.Resume):
+            self._given_up = max(self._given_up, verdict.attempt)
+        self._told = isinstance(verdict, wire.Retire)
 
     def let_it_end(self) -> None:
         """Wait until nobody stands still any more: he acts on the verdict first."""
@@ -101,9 +117,8 @@ class Standstill:
             sys.setswitchinterval(self._interval)
             self._interval = None
 
-    def give_up(self, attempt: int) -> None:
-        """The parent said "resume": whatever of this attempt is still under way shall not stand still."""
-        self._given_up = max(self._given_up, attempt)
+    def give_up(self) -> None:
+        """The parent said "resume": go on at the usual pace."""
         self.switch_normally()
         self._go_on.set()
 
@@ -221,7 +236,7 @@ class Standstill:
             with marks, self._hearing():
                 for frame, some in framed(frozen, fds):
                     stopped.send(channel.fileno(), frame, some)
-                retire = self._verdict(channel.fileno(), marks.cuts)
+                retire = self._verdict(channel.fileno(), marks.cuts, message.attempt)
                 marks.settle(retire=retire)
                 if retire:
                     runtime.net.connections.cut()
@@ -251,16 +266,19 @@ class Standstill:
         finally:
             self._nobody_stands.set()
 
-    def _verdict(self, fd: int, cuts: Sequence[tuple[Any, ...]]) -> bool:
+    def _verdict(self, fd: int, cuts: Sequence[tuple[Any, ...]], attempt: int) -> bool:
         while True:
             if self._told is not None:
                 return self._told
-            waiting = stopped.hear(fd, _RETIRE, cuts)
-            if _RETIRE in waiting:
+            if self._given_up >= attempt:
+                return False  # told just before anybody listened
+            waiting = stopped.hear(fd, _RETIRE, cuts, busy=self._reads)
+            if waiting is not None and _RETIRE in waiting:
                 return True
-            if b'["Resume"' in waiting:
+            if waiting is not None and b'["Resume"' in waiting:
                 return False
-            # An answer to something that was asked before, or the end: the control thread has to read it.
+            # An answer to something that was asked before, the end, or what the control thread has taken and
+            # not told yet: it has to go on.
             time.sleep(SWITCH_INTERVAL)
 
 

@@ -234,6 +234,10 @@ class ChildMessages:
                     self._hold(handle, message, fds)
                     self._required = message.listening
                     self._moved = message.moved
+                    attempt = self._run.machine.attempt
+                    if attempt is None or attempt.number != message.attempt:
+                        # Given up meanwhile: it goes on, and should it die, its marks tell, not this table.
+                        self._links.put(None)
                     dispatch(
                         ev.Frozen(
                             child,
@@ -317,6 +321,8 @@ class ChildMessages:
                 self.vault.closed(child, message.numbers)
             case wire.HandedOver():
                 self.vault.handed_over(child, message.numbers, memfd.read(fds[0]))
+                if self._run.machine.state in (State.HOLD, State.FINISHED):
+                    self.vault.nobody_serves(finished=self._run.machine.state is State.FINISHED)
                 self._pass_on_connections()
             case wire.Settled():
                 dispatch(ev.Settled(child, message.adopted, tuple(message.declined.items()), message.seconds))

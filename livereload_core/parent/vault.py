@@ -22,16 +22,32 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from livereload_core.core import events as ev
 from livereload_core.posix import memfd
-from livereload_core.posix.tcp import traffic_of, unread_bytes
+from livereload_core.posix.tcp import read_bytes, traffic_of, unread_bytes
 from livereload_core.wire import links as wire_links
 from livereload_core.wire.frames import MAX_FDS
-from livereload_core.wire.links import BROKEN, CLEAN, ENDS, ID_BYTES, LOSES, SPAN, Kind, id_at, unpack_id
+from livereload_core.wire.links import (
+    BROKEN,
+    CLEAN,
+    COUNT_BYTES,
+    ENDS,
+    ID_BYTES,
+    LOSES,
+    SPAN,
+    Kind,
+    count_at,
+    id_at,
+    unpack_count,
+    unpack_id,
+)
 from livereload_core.wire.messages import Ahead, Connections
 
 __all__ = ["Vault"]
 
 _OTHER_FDS = 512
 """Of the parent's limit of open files, what is left for listeners, snapshots, files in state and the rest."""
+_UNMARKED = {Kind.HTTP: ENDS, Kind.WEBSOCKET: BROKEN, Kind.RAW: LOSES}
+"""What it means that something of a client's was read of which the mark does not speak; of a WebSocket nobody
+knows whether it was whole frames."""
 _MOST = MAX_FDS - 1
 """Connections in one message: its first fd is the table."""
 
@@ -84,9 +100,7 @@ class Vault:
             if not entry.unseen:
                 continue
             entry.unseen = False
-            mark = os.pread(self._marks, 1, entry.link.mark)[0] if entry.link.mark >= 0 else CLEAN
-            if mark == CLEAN and entry.link.kind == Kind.HTTP and _is_owed_an_answer(entry.fd):
-                mark = ENDS  # it was read, and the program died before it could say so
+            mark = self._mark_of(entry)
             if mark == ENDS:
                 self._drop(number)
                 found["closed: an answer was under way when the program died"] += 1
@@ -99,6 +113,17 @@ class Vault:
                 if name is not None:
                     entry.link = dataclasses.replace(entry.link, event_id=name)
         return dict(found)
+
+    def _mark_of(self, entry: _Entry) -> int:
+        """What the dead had marked, or would have, had it not died between reading and marking."""
+        kind, at = entry.link.kind, entry.link.mark
+        if at < 0:
+            return ENDS if kind == Kind.HTTP and _is_owed_an_answer(entry.fd) else CLEAN
+        mark = os.pread(self._marks, 1, at)[0]
+        read = read_bytes(entry.fd)
+        if read is None or read == unpack_count(os.pread(self._marks, COUNT_BYTES, count_at(at))):
+            return mark
+        return max(mark, _UNMARKED.get(kind, CLEAN))
 
     def opened(self, child: ev.Child, number: int, link: wire_links.Link, fd: int | None) -> None:
         """A child tells of a connection, or of more about one; owns the fd."""

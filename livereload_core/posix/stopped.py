@@ -245,7 +245,9 @@ def _option(fd: int, name: int) -> int:
     return value.value if found == 0 else -1
 
 
-def hear(fd: int, word: bytes, calls: Sequence[tuple[Any, ...]], size: int = 4096) -> bytes:
+def hear(
+    fd: int, word: bytes, calls: Sequence[tuple[Any, ...]], size: int = 4096, *, busy: Sequence[int] = b"\0"
+) -> bytes | None:
     """Wait for bytes on a blocking socket, and leave them there. With ``word`` among them, make ``calls``.
 
     All of it is one call of C code. Between two bytecodes the interpreter would hand the GIL over to a thread
@@ -258,9 +260,11 @@ def hear(fd: int, word: bytes, calls: Sequence[tuple[Any, ...]], size: int = 409
         calls: functions, each with its arguments. All have to be C code that keeps the GIL; what they return
             is not looked at.
         size: how many bytes are looked at.
+        busy: one number, not 0 while another thread takes from the socket: what that has got would never be
+            heard here, and with the GIL kept it could not tell. It is looked at in the same call of C code.
 
     Returns:
-        the bytes; empty when the other side is gone.
+        the bytes; empty when the other side is gone, None when ``busy`` says so.
     """
     area = bytearray(size)
     buffer = (ctypes.c_char * size).from_buffer(area)
@@ -268,8 +272,11 @@ def hear(fd: int, word: bytes, calls: Sequence[tuple[Any, ...]], size: int = 409
     heard = map(operator.contains, itertools.repeat(area), itertools.repeat(word))
     while True:
         # Iterators are lazy: nothing is looked for before recv() has returned.
-        steps = itertools.chain([wait], itertools.compress(calls, heard))
-        got, *_ = itertools.starmap(operator.call, steps)
+        first = itertools.compress([wait], map(operator.not_, busy))
+        steps = itertools.chain(first, itertools.compress(calls, heard))
+        got = next(iter(list(itertools.starmap(operator.call, steps))), None)
+        if got is None:
+            return None
         if got >= 0:
             return bytes(area[:got])
         _retry("recv")

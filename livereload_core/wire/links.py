@@ -25,6 +25,7 @@ from livereload_core.errors import ProtocolViolationError
 __all__ = [
     "BROKEN",
     "CLEAN",
+    "COUNT_BYTES",
     "ENDS",
     "ID_BYTES",
     "LOSES",
@@ -32,17 +33,21 @@ __all__ = [
     "SPAN",
     "Kind",
     "Link",
+    "count_at",
     "from_json",
     "id_at",
     "mark_at",
     "pack",
+    "pack_count",
     "pack_id",
     "to_json",
     "unpack",
+    "unpack_count",
     "unpack_id",
 ]
 
 _HEADER = struct.Struct("!4sII")
+_COUNT = struct.Struct("=q")
 _ID_LENGTH = struct.Struct("=H")  # both ends are on one machine
 _MAGIC = b"lclk"
 _VERSION = 2
@@ -56,8 +61,11 @@ PAGE = 4096
 ID_BYTES = 128
 """Room beside each mark for the id of an event: its length plus one (two bytes, 0 for none), then it."""
 
-SPAN = PAGE * (1 + ID_BYTES)
-"""Bytes of one generation in the file: its marks, then the ids. What nobody writes takes no memory."""
+COUNT_BYTES = 8
+"""Beside each mark: how many bytes of its client's are dealt with in the mark, a number of the machine's."""
+
+SPAN = PAGE * (1 + ID_BYTES + COUNT_BYTES)
+"""Bytes of one generation in the file: marks, ids, counts. What nobody writes takes no memory."""
 
 CLEAN = 0
 """Mark: nothing is under way, the next generation can go on."""
@@ -127,6 +135,12 @@ def id_at(mark: int) -> int:
     return generation * SPAN + PAGE + slot * ID_BYTES
 
 
+def count_at(mark: int) -> int:
+    """Return where the count beside a mark is in the file."""
+    generation, slot = divmod(mark, SPAN)
+    return generation * SPAN + PAGE * (1 + ID_BYTES) + slot * COUNT_BYTES
+
+
 def pack_id(name: bytes) -> bytes | None:
     """Return an id as it lies beside a mark; None when it is too long."""
     length = len(name)
@@ -137,6 +151,17 @@ def unpack_id(data: bytes) -> bytes | None:
     """Return the id that lies in ``data``; None when there is none."""
     (length,) = _ID_LENGTH.unpack_from(data)
     return data[_ID_LENGTH.size :][: length - 1] if length else None
+
+
+def pack_count(count: int) -> bytes:
+    """Return a count as it lies beside a mark."""
+    return _COUNT.pack(count)
+
+
+def unpack_count(data: bytes) -> int:
+    """Return the count that lies in ``data``."""
+    (count,) = _COUNT.unpack(data)
+    return int(count)
 
 
 def to_json(link: Link) -> dict[str, Any]:

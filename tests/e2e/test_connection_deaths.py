@@ -284,6 +284,39 @@ def test_new_code_that_dies_at_its_first_word_gives_way_to_the_code_before(
     assert said(client, "three")["version"] == "3"
 
 
+def test_what_drains_while_nobody_serves_is_answered_and_then_closed(
+    livecore: Launcher, clients: ExitStack
+) -> None:
+    slow = """
+import os
+
+if os.path.exists("broken"):
+    raise RuntimeError("broken")
+
+
+async def drain(request):
+    print("draining", flush=True)
+    while not os.path.exists("go"):
+        await asyncio.sleep(0.01)
+    return web.json_response({"version": VERSION})
+
+
+app.router.add_get("/drain", drain)
+"""
+    run = livecore.app(source=SOURCE + slow)
+    plain = clients.enter_context(socket.create_connection(("127.0.0.1", run.port), 20))
+    plain.sendall(b"GET /drain HTTP/1.1\r\nHost: x\r\n\r\n")
+    run.wait_output("draining".__eq__)
+    run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
+    run.wait_reload("committed")
+    (run.cwd / "broken").touch()
+    kill(run)
+    run.wait_event("hold")
+    (run.cwd / "go").touch()
+    assert b'"version": "1"' in _answer(plain)
+    assert plain.recv(1) == b"", "closed: nobody is there for another request"
+
+
 def test_clients_that_left_meanwhile_are_gone(livecore: Launcher, clients: ExitStack) -> None:
     run = livecore.app(source=SOURCE)
     stays, leaves = open_clients(run, clients, 2)

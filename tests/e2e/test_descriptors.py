@@ -468,6 +468,43 @@ def test_listener_that_the_new_code_does_not_open_is_said_to_be_gone(livecore: L
     assert note.startswith("no longer listens on 127.0.0.1:")
 
 
+BESIDE = """
+import asyncio
+
+VERSION = "1"
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        second = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        await asyncio.sleep(0.01)  # more of a start-up, before the server itself listens
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        second.close()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    body = VERSION.encode()
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": 200, "headers": [length]})
+    await send({"type": "http.response.body", "body": body})
+"""
+
+
+def test_app_that_opens_a_listener_in_its_start_up_keeps_the_one_that_it_is_served_on(
+    livecore: Launcher,
+) -> None:
+    run = livecore.app(source=BESIDE)
+    listeners = run.status()["listeners"]
+    assert len(listeners) == 2
+    for number in range(1, 4):
+        assert run.get().body == str(number).encode()
+        run.edit("app.py", f'VERSION = "{number}"', f'VERSION = "{number + 1}"')
+        assert run.wait_reload("committed")["notes"] == []
+        run.wait_settled()
+        assert sorted(run.status()["listeners"]) == sorted(listeners)
+    assert run.get().body == b"4"
+
+
 MANY = """
 import socket
 from aiohttp import web

@@ -6,10 +6,12 @@ import asyncio
 import gc
 import os
 import socket
+import types
 from typing import Any
 
 import pytest
 
+from livereload_core.child import conn_adopt
 from livereload_core.child.conn_adopt import BATCH
 from livereload_core.child.net_descriptors import inode_of, open_sockets
 from livereload_core.child.net_unseen import find
@@ -233,6 +235,31 @@ async def test_tables_are_closed_whether_messages_share_one_or_not(made: list[in
             writer.write(b"on")
             assert await reader.readexactly(2) == b"on"
         assert len(set(os.listdir("/proc/self/fd")) - before) == len(numbers), "a table is still open"
+
+
+def test_a_connection_that_is_announced_while_others_are_begun_with_is_not_forgotten(
+    made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @in_loop
+    async def test() -> None:
+        async with stage(Echo) as on:
+            clients = await _crowd(on, 3)
+            numbers, table, _ = await on.freeze()
+            await on.succeed(Echo)
+
+            def interrupted(fileno: int) -> socket.socket:
+                on.new.adopter.begin()  # as in the loop's own thread, in this very moment
+                return socket.socket(fileno=fileno)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(conn_adopt, "socket", types.SimpleNamespace(socket=interrupted))
+                on.give(numbers, table)
+            async with asyncio.timeout(20):
+                for reader, writer in clients:
+                    writer.write(b"on")
+                    assert await reader.readexactly(2) == b"on"
+
+    test()
 
 
 @in_loop

@@ -15,10 +15,23 @@ from livereload_core.child.conn_link import Link
 from livereload_core.child.conn_marks import Marks
 from livereload_core.posix import memfd
 from livereload_core.wire import messages as wire
-from livereload_core.wire.links import BROKEN, CLEAN, ENDS, ID_BYTES, LOSES, SPAN, Kind, id_at, unpack_id
+from livereload_core.wire.links import (
+    BROKEN,
+    CLEAN,
+    COUNT_BYTES,
+    ENDS,
+    ID_BYTES,
+    LOSES,
+    SPAN,
+    Kind,
+    count_at,
+    id_at,
+    unpack_count,
+    unpack_id,
+)
 from livereload_core.wire.links import Link as Record
 from tests.unit.child.conn_stage import Stage, in_loop, stage, until
-from tests.unit.child.test_conn_http import OPEN, Web
+from tests.unit.child.test_conn_http import OPEN, Web, Web2
 
 GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 LARGE = b"x" * 32 * 1024 * 1024
@@ -47,6 +60,10 @@ class Marked:
     @property
     def mark(self) -> int:
         return os.pread(self._file, 1, self._on.old.link.mark)[0]
+
+    @property
+    def count(self) -> int:
+        return unpack_count(os.pread(self._file, COUNT_BYTES, count_at(self._on.old.link.mark)))
 
     @property
     def name(self) -> bytes | None:
@@ -173,6 +190,8 @@ def test_what_the_client_says_while_it_is_held_is_lost_with_the_process(
             writer.write(then)
             await until(lambda: link._held)
             assert marked.mark == mark
+            link.note()  # as when the last bytes of an answer have left
+            assert marked.mark == mark
             on.old.hub.resume()
             link.taken()
             await until(lambda: marked.mark == CLEAN)
@@ -200,6 +219,159 @@ def test_what_a_connection_brings_along_is_lost_with_the_process_until_it_is_del
     link.await_replay(Record(1, kind, "x", **carried))  # type: ignore[arg-type]
     assert os.pread(file, 1, at)[0] == mark
     marks.close()
+
+
+def test_what_a_connection_brings_along_stays_marked_while_its_handshake_is_played(file: int) -> None:
+    class Noting(Web):
+        marks: list[int]
+
+        def asked(self, head: bytes) -> None:
+            super().asked(head)
+            self.marks.append(os.pread(file, 1, self.transport.mark)[0])
+
+    Noting.marks = []
+
+    @in_loop
+    async def test() -> None:
+        async with stage(Web) as on:
+            Marked(on, file)
+            on.new.hub.marks = Marks(os.dup(file), 2)
+            reader, writer = await on.connect()
+            writer.write(OPEN)
+            await reader.readuntil(b"\r\n\r\n")
+            link: Any = on.old.link
+            link.gate = "websockets"
+            link.receiving = 1
+            await on.old.hub.quiesce(0)
+            writer.write(b"\x81\x80\0\0\0\0")
+            await until(lambda: link._held)
+            assert await on.switch(Noting) == {}
+            await until(on.new.settled)
+            assert Noting.marks == [BROKEN]
+            taking: Any = on.new.link
+            await until(lambda: taking._client.pending)
+            assert os.pread(file, 1, taking.mark)[0] == LOSES
+
+    test()
+
+
+def test_requests_that_were_held_are_marked_until_the_last_of_them_is_answered(file: int) -> None:
+    class Noting(Web):
+        marks: list[int]
+
+        def answer(self) -> None:
+            super().answer()
+            self.marks.append(os.pread(file, 1, self.transport.mark)[0])
+
+    Noting.marks = []
+
+    @in_loop
+    async def test() -> None:
+        async with stage(Noting) as on:
+            Marked(on, file)
+            _, writer = await on.connect()
+            link: Any = on.old.link
+            on.old.hub.register(link)
+            await on.old.hub.quiesce(0)
+            writer.write(GET % b"/")
+            await until(lambda: len(link._held) == 1)
+            writer.write(GET % b"/")
+            await until(lambda: len(link._held) == 2)
+            on.old.hub.resume()
+            assert Noting.marks == [ENDS, CLEAN]
+
+    test()
+
+
+def test_the_first_words_of_a_protocol_of_the_programs_own_are_marked_until_they_are_read(file: int) -> None:
+    class Lines(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            transport.streams = True
+
+    @in_loop
+    async def test() -> None:
+        async with stage(Lines) as on:
+            marked = Marked(on, file)
+            _, writer = await on.connect()
+            link: Any = on.old.link
+            on.old.hub.register(link)
+            writer.write(b"hello\n")
+            await until(lambda: link.kind == Kind.RAW)
+            assert marked.mark == LOSES
+            link.taken_bytes(6)
+            assert marked.mark == CLEAN
+
+    test()
+
+
+def test_a_generation_that_has_parted_with_a_connection_writes_to_its_mark_no_more(file: int) -> None:
+    @in_loop
+    async def test() -> None:
+        async with stage(Web) as on:
+            Marked(on, file)
+            reader, writer = await on.connect()
+            link: Any = on.old.link
+            on.old.hub.register(link)
+            for _ in range(2):  # then the lane has it
+                writer.write(GET % b"/")
+                await reader.readuntil(b"\r\n\r\n1")
+            await on.freeze()
+            os.pwrite(file, bytes([ENDS]), link.mark)  # as whoever has it now
+            link.note()
+            assert os.pread(file, 1, link.mark)[0] == ENDS
+            link.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1")
+            assert os.pread(file, 1, link.mark)[0] == ENDS
+
+    test()
+
+
+def test_a_websocket_whose_last_word_was_said_is_not_taken_over_from_the_dead(file: int) -> None:
+    @in_loop
+    async def test() -> None:
+        async with stage(Web) as on:
+            marked = Marked(on, file)
+            reader, writer = await on.connect()
+            writer.write(OPEN)
+            await reader.readuntil(b"\r\n\r\n")
+            assert marked.mark == CLEAN
+            on.old.link.close_with_reason()
+            assert marked.mark == ENDS
+
+    test()
+
+
+def test_what_was_received_is_counted_once_however_it_is_delivered(file: int) -> None:
+    @in_loop
+    async def test() -> None:
+        async with stage(Web) as on:
+            marked = Marked(on, file)
+            on.new.hub.marks = Marks(os.dup(file), 2)
+            reader, writer = await on.connect()
+            ask = GET % b"/"
+            for asked in range(1, 5):  # followed by the framers, then by the lane
+                writer.write(ask)
+                await reader.readuntil(b"\r\n\r\n1")
+                if asked == 1:
+                    on.old.hub.register(on.old.link)
+                assert marked.count == asked * len(ask)
+            link: Any = on.old.link
+            await on.old.hub.quiesce(0)
+            writer.write(ask)
+            await until(lambda: link._held)
+            assert marked.count == 5 * len(ask), "held"
+            on.old.hub.resume()
+            await reader.readuntil(b"\r\n\r\n1")
+            assert marked.count == 5 * len(ask), "and given back"
+            writer.write(ask[:9])
+            await until(lambda: marked.count == 5 * len(ask) + 9)
+            assert await on.switch(Web2) == {}
+            await until(on.new.settled)
+            writer.write(ask[9:])
+            await reader.readuntil(b"\r\n\r\n2")
+            mark = on.new.link.mark
+            assert unpack_count(os.pread(file, COUNT_BYTES, count_at(mark))) == 6 * len(ask), "and taken over"
+
+    test()
 
 
 def test_a_mark_that_is_used_again_has_no_id(file: int) -> None:

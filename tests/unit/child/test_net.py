@@ -258,6 +258,20 @@ def test_a_listener_handed_over_by_the_runtime_is_held(net: Net) -> None:
             server.accept()
 
 
+def test_a_listener_that_was_lent_is_missing_until_the_program_listens_on_it(
+    parent: Parent, net: Net
+) -> None:
+    lent_to, kept_on = both = parent.hold(LOOPBACK), parent.hold(LOOPBACK)
+    lent, kept = (socket.socket(fileno=parent.held[address].dup()) for address in both)
+    with lent, kept:
+        net.adopt_listener(lent, lent_to)
+        net.adopt_listener(kept, kept_on, kept=True)
+        assert net.missing(both) == {lent_to}
+        lent.listen()
+        assert net.missing(both) == frozenset()
+    assert net.missing(both) == set(both)
+
+
 def test_a_loop_that_polls_with_epoll_sleeps_while_the_gate_is_shut(parent: Parent, net: Net) -> None:
     with socket.create_server(parent.hold(LOOPBACK).sockaddr) as server, select.epoll() as poller:
         server.setblocking(False)

@@ -20,10 +20,12 @@ from livereload_core.wire.links import (
     LOSES,
     Kind,
     Link,
+    count_at,
     from_json,
     id_at,
     mark_at,
     pack,
+    pack_count,
     pack_id,
     unpack,
     unpack_id,
@@ -236,6 +238,43 @@ def test_a_request_that_the_dead_had_read_and_not_marked_is_not_left_without_an_
         assert vault.survey() == {"closed: an answer was under way when the program died": 1}
         assert clients[2].recv(1) == b""
         assert len(vault) == 3, "what is unread is for whoever comes, and a WebSocket goes on"
+    vault.close()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="TCP_INFO with counts of bytes is Linux's")
+def test_what_the_dead_had_read_and_not_counted_is_not_taken_for_dealt_with() -> None:
+    vault = Vault()
+    marks = vault.marks_for(OLD)
+    kinds = dict(enumerate((Kind.HTTP, Kind.HTTP, Kind.HTTP, Kind.WEBSOCKET, Kind.WEBSOCKET, Kind.RAW), 1))
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
+        clients = {}
+        for number, kind in kinds.items():
+            clients[number] = client = stack.enter_context(socket.create_connection(listener.getsockname()))
+            client.settimeout(20)
+            server = stack.enter_context(listener.accept()[0])
+            at = mark_at(OLD, number)
+            vault.opened(OLD, number, Link(number, kind, "x", mark=at), os.dup(server.fileno()))
+            client.sendall(b"ask")
+            assert server.recv(3) == b"ask"
+            os.pwrite(marks, pack_count(3), count_at(at))
+            server.sendall(b"answer")  # and in the same moment of the kernel's clock the client goes on
+            assert client.recv(6) == b"answer"
+            if number in (2, 4, 6):
+                client.sendall(b"ask")
+                assert server.recv(3) == b"ask"
+            elif number == 3:
+                client.sendall(b"ask")
+                client.shutdown(socket.SHUT_WR)
+        vault.orphan(OLD)
+        assert vault.survey() == {
+            "closed: an answer was under way when the program died": 1,
+            "lost what the dead process had read and not answered": 1,
+        }
+        assert clients[2].recv(1) == b""
+        policies: dict[int, str] = {}
+        for _, fds in vault.waiting(NEW):
+            policies |= {number: link.policy for number, link in unpack(memfd.read(fds[0])).items()}
+        assert policies == {1: "resume", 3: "resume", 4: "close", 5: "resume", 6: "resume"}
     vault.close()
 
 

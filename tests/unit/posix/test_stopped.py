@@ -168,13 +168,25 @@ def test_without_the_word_nothing_is_done_and_the_bytes_stay() -> None:
         assert stopped.hear(left.fileno(), b"retire", [(done.append, 1)]) == b"resume"
         assert not done
         right.send(b" retire")
-        assert stopped.hear(left.fileno(), b"retire", [(done.append, 1), (done.append, 2)]).endswith(
-            b"retire"
-        )
+        heard = stopped.hear(left.fileno(), b"retire", [(done.append, 1), (done.append, 2)])
+        assert heard == b"resume retire"
         assert done == [1, 2]
         assert left.recv(100) == b"resume retire"
         right.close()
         assert stopped.hear(left.fileno(), b"", [(done.append, 3)]) == b""
+
+
+def test_what_another_thread_is_taking_is_not_waited_for() -> None:
+    left, right = socket.socketpair()
+    done: list[int] = []
+    busy = bytearray(b"\1")
+    with left, right:
+        assert stopped.hear(left.fileno(), b"retire", [(done.append, 1)], busy=busy) is None
+        right.send(b"retire")
+        assert stopped.hear(left.fileno(), b"retire", [(done.append, 2)], busy=busy) is None
+        busy[0] = 0
+        assert stopped.hear(left.fileno(), b"retire", [(done.append, 3)], busy=busy) == b"retire"
+    assert done == [3]
 
 
 def test_dead_ends_take_the_place_of_sockets_and_files() -> None:
