@@ -36,10 +36,11 @@ from livereload_core.state.shapes import Conversion, converting, keep_aside
 from livereload_core.state.shells import UNREFERENCED, Absent, Resolved, are_unreferenced
 from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.store import Store
+from livereload_core.state.tracked.applying import Steps
 from livereload_core.state.tracked.arriving import filling, undo
 from livereload_core.state.tracked.compared import Comparisons
 from livereload_core.state.tracked.family import kind_of
-from livereload_core.state.tracked.journal import Steps, is_container, is_container_class
+from livereload_core.state.tracked.journal import is_container, is_container_class
 
 __all__ = ["Restorer"]
 
