@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from livereload_core.core import commands as cmd
 from livereload_core.core import events as ev
 from livereload_core.core.attempt import Attempt, Kind
 from livereload_core.core.records import Notice, NoticeKind, Outcome, ReloadRecord
@@ -55,7 +56,7 @@ class Decider:
         self._last_attempt = 0
         self._alive: set[ev.Child] = set()
         self._deadlines: dict[tuple[str, ev.Child], float] = {}
-        self._out: list[ev.Command] = []
+        self._out: list[cmd.Command] = []
 
     @property
     def deadline(self) -> float | None:
@@ -100,7 +101,7 @@ class Decider:
     def _check(self) -> None:
         assert self.attempt is not None
         self._enter(State.CHECK)
-        self._do(ev.Check(self.attempt.files))
+        self._do(cmd.Check(self.attempt.files))
 
     def _prepare(self, *, last_good: bool) -> None:
         assert self.attempt is not None
@@ -110,12 +111,12 @@ class Decider:
         else:
             self.candidate = self._spawn()
         self._deadlines["spare", 0] = self._now + SPARE_DELAY
-        self._do(ev.Activate(self.candidate, self.attempt.number, self._last_generation + 1, last_good))
+        self._do(cmd.Activate(self.candidate, self.attempt.number, self._last_generation + 1, last_good))
 
     def _spawn(self) -> ev.Child:
         self._last_child += 1
         self._alive.add(self._last_child)
-        self._do(ev.Spawn(self._last_child))
+        self._do(cmd.Spawn(self._last_child))
         return self._last_child
 
     def _warm_spare(self) -> None:
@@ -133,7 +134,7 @@ class Decider:
         """Files whose change was collected and then not tried: they are taken up again."""
         if files:
             self._pending |= files
-            self._do(ev.GiveBack())
+            self._do(cmd.GiveBack())
 
     def _rest(self) -> None:
         """Go where a run is when nothing is tried, then take up what waited."""
@@ -176,13 +177,13 @@ class Decider:
         self._deadlines.clear()
         self.state = State.STOPPING
         self._tell(NoticeKind.STOPPING, "stopping")
-        self._do(ev.HideHold())
+        self._do(cmd.HideHold())
         graceful = {child for child in (self.active, *self.draining) if child is not None}
         for child in sorted(self._alive):
             if child == self.frozen or child not in graceful:
-                self._do(ev.Kill(child))
+                self._do(cmd.Kill(child))
             elif child == self.active:
-                self._do(ev.AskRetire(child, final=True))
+                self._do(cmd.AskRetire(child, final=True))
                 self._deadlines["drain", child] = self._now + STOP_GRACE
             else:
                 self._deadlines["term", child] = self._now
@@ -193,9 +194,9 @@ class Decider:
         self.state = State.STOPPED
         self._deadlines.clear()
         self._tell(NoticeKind.STOPPED, "stopped")
-        self._do(ev.Exit(self._exit_code))
+        self._do(cmd.Exit(self._exit_code))
 
-    def _do(self, *commands: ev.Command) -> None:
+    def _do(self, *commands: cmd.Command) -> None:
         self._out += commands
 
     def _tell(
@@ -207,7 +208,7 @@ class Decider:
         roots: tuple[RootReport, ...] = (),
         seconds: float = 0.0,
     ) -> None:
-        self._do(ev.Emit(Notice(kind, text, self.generation, failure, roots, seconds)))
+        self._do(cmd.Emit(Notice(kind, text, self.generation, failure, roots, seconds)))
 
     def _record(self, attempt: Attempt, outcome: Outcome, failure: Failure | None) -> ReloadRecord:
         return attempt.record(outcome, self.generation, self._settings.root, self._now, failure)

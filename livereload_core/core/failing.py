@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from livereload_core.core import commands as cmd
 from livereload_core.core import events as ev
 from livereload_core.core.attempt import Kind
 from livereload_core.core.records import NoticeKind, Outcome
@@ -54,7 +55,7 @@ class Failing(Switching):
             return
         if attempt.kind is Kind.RELOAD:
             outcome = Outcome.ROLLED_BACK if paused and attempt.old is not None else Outcome.REJECTED
-            self._do(ev.Emit(self._record(attempt, outcome, failure)))
+            self._do(cmd.Emit(self._record(attempt, outcome, failure)))
         if self.active is None and attempt.old is not None:
             self._lost_both(failure)
             return
@@ -76,10 +77,10 @@ class Failing(Switching):
         attempt = self.attempt
         self._deadlines.pop(("phase", 0), None)
         if self.candidate is not None:
-            self._do(ev.Kill(self.candidate))
+            self._do(cmd.Kill(self.candidate))
             self.candidate = None
         if attempt is not None and attempt.old is not None and attempt.old == self.active:
-            self._do(ev.AskResume(attempt.old, attempt.number))
+            self._do(cmd.AskResume(attempt.old, attempt.number))
             if self.state is not State.QUIESCE and self.state is not State.FREEZE:
                 attempt.notes.append("the old generation resumed where it stood")
 
@@ -91,7 +92,7 @@ class Failing(Switching):
             return
         self._enter(State.HOLD)
         self._failure = failure
-        self._do(ev.ShowHold(failure))
+        self._do(cmd.ShowHold(failure))
         if tell:
             self._tell(NoticeKind.HOLD, failure.reason, failure=failure)
         self._warm_spare()
@@ -173,7 +174,7 @@ class Failing(Switching):
         self.generation = self._frozen_generation
         self._failure = failure
         self._proved = True
-        self._do(ev.AskResume(self.active, 0))
+        self._do(cmd.AskResume(self.active, 0))
         self._tell(
             NoticeKind.RECOVERED, "rolled back: the generation before serves on; fix the code and save"
         )
@@ -189,7 +190,7 @@ class Failing(Switching):
             f"the program ended (exit code {finished.code}); its state is held, save a file to run it again",
         )
         self._enter(State.FINISHED)
-        self._do(ev.ShowHold(Failure("finished", f"the program ended with exit code {finished.code}")))
+        self._do(cmd.ShowHold(Failure("finished", f"the program ended with exit code {finished.code}")))
 
     def _crashed(self, failure: Failure, *, deterministic: bool) -> None:
         if not self._proved:
@@ -204,7 +205,7 @@ class Failing(Switching):
             if self._has_before and not self._proved:
                 # It has died before it gave one answer: the edit is the likely culprit.
                 self._has_before = False
-                self._do(ev.FallBack())
+                self._do(cmd.FallBack())
                 self._tell(
                     NoticeKind.INFO,
                     "it had not given one answer: the code of the generation before comes back;"

@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+from livereload_core.core import commands as cmd
 from livereload_core.core import events as ev
 from livereload_core.core.attempt import Kind
 from livereload_core.core.decider import MAX_SPARE_DEATHS
@@ -43,7 +44,7 @@ TERM_GRACE = 2.0
 class Machine(Failing):
     """Decides; see the head of the module. One instance per run."""
 
-    def handle(self, event: ev.Event, now: float) -> list[ev.Command]:
+    def handle(self, event: ev.Event, now: float) -> list[cmd.Command]:
         """Take one event in and return what is to be done, in order.
 
         Args:
@@ -68,9 +69,9 @@ class Machine(Failing):
                 return
             self._new_attempt(Kind.RELOAD, noticed=event.noticed)
             self._enter(State.COLLECT)
-            self._do(ev.Collect(event.files))
+            self._do(cmd.Collect(event.files))
         elif self.state is State.COLLECT or self.state in SUPERSEDABLE:
-            self._do(ev.Collect(event.files))
+            self._do(cmd.Collect(event.files))
         else:
             self._pending |= event.files
 
@@ -136,7 +137,7 @@ class Machine(Failing):
                 self._warm_spare()
         elif self.spare is not None:
             spare, self.spare = self.spare, None
-            self._do(ev.Kill(spare))
+            self._do(cmd.Kill(spare))
 
     def _on_stop_requested(self, event: ev.StopRequested) -> None:
         if self.state is State.STOPPED:
@@ -144,7 +145,7 @@ class Machine(Failing):
         if self.state is State.STOPPING:
             self._exit_code = event.code or self._exit_code
             for child in sorted(self._alive):
-                self._do(ev.Kill(child))
+                self._do(cmd.Kill(child))
             return
         self._exit_code = event.code
         self._stop()
@@ -181,11 +182,11 @@ class Machine(Failing):
         )
 
     def _drain_overdue(self, child: ev.Child) -> None:
-        self._do(ev.Terminate(child))
+        self._do(cmd.Terminate(child))
         self._deadlines["kill", child] = self._now + TERM_GRACE
 
     def _kill_overdue(self, child: ev.Child) -> None:
-        self._do(ev.Kill(child))
+        self._do(cmd.Kill(child))
 
     def _spare_due(self, child: ev.Child) -> None:
         if self.active is not None and self.state not in (State.STOPPING, State.STOPPED):

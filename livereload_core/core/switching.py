@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from livereload_core.core import commands as cmd
 from livereload_core.core import events as ev
 from livereload_core.core.attempt import Attempt, Kind
 from livereload_core.core.decider import STOP_GRACE, Decider
@@ -34,15 +35,15 @@ class Switching(Decider):
             self._enter(State.PRECOPY)
             if attempt.earlier:
                 # What is to be proved is that today's code takes that state; today's state is given up.
-                self._do(ev.AskPrecopy(event.child, attempt.number, attempt.keys, attempt.earlier))
+                self._do(cmd.AskPrecopy(event.child, attempt.number, attempt.keys, attempt.earlier))
             else:
-                self._do(ev.AskExport(self.active, attempt.number, attempt.keys))
+                self._do(cmd.AskExport(self.active, attempt.number, attempt.keys))
 
     def _on_exported(self, event: ev.Exported) -> None:
         attempt = self._current(event.child, event.attempt, self.active, State.PRECOPY)
         if attempt is not None and self.candidate is not None:
             attempt.mark("export", self._now)
-            self._do(ev.AskPrecopy(self.candidate, attempt.number, attempt.keys))
+            self._do(cmd.AskPrecopy(self.candidate, attempt.number, attempt.keys))
 
     def _on_precopied(self, event: ev.Precopied) -> None:
         attempt = self._current(event.child, event.attempt, self.candidate, State.PRECOPY)
@@ -56,7 +57,7 @@ class Switching(Decider):
             self._retire_frozen()
         self._enter(State.QUIESCE)
         attempt.old = self.active
-        self._do(ev.AskQuiesce(self.active, attempt.number))
+        self._do(cmd.AskQuiesce(self.active, attempt.number))
 
     def _on_quiesced(self, event: ev.Quiesced) -> None:
         attempt = self._current(event.child, event.attempt, self.active, State.QUIESCE)
@@ -65,7 +66,7 @@ class Switching(Decider):
         attempt.lingering = event.lingering
         self._enter(State.FREEZE)
         self._do(
-            ev.AskFreeze(
+            cmd.AskFreeze(
                 event.child,
                 attempt.number,
                 export=not attempt.reset,
@@ -86,7 +87,7 @@ class Switching(Decider):
         assert self.candidate is not None
         self._enter(State.REHYDRATE)
         with_state = (attempt.kind is not Kind.START or attempt.resume) and not attempt.reset
-        self._do(ev.AskRehydrate(self.candidate, attempt.number, with_state, attempt.keys, attempt.earlier))
+        self._do(cmd.AskRehydrate(self.candidate, attempt.number, with_state, attempt.keys, attempt.earlier))
 
     def _on_adopted(self, event: ev.Adopted) -> None:
         if self._current(event.child, event.attempt, self.candidate, State.REHYDRATE):
@@ -99,7 +100,7 @@ class Switching(Decider):
         attempt.roots = event.roots
         attempt.notes += event.notes
         self._enter(State.COMMIT)
-        self._do(ev.HideHold(), ev.AskCommit(event.child, attempt.number))
+        self._do(cmd.HideHold(), cmd.AskCommit(event.child, attempt.number))
 
     def _on_serving(self, event: ev.Serving) -> None:
         attempt = self._current(event.child, event.attempt, self.candidate, State.COMMIT)
@@ -155,7 +156,7 @@ class Switching(Decider):
                 text += "; no state was held"
             self._tell(NoticeKind.RECOVERED, text, roots=attempt.roots, seconds=took)
         else:
-            self._do(ev.Emit(self._record(attempt, Outcome.COMMITTED, None)))
+            self._do(cmd.Emit(self._record(attempt, Outcome.COMMITTED, None)))
 
     def _on_settled(self, event: ev.Settled) -> None:
         """Tell what became of connections, where the record of the reload could not know it."""
@@ -197,9 +198,9 @@ class Switching(Decider):
     def _retire(self, child: ev.Child) -> None:
         while len(self.draining) >= MAX_DRAINING:
             oldest = self.draining.pop(0)
-            self._do(ev.Kill(oldest))
+            self._do(cmd.Kill(oldest))
         self.draining.append(child)
-        self._do(ev.AskRetire(child, final=False))
+        self._do(cmd.AskRetire(child, final=False))
         self._deadlines["drain", child] = self._now + self._settings.timeout_graceful + STOP_GRACE
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from livereload_core.core import commands as cmd
 from livereload_core.core import events as ev
 from livereload_core.core.records import Notice, NoticeKind
 from livereload_core.core.settings import Settings
@@ -81,7 +82,7 @@ class ChildMessages:
         self._required: tuple[dict[str, Any], ...] = ()
         self._reason_told = False
         self._servers: set[ev.Child] = set()
-        self._activation: ev.Activate | None = None
+        self._activation: cmd.Activate | None = None
         self._before: tuple[_Held | None, HeldSnapshot | None, int, tuple[dict[str, Any], ...]] | None = None
 
     def configure(self, settings: Settings) -> None:
@@ -124,7 +125,7 @@ class ChildMessages:
         handle.wanted = len(modules)
         handle.send(wire.Warm(settings, roots, adapters, codecs, modules))
 
-    def activate(self, command: ev.Activate) -> None:
+    def activate(self, command: cmd.Activate) -> None:
         """Let a child import the user's code."""
         self._activation = command
         self._generations[command.child] = command.generation
@@ -145,36 +146,36 @@ class ChildMessages:
         number = getattr(command, "attempt", 0)
         settings = self._run.settings
         match command:
-            case ev.AskExport():
+            case cmd.AskExport():
                 self._send(command.child, wire.Export(number, command.keys))
-            case ev.AskPrecopy():
+            case cmd.AskPrecopy():
                 held = self.states.take_trial(earlier=command.earlier)
                 precopy = wire.Precopy(number, command.keys, held is not None and held.resumed)
                 self._send(command.child, precopy, held.fds if held else ())
                 if self._run.machine.active is not None:
                     for message, fds in self.vault.send_ahead(command.child, self._run.machine.active):
                         self._send(command.child, message, tuple(fds))
-            case ev.AskQuiesce():
+            case cmd.AskQuiesce():
                 self._send(command.child, wire.Quiesce(number, settings.timeout_quiesce))
-            case ev.AskFreeze():
+            case cmd.AskFreeze():
                 freeze = wire.Freeze(
                     number, settings.timeout_hook, command.export, command.keys, command.needed
                 )
                 self._send(command.child, freeze)
-            case ev.AskResume():
+            case cmd.AskResume():
                 self._links.put(None)
                 if not number:
                     self.fall_back()
                 self._send(command.child, wire.Resume(number))
-            case ev.AskRehydrate():
+            case cmd.AskRehydrate():
                 held = self.states.take_up(with_state=command.with_state, earlier=command.earlier)
                 gone, resumed = (held.gone, held.resumed) if held else ((), False)
                 rehydrate = wire.Rehydrate(number, self._required, gone, command.keys, resumed)
                 self._send(command.child, rehydrate, held.fds if held else ())
                 self._promise(command.child)
-            case ev.AskCommit():
+            case cmd.AskCommit():
                 self._send(command.child, wire.Commit(number))
-            case ev.AskRetire():
+            case cmd.AskRetire():
                 if command.final:
                     self._before = None
                     if self.states.newest is not None:

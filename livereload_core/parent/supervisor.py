@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
+from livereload_core.core import commands as cmd
 from livereload_core.core import events as ev
 from livereload_core.core.changes import Change
 from livereload_core.core.machine import Machine
@@ -196,7 +197,7 @@ class Supervisor:
             self._set_timer()
         self.messages.decided()
 
-    def _perform(self, command: ev.Command) -> None:
+    def _perform(self, command: cmd.Command) -> None:
         try:
             self._PERFORM[type(command)](self, command)
         except OSError as error:
@@ -250,7 +251,7 @@ class Supervisor:
 
     # -- commands -----------------------------------------------------------------------------------
 
-    def _spawn(self, command: ev.Spawn) -> None:
+    def _spawn(self, command: cmd.Spawn) -> None:
         self.start_child(command.child)
 
     def start_child(self, child: ev.Child) -> None:
@@ -295,7 +296,7 @@ class Supervisor:
         if change.needs_reload:
             self.dispatch(ev.ReloadRequested())
 
-    def _activate(self, command: ev.Activate) -> None:
+    def _activate(self, command: cmd.Activate) -> None:
         self.spares.refresh(command.child)
         handle = self.children.get(command.child)
         if handle is not None:
@@ -305,27 +306,27 @@ class Supervisor:
     def _ask(self, command: Any) -> None:
         self.messages.ask(command)
 
-    def _terminate(self, command: ev.Terminate) -> None:
+    def _terminate(self, command: cmd.Terminate) -> None:
         if command.child in self.children:
             self.children[command.child].signal(signal.SIGTERM)
 
-    def _kill(self, command: ev.Kill) -> None:
+    def _kill(self, command: cmd.Kill) -> None:
         if command.child in self.children:
             self.children[command.child].kill_tree()
 
-    def _collect(self, command: ev.Collect) -> None:
+    def _collect(self, command: cmd.Collect) -> None:
         self.edits.collect(command.files)
 
-    def _give_back(self, command: ev.GiveBack) -> None:
+    def _give_back(self, command: cmd.GiveBack) -> None:
         self.edits.give_back()
 
-    def _check(self, command: ev.Check) -> None:
+    def _check(self, command: cmd.Check) -> None:
         self.dispatch(ev.Checked(self.edits.check(command.files)))
 
-    def _fall_back(self, command: ev.FallBack) -> None:
+    def _fall_back(self, command: cmd.FallBack) -> None:
         self.messages.fall_back()
 
-    def _show_hold(self, command: ev.ShowHold) -> None:
+    def _show_hold(self, command: cmd.ShowHold) -> None:
         self.messages.vault.nobody_serves(finished=command.failure.phase == "finished")
         self.edits.name(command.failure)
         if not len(self.listeners) and self._may_serve_an_app():
@@ -341,13 +342,13 @@ class Supervisor:
             TargetKind.MODULE,
         )
 
-    def _hide_hold(self, command: ev.HideHold) -> None:
+    def _hide_hold(self, command: cmd.HideHold) -> None:
         self._hold.hide()
 
-    def _emit(self, command: ev.Emit) -> None:
+    def _emit(self, command: cmd.Emit) -> None:
         self.emit(command.record)
 
-    def _leave(self, command: ev.Exit) -> None:
+    def _leave(self, command: cmd.Exit) -> None:
         if not self._exit.done():
             self._exit.set_result(command.code)
 
@@ -405,27 +406,27 @@ class Supervisor:
             return {"v": 1, "stopping": True}
         return {"v": 1, "error": f"unknown request {operation!r}"}
 
-    _PERFORM: ClassVar[dict[type[ev.Command], Callable[..., None]]] = {
-        ev.Spawn: _spawn,
-        ev.Activate: _activate,
-        ev.AskExport: _ask,
-        ev.AskPrecopy: _ask,
-        ev.AskQuiesce: _ask,
-        ev.AskFreeze: _ask,
-        ev.AskResume: _ask,
-        ev.AskRehydrate: _ask,
-        ev.AskCommit: _ask,
-        ev.AskRetire: _ask,
-        ev.Terminate: _terminate,
-        ev.Kill: _kill,
-        ev.Collect: _collect,
-        ev.GiveBack: _give_back,
-        ev.Check: _check,
-        ev.FallBack: _fall_back,
-        ev.ShowHold: _show_hold,
-        ev.HideHold: _hide_hold,
-        ev.Emit: _emit,
-        ev.Exit: _leave,
+    _PERFORM: ClassVar[dict[type[cmd.Command], Callable[..., None]]] = {
+        cmd.Spawn: _spawn,
+        cmd.Activate: _activate,
+        cmd.AskExport: _ask,
+        cmd.AskPrecopy: _ask,
+        cmd.AskQuiesce: _ask,
+        cmd.AskFreeze: _ask,
+        cmd.AskResume: _ask,
+        cmd.AskRehydrate: _ask,
+        cmd.AskCommit: _ask,
+        cmd.AskRetire: _ask,
+        cmd.Terminate: _terminate,
+        cmd.Kill: _kill,
+        cmd.Collect: _collect,
+        cmd.GiveBack: _give_back,
+        cmd.Check: _check,
+        cmd.FallBack: _fall_back,
+        cmd.ShowHold: _show_hold,
+        cmd.HideHold: _hide_hold,
+        cmd.Emit: _emit,
+        cmd.Exit: _leave,
     }
 
 

@@ -5,6 +5,7 @@ Lives in the child only, inside the user's interpreter; the parent carries snaps
     declare     preserve() as the user sees it          hooks, runtime   the other public names
     engine      the life of state in one generation     roots            what was declared, and where
     exporting   live roots -> snapshot                  restoring        snapshot -> live roots
+    writing     roots -> the entries of a snapshot      pouring          contents -> the object that is held
     snapshot    the bytes                               inplace          objects that can be refilled
     codec       one object <-> one stream               reducers, code   what plain pickle cannot do
     shapes      edited classes, read by name            fields, fitting  what a class declares; does it fit

@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
 from livereload_core.facts import RootFate, RootReport
 from livereload_core.state import exporting, runtime
+from livereload_core.state.carried import Carried
 from livereload_core.state.classforms import ClassForms
 from livereload_core.state.codec import Dumper, uncollected
-from livereload_core.state.descriptors import GONE
 from livereload_core.state.exporting import Export
 from livereload_core.state.inplace import attributes, is_immutable, set_attributes
 from livereload_core.state.mainwatch import MainWatch, main_waits
@@ -75,8 +74,7 @@ class Engine:
         self._settled = False
         self._committed = False
         self._at_commit: list[Callable[[], None]] = []
-        self._vault: dict[int, int] = {}  # fds that parked entries need -> their place in the snapshot
-        self._carried: dict[int, list[int]] = {}
+        self._carried = Carried()
         self._watch = MainWatch(self._retry)
 
     def activate(self) -> None:
@@ -281,14 +279,12 @@ class Engine:
             SnapshotError: the snapshot cannot be read.
         """
         with self._lock:
+            own = self._carried.arrive(fds)
             # A copy: the caller may unmap the snapshot, and parked roots outlive it.
-            self._carried = {place: [] for place in range(len(fds))}
-            own = [fd if fd == GONE else os.dup(fd) for fd in fds]
-            self._vault = {fd: place for place, fd in enumerate(own) if fd != GONE}
             snapshot = unpack(bytes(data), own)
             self._held.update(snapshot.entries)
             self._restorer.waived = waive.sort(self._held)
-            self._leave_segments(own[snapshot.fds :])
+            self._carried.leave_segments(own[snapshot.fds :])
             final = main_waits()
             self._restore_found(final=final)
             if not final and any(key.startswith("__main__:") for key in self._held):
@@ -297,17 +293,7 @@ class Engine:
     def carrying(self) -> list[list[int]]:
         """Return which fds of this process belong to each fd of the snapshot that was adopted."""
         with self._lock:
-            parked = {place: fd for fd, place in self._vault.items()}
-            return [
-                [*fds, *((parked[place],) if place in parked else ())]
-                for place, fds in sorted(self._carried.items())
-            ]
-
-    def _leave_segments(self, fds: Sequence[int]) -> None:
-        """Segments have owners of their own, and the program has none that it could close."""
-        for fd in fds:
-            self._carried[self._vault.pop(fd)] = [GONE]
-            os.close(fd)
+            return self._carried.by_place()
 
     def commit(self) -> None:
         """This generation serves: what was carried is its own from now on."""
@@ -330,7 +316,7 @@ class Engine:
             self._settled = True
             self._watch.stop()
             self._restore_found()
-            self._forget(self._restorer.leave_groups())
+            self._carried.forget(self._restorer.leave_groups())
             for key, entry in list(self._held.items()):
                 if entry.kind == Kind.GROUP:
                     del self._held[key]
@@ -342,7 +328,7 @@ class Engine:
                 self._reports[key] = RootReport(key, fate, detail, entry.remedy)
             for key in [key for key, entry in self._held.items() if entry.lost]:
                 del self._held[key]
-            self._let_go()
+            self._carried.let_go(self._held.values())
             self._ready.clear()
             for container in self._containers():
                 attached(container).settle(container)
@@ -433,32 +419,18 @@ class Engine:
                 raise outcome.error()
             self._reports[outcome.root.key] = outcome.report()
             del self._held[outcome.entry.key]
-        self._let_go()
+        self._carried.let_go(self._held.values())
 
     def _note_received(self) -> None:
         background.spare_collector(self._restorer.received)
         while self._restorer.received:
             received = self._restorer.received.pop()
-            for source, fd in received.taken:
-                self._carried[self._vault[source]].append(fd)
+            self._carried.took(received.taken)
             if self._committed:
                 for act in received.at_commit:
                     act()
             else:
                 self._at_commit += received.at_commit
-
-    def _forget(self, closed: Iterable[int]) -> None:
-        """Note that fds do not stand for those of the snapshot any more."""
-        gone = set(closed)
-        for place, fds in self._carried.items():
-            self._carried[place] = [fd for fd in fds if fd not in gone]
-
-    def _let_go(self) -> None:
-        """Close what no parked entry needs any more: the objects have duplicates of their own."""
-        needed = {fd for entry in self._held.values() for fd in entry.fds}
-        for fd in self._vault.keys() - needed:
-            os.close(fd)
-            del self._vault[fd]
 
 
 def _remembered(is_user_module: Callable[[str], bool]) -> Callable[[str], bool]:

@@ -1,8 +1,9 @@
 """A snapshot to live roots, or to scratch ones for a trial.
 
-For each root: decode its stream, convert fields, migrate, check, pour into the object that the user
-holds, validate. Roots may mention each other, so all are decoded before any migration runs, and one
-whose decoding needs another's contents (an object used as a key) is tried again after the others.
+For each root: decode its stream, convert fields; then migrate, check, pour into the object that the user
+holds, validate (see ``pouring``). Roots may mention each other, so all are decoded before any migration
+runs, and one whose decoding needs another's contents (an object used as a key) is tried again after the
+others.
 
 Invariants:
     * In a trial no live object is touched and no factory is called.
@@ -25,19 +26,21 @@ from livereload_core.state.blame import is_from_elsewhere, told
 from livereload_core.state.codec import grown_old, load, uncollected
 from livereload_core.state.descriptors import Incoming, receiving
 from livereload_core.state.each import steps_between
-from livereload_core.state.inplace import attributes, family_of, family_of_class, is_immutable, set_attributes
+from livereload_core.state.inplace import family_of, family_of_class
 from livereload_core.state.names import lookup
-from livereload_core.state.outcome import MIGRATE, Outcome, is_migrated, migrated, noted, validate
+from livereload_core.state.outcome import MIGRATE, Outcome, is_migrated
+from livereload_core.state.pouring import pour
 from livereload_core.state.refusals import RefusedError
-from livereload_core.state.roots import UNSET, Form, Options, Root, class_key, space_of
+from livereload_core.state.roots import UNSET, Form, Options, Root
 from livereload_core.state.shapes import Conversion, converting, keep_aside
 from livereload_core.state.shells import UNREFERENCED, Absent, Resolved, are_unreferenced
 from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.store import Store
-from livereload_core.state.tracked.arriving import filling, fitted, undo
+from livereload_core.state.tracked.applying import Steps
+from livereload_core.state.tracked.arriving import filling, undo
 from livereload_core.state.tracked.compared import Comparisons
 from livereload_core.state.tracked.family import kind_of
-from livereload_core.state.tracked.journal import Steps, is_container, is_container_class
+from livereload_core.state.tracked.journal import is_container, is_container_class
 
 __all__ = ["Restorer"]
 
@@ -385,123 +388,9 @@ class Restorer:
                     self._guarded(unnoticed, functools.partial(self._fill, key))
 
     def _apply(self, outcome: Outcome) -> None:
-        root, new = outcome.root, outcome.new
-        if outcome.received is not None and not self._moves(outcome):
-            outcome.received.complete()
-        if is_migrated(outcome):
-            received = outcome.received
-            by_value = received is not None and outcome.entry.key in received.migrated
-            new = noted(outcome) if by_value else migrated(outcome)
-        new = fitted(root.value, new)
-        self._check(outcome, new)
-        backup = None
-        family = family_of(root.value)
-        if (
-            root.options.resets
-            and root.options.validate
-            and family
-            and not self._scratch
-            and not root.slot
-            and not is_container(root.value)
-        ):
-            backup = family.clone(root.value)
-        target = self._pour(outcome, new)
-        try:
-            validate(root, target)
-        except RefusedError:
-            if backup is not None and family is not None:
-                family.become(root.value, backup)
-            raise
-        if not self._scratch:
-            root.born = outcome.entry.born or root.born
-            self._hand_over(root, target)
-
-    def _check(self, outcome: Outcome, new: Any) -> None:
-        """Refuse what the declaration of today has no room for."""
-        root, entry = outcome.root, outcome.entry
-        if root.slot:
-            nothing = "builtins:NoneType"
-            if (
-                not is_migrated(outcome)
-                and nothing not in (entry.type, root.initial)
-                and entry.type != root.initial
-            ):
-                raise RefusedError(
-                    f"was declared as {_name(entry.type)}, is {_name(root.initial)} now", MIGRATE
-                )
-            return
-        if root.value is UNSET:
-            return
-        family = family_of(root.value)
-        if family is None or is_immutable(root.value):
-            raise RefusedError(
-                f"{class_key(type(root.value))} cannot be refilled in place,"
-                " and the new code has made one already",
-                "use the factory form, and call it in functions only",
-            )
-        if kind_of(new) is not kind_of(root.value):
-            raise RefusedError(f"was {type(new).__name__}, is {type(root.value).__name__} now", MIGRATE)
-        why_not = family.why_not(root.value, new)
-        if why_not:
-            raise RefusedError(why_not, MIGRATE)
-
-    def _pour(self, outcome: Outcome, new: Any) -> Any:
-        """Return the object that holds the value from now on."""
-        root, entry = outcome.root, outcome.entry
-        if root.slot or (entry.kind != Kind.SHELL and (root.value is UNSET or self._scratch)):
-            return new
-        target = self._objects[entry.key]
-        family = family_of(target)
-        if type(target) is Absent or family is None or kind_of(target) is not kind_of(new):
-            return new  # migrated to another type, before anybody got hold of it
-        if self._moves(outcome) and outcome.received is not None and outcome.received.move(target, new):
-            homeless = []
-        else:
-            homeless = family.become(target, new)
-        outcome.notes.extend(f"attribute {name!r} has no place any more" for name in homeless)
-        self._filled.add(entry.key)
-        return target
-
-    def _moves(self, outcome: Outcome) -> bool:
-        """Whether the memory of what was made for a root only leads to that of the object that it becomes.
-
-        Not if it is migrated: what the segment says is not what that makes of it then.
-        """
-        root, entry, new = outcome.root, outcome.entry, outcome.new
-        if root.slot or entry.kind != Kind.SHELL or is_migrated(outcome) or outcome.received is None:
-            return False
-        target = self._objects[entry.key]
-        family = family_of(target)
-        if type(target) is Absent or family is None or kind_of(target) is not kind_of(new):
-            return False
-        return not family.why_not(target, new) and family.has_place(target, new)
-
-    def _hand_over(self, root: Root, target: Any) -> None:
-        if root.slot:
-            module, _, name = root.key.partition(":")
-            space = space_of(module)
-            if name in space:
-                space[name] = target
-        elif root.value is UNSET and root.form is Form.FACTORY:
-            _add_transient(root, target)
-        root.value = target
-
-
-def _add_transient(root: Root, target: Any) -> None:
-    """Give a factory's kept object the attributes that do not cross, from a fresh one."""
-    present = attributes(target)
-    missing = [
-        name for name in root.options.transient if name not in present and not hasattr(type(target), name)
-    ]
-    if missing and root.factory is not None:
-        fresh = attributes(root.factory())
-        set_attributes(target, {name: fresh[name] for name in missing if name in fresh})
+        pour(outcome, self._objects, self._filled, scratch=self._scratch)
 
 
 def _copy_of(obj: Any) -> Any:
     family = family_of(obj)
     return obj if family is None or is_container(obj) else family.clone(obj)
-
-
-def _name(type_key: str) -> str:
-    return type_key.removeprefix("builtins:")

@@ -20,14 +20,16 @@ Invariants:
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from livereload_core.errors import CannotCarryError
 from livereload_core.state import memory
 from livereload_core.state.areas import Area, Claim, different, joined, size_of
 from livereload_core.state.memory import PAGE, Tracker
 from livereload_core.state.segments import Piece, Run, Segment, overlaid, phased
+from livereload_core.state.tidying import is_scattered, tidy
 
 __all__ = ["BehindError", "Store"]
 
@@ -41,14 +43,6 @@ _BEHIND = 4 * 1024 * 1024
 """Bytes that an export copies without asking for slices first: half a millisecond."""
 _ANEW = 4
 """A buffer is written anew where more than one in so many of its bytes has changed."""
-_MOST_RUNS = 2048
-"""Runs of a buffer from which on all of it is written into a home of its own: an export describes each, and
-each that is a page alone costs its reader a page fault in the pause, every time (6 µs in all)."""
-_MOST_SEGMENTS = 6
-"""Segments from which on the smaller ones are united: each costs an fd in three processes."""
-_FEW_SEGMENTS = 3
-_WASTE = 16 * 1024 * 1024
-"""Bytes of a segment that nobody needs, from which on the rest of it is moved if it is the smaller part."""
 _READY = 16 * 1024 * 1024
 """Bytes of memory that lie ready for the pages that change until the next snapshot."""
 
@@ -250,9 +244,7 @@ class Store:
         """Whether :meth:`catch_up` has something to put in order."""
         if self._left:
             return True
-        return bool(self._claims) and (
-            self._ready is None or bool(self._leaving()) or any(map(self._is_patchwork, self._areas.values()))
-        )
+        return bool(self._claims) and (self._ready is None or is_scattered(self._areas.values()))
 
     def catch_up(self, *, hurry: bool, stop: Callable[[], bool] = lambda: False) -> None:
         """Copy ahead what the last export asked for, in slices; other threads run in between.
@@ -273,7 +265,7 @@ class Store:
         self._unmap_left()
         if stop():
             return
-        self._tidy(pace, stop)
+        self._left.update(tidy(self._areas.values(), partial(_copied, pace=pace, stop=stop), stop))
         self._unmap_left()
         if self._ready is None and self._claims and not stop():
             self._make_ready(pace)
@@ -366,66 +358,6 @@ class Store:
         finally:
             area.runs, area.due = overlaid(area.runs, fresh), list(left)
             segment.seal(max(1, offset))
-
-    def _tidy(self, pace: _Pace, stop: Callable[[], bool]) -> None:
-        """Move what is in small or wasted segments into a new one; nothing but captured bytes is read."""
-        leaving = self._leaving()
-        areas = [area for area in self._areas.values() if area.written == area.length and not area.due]
-        homes = [area for area in areas if area.home in leaving or self._is_patchwork(area)]
-        moving = [
-            (area, [run for run in area.runs if run.segment in leaving])
-            for area in areas
-            if area not in homes and any(run.segment in leaving for run in area.runs)
-        ]
-        size = sum(memory.up(area.length + PAGE) for area in homes)
-        size += sum(run.end - run.start for _, runs in moving for run in runs)
-        if not size or stop() or size > memory.available():
-            return
-        segment = Segment.new(size)
-        moved: list[tuple[Area, int, tuple[Run, ...]]] = []
-        offset = 0
-        for area in homes:
-            offset = phased(offset)
-            for start, end, source in area.spans():
-                if not _copied(segment, offset + start, source, end - start, pace, stop):
-                    return
-            moved.append((area, offset, ()))
-            offset += area.length
-        for area, runs in moving:
-            fresh = []
-            for run in runs:
-                length = run.end - run.start
-                if not _copied(segment, offset, run.segment.address + run.offset, length, pace, stop):
-                    return
-                fresh.append(Run(run.start, run.end, segment, offset))
-                offset += length
-            moved.append((area, -1, overlaid(area.runs, fresh)))
-        self._left.update(segment for area, _, _ in moved for segment in area.piece().segments())
-        for area, home, united in moved:
-            area.runs = united
-            if home >= 0:
-                area.home, area.offset, area.published = segment, home, False
-        segment.seal()
-
-    def _leaving(self) -> set[Segment]:
-        """Return the segments of which the rest is to be moved."""
-        used: Counter[Segment] = Counter()
-        for area in self._areas.values():
-            used[area.home] += area.length
-            for run in area.runs:
-                used[run.segment] += run.end - run.start
-        leaving = {
-            segment
-            for segment, size in used.items()
-            if segment.size - size > max(size, _WASTE) and segment.size > size
-        }
-        staying = sorted(used.keys() - leaving, key=lambda segment: used[segment], reverse=True)
-        if len(staying) > _MOST_SEGMENTS:
-            leaving.update(staying[_FEW_SEGMENTS:])
-        return leaving
-
-    def _is_patchwork(self, area: Area) -> bool:
-        return len(area.runs) > _MOST_RUNS or sum(run.end - run.start for run in area.runs) * 4 > area.length
 
     def _make_ready(self, pace: _Pace) -> None:
         size = min(_READY, memory.up(sum(claim.length for claim in self._claims) // 16) + PAGE)

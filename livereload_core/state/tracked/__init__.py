@@ -4,8 +4,8 @@
     lru         the cache that forgets                settled   what cannot change, or be reached by others
     journal     what is exported already, what not    build     the first export of all
     parts       what crosses                          arriving  how a stream fills containers
-    family      how they are refilled in place        pace      slices, and rests between them
-    background  what an engine does for them
+    family      how they are refilled in place        applying  which parts are in one already
+    background  what an engine does for them          pace      slices, and rests between them
 
 What crosses for one container::
 

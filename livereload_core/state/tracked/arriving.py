@@ -9,10 +9,11 @@ from typing import Any
 from livereload_core.state.codec import load
 from livereload_core.state.descriptors import Incoming
 from livereload_core.state.shapes import Conversion
+from livereload_core.state.tracked.applying import Steps
 from livereload_core.state.tracked.compared import Compared
 from livereload_core.state.tracked.containers import TrackedDict
 from livereload_core.state.tracked.family import kind_of
-from livereload_core.state.tracked.journal import Steps, attached, is_container
+from livereload_core.state.tracked.journal import attached, is_container
 from livereload_core.state.tracked.parts import Layer, Part
 
 __all__ = ["filling", "fitted", "undo"]

@@ -20,28 +20,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import takewhile
 from threading import RLock
 from typing import Any
 
-from livereload_core.state.each import migrated_each
 from livereload_core.state.fields import Shape
-from livereload_core.state.segments import Piece
+from livereload_core.state.tracked.applying import Applied, Steps
 from livereload_core.state.tracked.build import Build
 from livereload_core.state.tracked.containers import DEAF
-from livereload_core.state.tracked.differences import apply
 from livereload_core.state.tracked.pace import Pace
-from livereload_core.state.tracked.parts import Extent, Layer, Part, Writer, bytes_of, merged, parts_of
+from livereload_core.state.tracked.parts import Extent, Layer, Part, Writer, merged
 from livereload_core.state.tracked.settled import PLAIN, is_key, is_private, is_settled
 
-__all__ = ["Dump", "Journal", "Steps", "attached", "is_container", "is_container_class"]
+__all__ = ["Dump", "Journal", "attached", "is_container", "is_container_class"]
 
 Dump = Callable[[object], tuple[bytes, dict[str, Shape]]]
 """Writes one object; returns the stream and the shapes of the user's classes in it."""
-
-Steps = tuple[Callable[[Any], Any], ...]
-"""What migrates one value, step by step."""
 
 SMALL = 1000
 """Entries up to which a container crosses as a whole: that takes a millisecond."""
@@ -64,7 +59,6 @@ _PATIENCE = 60.0
 may be gone. If it took long to come to it, more."""
 _ROOM = 16 << 20
 _MISSING: Any = object()
-_NONE: tuple[str, int, Steps] = ("", 0, ())
 
 
 class Journal:
@@ -85,9 +79,7 @@ class Journal:
         self._restless: set[Any] = set()
         self._look_again = 0.0
         self._build: Build | None = None
-        self._applied = _NONE
-        self._read: tuple[str, int, dict[Any, Any]] | None = None
-        self._fresh: dict[Any, Any] | None = None
+        self._applied = Applied()
         self._epoch = self._edition = 0
         self._taking: set[Any] = set()
         self._guard = RLock()
@@ -106,7 +98,7 @@ class Journal:
             self._notes.clear()
             self._extents, self._classes = [], {}
             self._restless, self._written = set(), 0
-            self._applied = _NONE
+            self._applied.forget()
 
     # -- exporting ----------------------------------------------------------------------------------
 
@@ -386,42 +378,12 @@ class Journal:
         Returns:
             the number of parts that were read.
         """
-        entries, base = container._raw()
-        if self._fresh is None:
-            self._fresh = dict(base.items(entries))
-        token, done, migrated = self._applied
-        total = sum(extent.count for extent in layer.extents)
-        if not token or token != layer.token or done > total or migrated != steps or self._notes:
-            base.clear(entries)
-            done = self._written = 0
-            if self._read is not None and self._read[0] == layer.token and self._read[1] <= total:
-                _, done, before = self._read
-                container._take(before)
-        self._read = None
-        self._applied = _NONE
-        read = 0
-        touched: dict[Any, None] = {}
-        for data in _parts_from(layer.extents, done):
-            part = load(data)
-            self._written += sum(map(len, part))
-            _apply(part, container, entries, base)
-            read += 1
-            if steps:
-                touched |= dict.fromkeys([*part[1], *part[2]])
-        change, known = layer.change, dict[int, Any]()
-        if steps:  # in a part may stand nothing in the place of what the layer holds
-            here = (key for key in touched if key not in change[1] and key not in change[2])
-            pairs = [(key, base.get(entries, key)) for key in here if base.__contains__(entries, key)]
-            container._take(dict(migrated_each(steps, pairs, {})))
-            first, last = (dict(migrated_each(steps, part.items(), known)) for part in change[1:])
-            change = (change[0], first, last)
-        _apply(change, container, entries, base)
+        read = self._applied.apply(container, layer, load, steps, is_touched=bool(self._notes))
+        self._written = self._applied.written
         self._notes.clear()
         container._notes = self._notes
         if trial:
-            self._applied = (layer.token, total, steps)
-            if again and total:
-                self._read = (layer.token, total, _read_anew(layer.extents, load))
+            self._applied.remember(layer, load, steps, again=again)
             return read
         self._restless, self._build = set(), None
         if layer.extents and inherits:
@@ -435,34 +397,13 @@ class Journal:
 
     def settle(self, container: Any) -> None:
         """Start-up is over: what the new code had made is not wanted any more."""
-        self._fresh = self._read = None
+        self._applied.settle()
         container._relax()
 
     def undo(self, container: Any) -> None:
         """Make the container what the new code had made it, after it could not be received."""
-        if self._fresh is not None:
-            entries, base = container._raw()
-            fresh, self._fresh = self._fresh, None
-            base.clear(entries)
-            container._take(fresh)
+        if self._applied.undo(container):
             self.begin_anew(container)
-
-
-def _parts_from(extents: Iterable[Extent], done: int) -> Iterator[memoryview]:
-    """Yield the parts from a number on."""
-    for extent in extents:
-        if extent.first + extent.count > done:
-            for number, data in enumerate(parts_of(bytes_of(Piece(extent.length, extent.segment, 0)))):
-                if extent.first + number >= done:
-                    yield data
-
-
-def _read_anew(extents: Iterable[Extent], load: Callable[[memoryview], Part]) -> dict[Any, Any]:
-    """Read all parts into a dict of their own."""
-    entries: dict[Any, Any] = {}
-    for data in _parts_from(extents, 0):
-        apply(load(data), entries)
-    return entries
 
 
 def _without_failing(part: Part, dump: Dump, restless: set[Any]) -> tuple[bytes, dict[str, Shape]]:
@@ -482,18 +423,6 @@ def _split(pending: set[Any], entries: Any, base: Any) -> tuple[list[Any], list[
     last = list(takewhile(pending.__contains__, base.__reversed__(entries)))
     last.reverse()
     return last, list(pending.difference(last))
-
-
-def _apply(part: Part, container: Any, entries: Any, base: Any) -> None:
-    gone, here, last = part
-    pop = base.pop
-    for key in gone:
-        pop(entries, key, None)
-    if len(entries):
-        for key in last:
-            pop(entries, key, None)
-    container._take(here)
-    container._take(last)
 
 
 def is_container(obj: object) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies
 
+from livereload_core.core import commands as cmd
 from livereload_core.core import events as ev
 from livereload_core.core.machine import (
     MAX_DRAINING,
@@ -34,17 +35,17 @@ class Play:
     def __init__(self, **changes: Any) -> None:
         self.machine = Machine(dataclasses.replace(SETTINGS, **changes))
         self.now = 100.0
-        self.log: list[ev.Command] = []
+        self.log: list[cmd.Command] = []
 
-    def say(self, event: ev.Event) -> list[ev.Command]:
+    def say(self, event: ev.Event) -> list[cmd.Command]:
         commands = self.machine.handle(event, self.now)
         self.log += commands
         for command in commands:
-            if isinstance(command, ev.Check):
+            if isinstance(command, cmd.Check):
                 self.checks = command.files
         return commands
 
-    def tick(self) -> list[ev.Command]:
+    def tick(self) -> list[cmd.Command]:
         deadline = self.machine.deadline
         assert deadline is not None
         self.now = max(self.now, deadline)
@@ -69,7 +70,7 @@ class Play:
         return self.machine.active
 
     def records(self) -> list[Any]:
-        return [command.record for command in self.log if isinstance(command, ev.Emit)]
+        return [command.record for command in self.log if isinstance(command, cmd.Emit)]
 
     def reloads(self) -> list[ReloadRecord]:
         return [record for record in self.records() if isinstance(record, ReloadRecord)]
@@ -143,7 +144,7 @@ def test_first_start_serves_and_warms_a_spare() -> None:
     assert play.machine.generation == 1
     assert play.machine.spare is not None
     assert play.notices() == [NoticeKind.STARTED]
-    assert not any(isinstance(command, ev.AskExport | ev.AskFreeze) for command in play.log)
+    assert not any(isinstance(command, cmd.AskExport | cmd.AskFreeze) for command in play.log)
 
 
 def test_a_good_edit_commits_in_order_and_with_phases_that_sum_up() -> None:
@@ -178,14 +179,14 @@ def test_the_old_one_stays_frozen_until_a_first_good_answer() -> None:
     assert play.at(State.PROBATION)
     assert play.machine.frozen == old
     commands = play.say(ev.Proved(play.active))
-    assert commands == [ev.AskRetire(old, final=False)]
+    assert commands == [cmd.AskRetire(old, final=False)]
     assert play.at(State.IDLE)
 
 
 def test_probation_ends_by_time_when_nobody_asks() -> None:
     play = Play().started().reloaded()
     old = play.machine.frozen
-    assert ev.AskRetire(old, final=False) in play.tick()  # type: ignore[arg-type]
+    assert cmd.AskRetire(old, final=False) in play.tick()  # type: ignore[arg-type]
     assert play.at(State.IDLE)
 
 
@@ -197,7 +198,7 @@ def test_open_connections_do_not_wait_for_the_probation(requests: str, verb: str
     play.say(ev.Quiesced(play.active, play.number, int(requests[0])))
     play.say(ev.Frozen(play.active, play.number, 3))
     play.reach(State.IDLE)
-    assert ev.AskRetire(old, final=False) in play.log
+    assert cmd.AskRetire(old, final=False) in play.log
     (record,) = play.reloads()
     assert record.notes == (f"{requests} in flight {verb} in generation 1",)
 
@@ -208,7 +209,7 @@ def test_identical_content_touches_no_process() -> None:
     play.edited()
     play.say(ev.Collected(frozenset()))
     assert play.at(State.IDLE)
-    assert [type(command) for command in play.log[before:]] == [ev.Collect]
+    assert [type(command) for command in play.log[before:]] == [cmd.Collect]
 
 
 def test_syntax_error_is_rejected_without_a_process() -> None:
@@ -218,7 +219,7 @@ def test_syntax_error_is_rejected_without_a_process() -> None:
     play.step()
     play.say(ev.Checked((Failure("check", "syntax error", "", (APP,)),)))
     assert play.at(State.IDLE)
-    assert not any(isinstance(command, ev.Activate | ev.Spawn | ev.Kill) for command in play.log[before:])
+    assert not any(isinstance(command, cmd.Activate | cmd.Spawn | cmd.Kill) for command in play.log[before:])
     (record,) = play.reloads()
     assert record.outcome is Outcome.REJECTED
     assert record.pause == 0.0
@@ -242,8 +243,8 @@ def test_a_candidate_that_fails_leaves_the_old_one_serving(state: State, how: st
     assert play.at(State.IDLE)
     assert play.machine.candidate is None
     assert play.machine.generation == 1
-    assert (ev.Kill(candidate) in play.log) == (how != "dies")
-    assert (ev.AskResume(old, number) in play.log) == (state in PAUSED)
+    assert (cmd.Kill(candidate) in play.log) == (how != "dies")
+    assert (cmd.AskResume(old, number) in play.log) == (state in PAUSED)
     (record,) = play.reloads()
     assert record.outcome is (Outcome.ROLLED_BACK if state in PAUSED else Outcome.REJECTED)
     assert record.failure is not None
@@ -270,7 +271,7 @@ def test_active_that_dies_before_it_is_frozen_is_recovered_and_the_edit_tried_ag
     play = Play().started()
     play.edited().reach(state)
     play.say(ev.ChildExited(play.active, "killed by SIGKILL"))
-    activated = [command for command in play.log if isinstance(command, ev.Activate)]
+    activated = [command for command in play.log if isinstance(command, cmd.Activate)]
     assert activated[-1].last_good
     assert play.machine.active is None
     while play.machine.generation < 2:
@@ -299,7 +300,7 @@ def test_both_die_and_the_last_good_code_comes_back() -> None:
     assert play.at(State.PREPARE)
     play.reach(State.IDLE)
     assert NoticeKind.RECOVERED in play.notices()
-    rehydrated = [command for command in play.log if isinstance(command, ev.AskRehydrate)]
+    rehydrated = [command for command in play.log if isinstance(command, cmd.AskRehydrate)]
     assert rehydrated[-1].with_state
 
 
@@ -320,10 +321,10 @@ def test_crash_loop_ends_in_the_hold_page_and_an_edit_ends_the_hold() -> None:
         play.reach(State.IDLE)
         play.say(ev.ChildExited(play.active, "killed by SIGSEGV"))
     assert play.at(State.HOLD)
-    assert any(isinstance(command, ev.ShowHold) for command in play.log)
+    assert any(isinstance(command, cmd.ShowHold) for command in play.log)
     play.reloaded()
     assert play.at(State.IDLE)
-    assert any(isinstance(command, ev.HideHold) for command in play.log)
+    assert any(isinstance(command, cmd.HideHold) for command in play.log)
     assert play.reloads()[-1].outcome is Outcome.COMMITTED
 
 
@@ -332,7 +333,7 @@ def test_first_start_broken_holds_and_waits_for_the_fix() -> None:
     play.say(ev.Started())
     play.say(ev.ChildFailed(play.candidate, play.number, BROKEN))
     assert play.at(State.HOLD)
-    assert ev.ShowHold(BROKEN) in play.log
+    assert cmd.ShowHold(BROKEN) in play.log
     play.edited().reach(State.PREPARE)
     play.say(ev.ChildFailed(play.candidate, play.number, BROKEN))
     assert play.at(State.HOLD)
@@ -347,7 +348,7 @@ def test_first_start_broken_without_watching_exits_3() -> None:
     candidate = play.candidate
     play.say(ev.ChildFailed(candidate, play.number, BROKEN))
     play.say(ev.ChildExited(candidate, "exit code 1"))
-    assert play.log[-1] == ev.Exit(3)
+    assert play.log[-1] == cmd.Exit(3)
 
 
 @pytest.mark.parametrize(("flag", "code"), [("usage", 2), ("port_busy", 4)])
@@ -357,7 +358,7 @@ def test_first_start_that_cannot_work_exits(flag: str, code: int) -> None:
     candidate = play.candidate
     play.say(ev.ChildFailed(candidate, play.number, BROKEN, **{flag: True}))
     play.say(ev.ChildExited(candidate, "exit code 1"))
-    assert play.log[-1] == ev.Exit(code)
+    assert play.log[-1] == cmd.Exit(code)
 
 
 def test_new_one_that_dies_in_its_probation_gives_way_to_the_frozen_one() -> None:
@@ -368,7 +369,7 @@ def test_new_one_that_dies_in_its_probation_gives_way_to_the_frozen_one() -> Non
     assert play.machine.active == old
     assert play.at(State.IDLE)
     assert play.machine.generation == 1
-    assert any(isinstance(command, ev.AskResume) and command.child == old for command in play.log)
+    assert any(isinstance(command, cmd.AskResume) and command.child == old for command in play.log)
     assert play.notices()[-2:] == [NoticeKind.DIED, NoticeKind.RECOVERED]
     play.reloaded()
     assert play.machine.generation == 3, "numbers are never used twice"
@@ -396,7 +397,7 @@ def test_an_edit_supersedes_what_is_under_way(state: State) -> None:
     assert play.number > stale
     assert play.checks == {APP, "/project/other.py"}
     if candidate is not None:
-        assert ev.Kill(candidate) in play.log
+        assert cmd.Kill(candidate) in play.log
         before = play.machine.state
         play.say(ev.Prepared(candidate, stale))
         assert play.at(before), "an answer of the superseded attempt is dropped"
@@ -422,7 +423,7 @@ def test_an_edit_during_the_probation_retires_the_frozen_one() -> None:
     play = Play().started()
     oldest = play.active
     play.reloaded().reloaded()
-    assert ev.AskRetire(oldest, final=False) in play.log
+    assert cmd.AskRetire(oldest, final=False) in play.log
     assert play.machine.generation == 3
 
 
@@ -451,7 +452,7 @@ def test_without_a_spare_from_now_on_the_one_that_waits_is_ended_and_none_takes_
     play = Play().started()
     spare = play.machine.spare
     commands = play.say(ev.Configured(dataclasses.replace(SETTINGS, spare=False)))
-    assert commands == [ev.Kill(spare or 0)]
+    assert commands == [cmd.Kill(spare or 0)]
     play.say(ev.ChildExited(spare or 0, "killed by SIGKILL"))
     assert play.machine.spare is None
     assert NoticeKind.WARNING not in play.notices()
@@ -490,10 +491,10 @@ def test_reset_takes_no_state_over() -> None:
     play = Play().started()
     play.say(ev.ReloadRequested(reset=True))
     play.reach(State.PROBATION)
-    (freeze,) = [command for command in play.log if isinstance(command, ev.AskFreeze)]
+    (freeze,) = [command for command in play.log if isinstance(command, cmd.AskFreeze)]
     assert not freeze.export
-    assert not any(isinstance(command, ev.AskExport) for command in play.log)
-    assert not [command for command in play.log if isinstance(command, ev.AskRehydrate)][-1].with_state
+    assert not any(isinstance(command, cmd.AskExport) for command in play.log)
+    assert not [command for command in play.log if isinstance(command, cmd.AskRehydrate)][-1].with_state
 
 
 def test_a_reload_waits_while_a_person_is_at_the_debugger() -> None:
@@ -513,7 +514,7 @@ def test_a_program_that_returns_is_run_again_by_an_edit() -> None:
     assert play.at(State.FINISHED)
     play.reloaded()
     assert play.at(State.IDLE)
-    assert [command for command in play.log if isinstance(command, ev.AskRehydrate)][-1].with_state
+    assert [command for command in play.log if isinstance(command, cmd.AskRehydrate)][-1].with_state
 
 
 def test_a_program_that_returns_without_watching_ends_the_run_with_its_code() -> None:
@@ -523,7 +524,7 @@ def test_a_program_that_returns_without_watching_ends_the_run_with_its_code() ->
     play.say(ev.ProgramFinished(play.active, 7, None, server=False))
     play.say(ev.ChildExited(play.active, "exit code 7"))
     play.say(ev.ChildExited(spare or 0, "killed by SIGKILL"))
-    assert play.log[-1] == ev.Exit(7)
+    assert play.log[-1] == cmd.Exit(7)
 
 
 def test_a_program_without_listeners_that_raises_is_not_run_again_and_again() -> None:
@@ -555,11 +556,11 @@ def test_a_drain_that_does_not_end_is_terminated_then_killed() -> None:
     play = Play(probation=0.0).started()
     old = play.active
     play.reloaded()
-    while ev.Terminate(old) not in play.log:
+    while cmd.Terminate(old) not in play.log:
         play.tick()
-    assert ev.Kill(old) not in play.log
+    assert cmd.Kill(old) not in play.log
     play.tick()
-    assert ev.Kill(old) in play.log
+    assert cmd.Kill(old) in play.log
 
 
 def test_a_generation_that_lasts_is_proven_without_an_answer() -> None:
@@ -576,8 +577,8 @@ def test_an_edit_that_was_under_way_when_the_active_one_died_counts_again() -> N
     play.edited().reach(State.PREPARE)
     play.say(ev.ProgramFinished(play.active, 1, BROKEN, server=False))
     commands = play.say(ev.ChildExited(play.active, "exit code 1"))
-    assert ev.GiveBack() in commands
-    assert commands.index(ev.GiveBack()) < commands.index(ev.Collect(frozenset({APP})))
+    assert cmd.GiveBack() in commands
+    assert commands.index(cmd.GiveBack()) < commands.index(cmd.Collect(frozenset({APP})))
 
 
 def test_files_collected_after_their_attempt_ended_are_taken_up_again() -> None:
@@ -586,8 +587,8 @@ def test_files_collected_after_their_attempt_ended_are_taken_up_again() -> None:
     play.say(ev.ProgramFinished(play.active, 1, BROKEN, server=False))
     play.say(ev.ChildExited(play.active, "exit code 1"))
     commands = play.say(ev.Collected(frozenset({APP})))
-    assert ev.GiveBack() in commands
-    assert ev.Collect(frozenset({APP})) in commands
+    assert cmd.GiveBack() in commands
+    assert cmd.Collect(frozenset({APP})) in commands
 
 
 def test_old_generations_that_drain_are_limited() -> None:
@@ -595,44 +596,44 @@ def test_old_generations_that_drain_are_limited() -> None:
     first = play.active
     for _ in range(MAX_DRAINING + 1):
         play.reloaded()
-    assert ev.Kill(first) in play.log
+    assert cmd.Kill(first) in play.log
 
 
 def test_stop_ends_everything_in_order() -> None:
     play = Play().started().reloaded()
     active, frozen, spare = play.active, play.machine.frozen, play.machine.spare
     commands = play.say(ev.StopRequested(130))
-    assert ev.AskRetire(active, final=True) in commands
-    assert ev.Kill(frozen or 0) in commands
-    assert ev.Kill(spare or 0) in commands
+    assert cmd.AskRetire(active, final=True) in commands
+    assert cmd.Kill(frozen or 0) in commands
+    assert cmd.Kill(spare or 0) in commands
     for child in (active, frozen, spare):
         play.say(ev.ChildExited(child or 0, "exit code 0"))
-    assert play.log[-1] == ev.Exit(130)
+    assert play.log[-1] == cmd.Exit(130)
 
 
 def test_second_stop_kills_at_once() -> None:
     play = Play().started()
     play.say(ev.StopRequested(130))
-    assert ev.Kill(play.active) in play.say(ev.StopRequested(130))
+    assert cmd.Kill(play.active) in play.say(ev.StopRequested(130))
 
 
 def test_stop_that_is_not_followed_is_enforced() -> None:
     play = Play().started()
     active = play.active
     play.say(ev.StopRequested())
-    assert ev.Terminate(active) in play.tick()
-    assert ev.Kill(active) in play.tick()
+    assert cmd.Terminate(active) in play.tick()
+    assert cmd.Kill(active) in play.tick()
 
 
 @pytest.mark.parametrize("state", [State.COLLECT, State.CHECK, *ATTEMPT_STATES])
 def test_stop_in_every_state_leaves_no_child(state: State) -> None:
     play = Play().started()
     play.edited().reach(state)
-    alive = {command.child for command in play.log if isinstance(command, ev.Spawn)}
+    alive = {command.child for command in play.log if isinstance(command, cmd.Spawn)}
     play.say(ev.StopRequested())
     for child in alive:
         play.say(ev.ChildExited(child, "exit code 0"))
-    assert play.log[-1] == ev.Exit(0)
+    assert play.log[-1] == cmd.Exit(0)
 
 
 def test_every_state_of_the_table_is_reachable_and_leads_somewhere() -> None:
@@ -720,7 +721,7 @@ def switched(moved: int = 0, kept_back: tuple[tuple[str, int], ...] = ()) -> Pla
 def test_with_connections_gone_over_the_old_generation_retires_at_once() -> None:
     play = switched(moved=3)
     assert play.at(State.IDLE)
-    assert any(isinstance(command, ev.AskRetire) for command in play.log)
+    assert any(isinstance(command, cmd.AskRetire) for command in play.log)
     assert play.reloads()[-1].connections == 3
 
 
@@ -736,9 +737,9 @@ def test_new_code_that_dies_before_its_first_answer_gives_way_to_the_code_before
     before = len(play.log)
     play.say(ev.ChildExited(play.active, "killed by SIGSEGV"))
     said = play.log[before:]
-    assert any(isinstance(command, ev.FallBack) for command in said)
-    fall_back = next(i for i, command in enumerate(said) if isinstance(command, ev.FallBack))
-    activate = next(i for i, command in enumerate(said) if isinstance(command, ev.Activate))
+    assert any(isinstance(command, cmd.FallBack) for command in said)
+    fall_back = next(i for i, command in enumerate(said) if isinstance(command, cmd.FallBack))
+    activate = next(i for i, command in enumerate(said) if isinstance(command, cmd.Activate))
     assert fall_back < activate
     assert play.at(State.PREPARE)
     assert NoticeKind.DIED in play.notices()
@@ -750,7 +751,7 @@ def test_code_that_has_given_an_answer_comes_back_itself_after_its_death() -> No
     assert not play.machine.may_fall_back
     before = len(play.log)
     play.say(ev.ChildExited(play.active, "killed by SIGKILL"))
-    assert not any(isinstance(command, ev.FallBack) for command in play.log[before:])
+    assert not any(isinstance(command, cmd.FallBack) for command in play.log[before:])
     assert play.at(State.PREPARE)
 
 
@@ -769,7 +770,7 @@ def test_first_start_takes_the_saved_state_up_only_if_there_is_one() -> None:
         play = Play()
         play.say(ev.Started(resume=resume))
         (asked,) = play.say(ev.Prepared(play.candidate, play.number))
-        assert asked == ev.AskRehydrate(play.candidate, play.number, with_state=resume)
+        assert asked == cmd.AskRehydrate(play.candidate, play.number, with_state=resume)
 
 
 def test_a_start_that_cannot_take_the_saved_state_up_tries_it_again_with_the_fix() -> None:
@@ -780,19 +781,19 @@ def test_a_start_that_cannot_take_the_saved_state_up_tries_it_again_with_the_fix
     assert play.at(State.HOLD)
     play.edited().reach(State.PREPARE)
     asked = play.say(ev.Prepared(play.candidate, play.number))
-    assert asked == [ev.AskRehydrate(play.candidate, play.number, with_state=True)]
+    assert asked == [cmd.AskRehydrate(play.candidate, play.number, with_state=True)]
 
 
 def test_an_earlier_state_is_proved_while_the_old_code_serves_and_not_exported_over() -> None:
     play = Play().started()
     play.say(ev.ReloadRequested(earlier=True, note="with the state of generation 1"))
     asked = play.say(ev.Prepared(play.candidate, play.number))
-    assert asked == [ev.AskPrecopy(play.candidate, play.number, earlier=True)]
+    assert asked == [cmd.AskPrecopy(play.candidate, play.number, earlier=True)]
     play.say(ev.Precopied(play.candidate, play.number))
     frozen = play.say(ev.Quiesced(play.active, play.number, 0))
-    assert frozen == [ev.AskFreeze(play.active, play.number, export=True, needed=False)], "to be kept"
+    assert frozen == [cmd.AskFreeze(play.active, play.number, export=True, needed=False)], "to be kept"
     (asked_again,) = play.say(ev.Frozen(play.active, play.number, 0))
-    assert asked_again == ev.AskRehydrate(play.candidate, play.number, with_state=True, earlier=True)
+    assert asked_again == cmd.AskRehydrate(play.candidate, play.number, with_state=True, earlier=True)
     play.reach(State.PROBATION)
     assert play.reloads()[-1].outcome is Outcome.COMMITTED
     assert play.reloads()[-1].notes == ("with the state of generation 1",)
@@ -816,7 +817,7 @@ def test_an_edit_on_the_way_back_goes_along() -> None:
     play.say(ev.Collected(frozenset({APP})))
     play.reach(State.PREPARE)
     asked = play.say(ev.Prepared(play.candidate, play.number))
-    assert asked == [ev.AskPrecopy(play.candidate, play.number, keys=("app:a",), earlier=True)]
+    assert asked == [cmd.AskPrecopy(play.candidate, play.number, keys=("app:a",), earlier=True)]
     play.reach(State.PROBATION)
     assert play.reloads()[-1].files == ("app.py",)
 
@@ -828,7 +829,7 @@ def test_objects_that_are_reset_are_left_out_at_every_step() -> None:
     given = [
         command.keys
         for command in play.log
-        if isinstance(command, (ev.AskExport, ev.AskPrecopy, ev.AskFreeze, ev.AskRehydrate))
+        if isinstance(command, (cmd.AskExport, cmd.AskPrecopy, cmd.AskFreeze, cmd.AskRehydrate))
     ]
     assert given[-4:] == [("app:a",)] * 4
 
@@ -840,7 +841,7 @@ def test_the_next_reload_is_an_ordinary_one_again() -> None:
     play.say(ev.Proved(play.active))
     play.edited().reach(State.IDLE if play.at(State.IDLE) else State.PRECOPY)
     play.reach(State.PRECOPY)
-    assert play.log[-1] == ev.AskExport(play.active, play.number)
+    assert play.log[-1] == cmd.AskExport(play.active, play.number)
     play.reach(State.PROBATION)
     assert play.reloads()[-1].notes == ()
 
@@ -852,4 +853,4 @@ def test_from_a_hold_an_earlier_state_starts_at_once() -> None:
     assert play.at(State.HOLD)
     play.say(ev.ReloadRequested(earlier=True))
     (asked,) = play.say(ev.Prepared(play.candidate, play.number))
-    assert asked == ev.AskRehydrate(play.candidate, play.number, with_state=True, earlier=True)
+    assert asked == cmd.AskRehydrate(play.candidate, play.number, with_state=True, earlier=True)

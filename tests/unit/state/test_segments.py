@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from livereload_core.errors import CannotCarryError
-from livereload_core.state import memory, store
+from livereload_core.state import memory, store, tidying
 from livereload_core.state.areas import Claim
 from livereload_core.state.memory import PAGE, Tracker
 from livereload_core.state.segments import LARGE, PHASE, Piece, Run, Segment, overlaid, phased
@@ -361,7 +361,7 @@ def test_segments_stay_few_over_many_snapshots(kept: Store) -> None:
         array[at * 20 * PAGE] = 1
         [piece] = kept.capture([claim(array)])
         kept.catch_up(hurry=True)
-        assert len(piece.segments()) <= store._MOST_SEGMENTS + 2
+        assert len(piece.segments()) <= tidying._MOST_SEGMENTS + 2
     assert np.array_equal(filled(piece), array)
 
 
