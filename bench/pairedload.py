@@ -2,7 +2,7 @@
 
 ``python -m bench.pairedload QUADS SECONDS A B [--core N]``, where A and B are ``PORT:PID[,PID...]``. Each
 quad is four turns, A B B A, of so many seconds: what drifts slowly meets both alike. In a turn a few
-kept-alive connections ask again as soon as they were answered. One line for each quad::
+connections, which are kept for all turns, ask again as soon as they were answered. One line for each quad::
 
     {"a": {"rps": 5210.0, "p50": 1.4, "p99": 2.2, "cpu": 171.0}, "b": {...}}
 
@@ -10,7 +10,7 @@ kept-alive connections ask again as soon as they were answered. One line for eac
 what else the machine does than the time of the clock.
 
 Invariants:
-    * Every answer of a turn has the length of the first one; one that differs ends the run with an error.
+    * Every answer has the length of the longest of the first ones; one that differs ends the run.
     * Nothing but the two servers is measured: connecting, and the first answers on each connection, are not.
 """
 
@@ -25,83 +25,105 @@ import select
 import socket
 import time
 from collections.abc import Sequence
+from typing import Self
 
 from bench.idle import cpu_seconds
 from bench.model import quantile
 
-__all__ = ["CONNECTIONS", "main", "turn"]
+__all__ = ["CONNECTIONS", "Clients", "main"]
 
 CONNECTIONS = 8
 """Enough that the server never waits for the client, few enough that p99 is not mere queueing."""
 
 _WARM = 4
-"""Answers on each connection before a turn counts."""
+"""Answers on each connection before anything counts."""
 _REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _PATIENCE = 10.0
 """Seconds without any answer after which the run ends with an error."""
 
 
-def turn(port: int, pids: Sequence[int], seconds: float) -> dict[str, float]:
-    """Load one server for a while.
+class Clients:
+    """A few connections to one server, kept for all turns: what is measured is a steady load, not connecting.
 
-    Raises:
-        ConnectionError: it closed a connection, stopped answering, or answered differently.
+    Args:
+        port: of the server.
+        pids: its processes.
     """
-    with contextlib.ExitStack() as stack:
-        connections: dict[int, socket.socket] = {}
-        poll = select.epoll()
-        stack.callback(poll.close)
-        for _ in range(CONNECTIONS):
-            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), _PATIENCE))
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connections[sock.fileno()] = sock
-            poll.register(sock, select.EPOLLIN)
-        length = max(_ask_once(sock) for sock in connections.values() for _ in range(_WARM))
-        before = sum(map(cpu_seconds, pids))
+
+    def __init__(self, port: int, pids: Sequence[int]) -> None:
+        self._pids = pids
+        with contextlib.ExitStack() as failing:
+            self._poll = failing.enter_context(contextlib.closing(select.epoll()))
+            self._connections: dict[int, socket.socket] = {}
+            for _ in range(CONNECTIONS):
+                sock = failing.enter_context(socket.create_connection(("127.0.0.1", port), _PATIENCE))
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._connections[sock.fileno()] = sock
+                self._poll.register(sock, select.EPOLLIN)
+            self._length = max(_ask_once(sock) for sock in self._connections.values() for _ in range(_WARM))
+            self._open = failing.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def turn(self, seconds: float) -> dict[str, float]:
+        """Load the server for a while.
+
+        Raises:
+            ConnectionError: it closed a connection, stopped answering, or answered differently.
+        """
+        before = sum(map(cpu_seconds, self._pids))
         began = time.perf_counter()
-        latencies = _pump(poll, connections, length, began + seconds)
+        latencies = self._pump(began + seconds)
         took = time.perf_counter() - began
-        used = sum(map(cpu_seconds, pids)) - before
-    return {
-        "rps": len(latencies) / took,
-        "p50": quantile(latencies, 0.5) * 1000,
-        "p99": quantile(latencies, 0.99) * 1000,
-        "cpu": used / len(latencies) * 1e6,
-    }
+        used = sum(map(cpu_seconds, self._pids)) - before
+        return {
+            "rps": len(latencies) / took,
+            "p50": quantile(latencies, 0.5) * 1000,
+            "p99": quantile(latencies, 0.99) * 1000,
+            "cpu": used / len(latencies) * 1e6,
+        }
 
+    def _pump(self, end: float) -> list[float]:
+        """Keep one request on each connection until ``end``; returns the latencies in seconds.
 
-def _pump(poll: select.epoll, connections: dict[int, socket.socket], length: int, end: float) -> list[float]:
-    """Keep one request on each connection until ``end``; returns the latencies in seconds.
-
-    What is still asked for at the end is neither counted nor waited for.
-    """
-    clock = time.perf_counter
-    asked = dict.fromkeys(connections, 0.0)
-    got = dict.fromkeys(connections, 0)
-    latencies: list[float] = []
-    for fd, sock in connections.items():
-        asked[fd] = clock()
-        sock.send(_REQUEST)
-    while clock() < end:
-        ready = poll.poll(_PATIENCE)
-        if not ready:
-            raise ConnectionError(f"no answer within {_PATIENCE:g} s")
-        for fd, _ in ready:
-            data = connections[fd].recv(65536)
-            got[fd] += len(data)
-            if (
-                not data
-                or got[fd] > length
-                or (got[fd] == len(data) and not data.startswith(b"HTTP/1.1 200"))
-            ):
-                raise ConnectionError(f"unlike the first answer: {data[:60]!r}")
-            if got[fd] == length:
-                now = clock()
-                latencies.append(now - asked[fd])
-                got[fd], asked[fd] = 0, now
-                connections[fd].send(_REQUEST)
-    return latencies
+        The last answers are waited for, and counted.
+        """
+        clock = time.perf_counter
+        connections = self._connections
+        asked = dict.fromkeys(connections, 0.0)
+        got = dict.fromkeys(connections, 0)
+        latencies: list[float] = []
+        for fd, sock in connections.items():
+            asked[fd] = clock()
+            sock.send(_REQUEST)
+        owed = len(connections)
+        while owed:
+            ready = self._poll.poll(_PATIENCE)
+            if not ready:
+                raise ConnectionError(f"no answer within {_PATIENCE:g} s")
+            for fd, _ in ready:
+                data = connections[fd].recv(65536)
+                got[fd] += len(data)
+                if (
+                    not data
+                    or got[fd] > self._length
+                    or (got[fd] == len(data) and not data.startswith(b"HTTP/1.1 200"))
+                ):
+                    raise ConnectionError(f"unlike the first answer: {data[:60]!r}")
+                if got[fd] == self._length:
+                    now = clock()
+                    latencies.append(now - asked[fd])
+                    got[fd], asked[fd] = 0, now
+                    if now < end:
+                        connections[fd].send(_REQUEST)
+                    else:
+                        owed -= 1
+        return latencies
 
 
 def _ask_once(sock: socket.socket) -> int:
@@ -123,8 +145,8 @@ def _ask_once(sock: socket.socket) -> int:
             return len(received)
 
 
-def _quad(a: tuple[int, list[int]], b: tuple[int, list[int]], seconds: float) -> dict[str, dict[str, float]]:
-    first, second, third, fourth = (turn(*server, seconds) for server in (a, b, b, a))
+def _quad(a: Clients, b: Clients, seconds: float) -> dict[str, dict[str, float]]:
+    first, second, third, fourth = (clients.turn(seconds) for clients in (a, b, b, a))
     return {
         "a": {key: (first[key] + fourth[key]) / 2 for key in first},
         "b": {key: (second[key] + third[key]) / 2 for key in second},
@@ -147,9 +169,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
-    _quad(options.a, options.b, options.seconds)  # warms both up, not counted
-    for _ in range(options.quads):
-        print(json.dumps(_quad(options.a, options.b, options.seconds)), flush=True)
+    with Clients(*options.a) as a, Clients(*options.b) as b:
+        _quad(a, b, options.seconds)  # warms both up, not counted
+        for _ in range(options.quads):
+            print(json.dumps(_quad(a, b, options.seconds)), flush=True)
 
 
 if __name__ == "__main__":
