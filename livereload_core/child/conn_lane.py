@@ -138,25 +138,30 @@ def lane(
     place, wait = heads.place, heads.wait
     (unsent, fd), put = direct, os.write
     owed = OUTSIDE
-    total = 0
+    seen = total = 0
     request = b""
     head = b"\0"  # begins nothing; and with a total of 0 anything that it begins is too long
     last: Any = b""
     looking = False
 
     def received(data: bytes) -> None:
-        nonlocal owed, request
-        # What came is not kept: the loop reads the next into the same memory, which the caches have.
-        if owed == 0 and (data == request or data in requests):
-            if data != request:
-                request = requests[data]
-            owed = AN_ANSWER
-            if not looking:
-                mark[0] = ENDS
-            count[0] += len(data)
-            run(deliver, data)
-        else:
+        nonlocal owed, request, seen
+        if owed != 0:
             deliver_slowly(data)
+            return
+        if data != request:
+            known = requests.get(data)
+            if known is None:
+                deliver_slowly(data)
+                return
+            # What came is not kept: the loop reads the next into the same memory, which the caches have.
+            request = known
+        owed = AN_ANSWER
+        if not looking:
+            mark[0] = ENDS
+        seen += len(data)
+        count[0] = seen
+        run(deliver, data)
 
     def write(data: Any) -> None:
         nonlocal owed, head, total, last
@@ -262,8 +267,9 @@ def lane(
             write(b"".join(pieces))
 
     def enter() -> None:
-        nonlocal owed, last
+        nonlocal owed, last, seen
         owed = 0
+        seen = count[0]
         last = b""
 
     def leave() -> Passed:
@@ -279,8 +285,9 @@ def lane(
         return owed
 
     def write_to(mark_place: Any, count_place: Any) -> None:
-        nonlocal mark, count
+        nonlocal mark, count, seen
         mark, count = mark_place, count_place
+        seen = count[0]
 
     def looked() -> None:
         nonlocal looking

@@ -672,6 +672,8 @@ class Stream(asyncio.Protocol, Forwarding):
     def count_from(self, received: int | None) -> None:
         """So many bytes of the client's have come before there was a mark; None: nobody can tell."""
         self._count[0] = received or 0
+        if self._lane is not None:
+            self._lane.mark(self._mark, self._count)
 
     def lose_mark(self) -> None:
         """Write to it no more: it is another generation's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import random
 from typing import Any
 
@@ -13,6 +14,7 @@ from livereload_core.child import conn_lane
 from livereload_core.child.conn_direct import Direct
 from livereload_core.child.conn_hub import Connections
 from livereload_core.child.conn_link import Link
+from livereload_core.child.conn_marks import Marks
 from livereload_core.state.connection import current
 from livereload_core.wire.links import CLEAN, ENDS
 from tests.unit.child.conn_stage import in_loop, stage, until
@@ -434,3 +436,29 @@ async def test_what_the_kernel_has_not_taken_is_looked_for_once_and_marked_until
     assert side.place[0] == ENDS
     size = 0
     await until(lambda: side.place[0] == CLEAN)
+
+
+@in_loop
+async def test_what_was_received_is_counted_where_the_count_is_now() -> None:
+    side = Side(Link)
+
+    def exchange() -> None:
+        side.wire.protocol.data_received(PLAIN[0])
+        side.link.write(HEADS[2] + b"x")
+
+    for _ in range(3):
+        exchange()
+    marks = Marks(os.memfd_create("marks"), 0)
+    os.ftruncate(marks._fd, 1 << 20)
+    offset = marks.allot()
+    side.link.give_mark(offset, marks)
+    side.link.count_from(3 * len(PLAIN[0]))  # as the kernel tells, from the time before there was a mark
+    for number in range(4, 7):
+        exchange()
+        assert marks.count(offset)[0] == number * len(PLAIN[0])
+    side.wire.protocol.data_received(ODD[1])  # out of the lane, and into it again
+    side.link.write(HEADS[2] + b"x")
+    exchange()
+    exchange()
+    assert marks.count(offset)[0] == 8 * len(PLAIN[0]) + len(ODD[1])
+    marks.close()
