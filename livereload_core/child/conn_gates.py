@@ -235,6 +235,7 @@ async def _receive(link: Link, receive: Callable[[], Any], counts: Callable[[Any
     """Receive one message through the gate."""
     if link.holds_messages:
         await link.park()
+    link.asks()
     link.receiving += 1
     try:
         message = await receive()
@@ -254,6 +255,7 @@ def _counted_read(read: Any) -> Any:
             return data
         if link.holds_bytes:
             await link.park()
+        link.asks()
         link.reading += 1
         try:
             data = await read(reader, *args, **kwargs)

@@ -71,6 +71,7 @@ class Stream(asyncio.Protocol, Forwarding):
         "_held_head",
         "_holding",
         "_hub",
+        "_in_hand",
         "_kind",
         "_lane",
         "_last",
@@ -147,6 +148,7 @@ class Stream(asyncio.Protocol, Forwarding):
         self._looking = False
         self._unread = bytearray()
         self._has_read = False
+        self._in_hand = False
         self._read_early = 0
         self.mark = -1
         self._mark = _NOWHERE
@@ -467,6 +469,13 @@ class Stream(asyncio.Protocol, Forwarding):
             if self._session is not None:
                 self._follow_session(self._session, messages)
             self._client.take(messages)
+            self._in_hand = True
+            self.note()
+
+    def asks(self) -> None:
+        """A handler begins to receive: what it had taken before it has dealt with."""
+        if self._in_hand:
+            self._in_hand = False
             self.note()
 
     def taken_bytes(self, count: int) -> None:
@@ -474,6 +483,7 @@ class Stream(asyncio.Protocol, Forwarding):
         self._has_read = True
         if self._kind is Kind.RAW:
             del self._unread[:count]
+            self._in_hand = count > 0
             self.note()
         else:
             self._read_early += count
@@ -629,9 +639,10 @@ class Stream(asyncio.Protocol, Forwarding):
         elif self._held:
             mark = self._lost_with_held(self._kind)
         elif self._client is not None:
-            mark = BROKEN if self._client.unfinished else LOSES if self._client.pending else CLEAN
+            loses = self._in_hand or self._client.pending
+            mark = BROKEN if self._client.unfinished else LOSES if loses else CLEAN
         elif self._kind is Kind.RAW:
-            mark = LOSES if self._unread else CLEAN
+            mark = LOSES if self._in_hand or self._unread else CLEAN
         elif self._events:
             mark = CLEAN if self._events_can_go_on() else ENDS
         else:

@@ -61,6 +61,9 @@ async def echo(request):
     await socket.prepare(request)
     link = connection()
     async for message in socket:
+        if message.data == "think":
+            print("thinking", flush=True)
+            await asyncio.Event().wait()
         if message.type is WSMsgType.TEXT:
             link.state["count"] = link.state.get("count", 0) + 1
             facts = {"version": VERSION, "resumed": link.resumed, "count": link.state["count"]}
@@ -147,6 +150,24 @@ def _answer(client: socket.socket) -> bytes:
         assert chunk, f"closed after {received!r}"
         received += chunk
     return received
+
+
+def test_a_message_that_a_killed_handler_had_in_hand_is_reported_as_lost(
+    livecore: Launcher, clients: ExitStack
+) -> None:
+    run = livecore.app(source=SOURCE)
+    resting, thinking = open_clients(run, clients, 2)
+    assert said(resting, "hello")["count"] == 1
+    thinking.send("think")
+    run.wait_output(lambda line: line == "thinking")
+    until(lambda: held(run) == 2, what="the parent to hold both connections")
+    since = len(run.records)
+    kill(run)
+    lost = run.wait_event("info", since=since)
+    assert lost["text"] == "1 connection lost what the dead process had read and not answered"
+    run.wait_event("recovered", since=since)
+    for client in (resting, thinking):
+        assert said(client, "again")["resumed"]
 
 
 def test_a_request_in_flight_ends_with_the_process_and_says_so(
