@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import enum
 import socket
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from livereload_core.child import native
 from livereload_core.child import net_answers as answers
 from livereload_core.posix.tcp import unread_bytes
 
@@ -288,7 +288,7 @@ class Books:
         self.watched = False
         self._by_fd: dict[int, weakref.ref[TrackedSocket]] = {}
         self._requests = 0
-        self._changed = threading.Condition()
+        self._changed = native.Condition()
         self._waiting = 0
         self._on_answer: Callable[[], None] | None = None
         self._leaving = False
@@ -391,7 +391,7 @@ class Books:
 
     def after_fork(self) -> None:
         """In a forked process: a lock that another thread held is made anew; nobody waits here."""
-        self._changed = threading.Condition()
+        self._changed = native.Condition()
         self._waiting = 0
         self._on_answer = None
         self._look()

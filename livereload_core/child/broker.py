@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
-import queue
 import socket
-import threading
 from collections.abc import Callable
 
+from livereload_core.child import native
 from livereload_core.child.net import Net
 from livereload_core.errors import PortBusyError, UsageError
 from livereload_core.posix.addresses import Address
@@ -24,16 +23,16 @@ class Broker:
     """Requests over the control channel; the control thread delivers the answers.
 
     Attributes:
-        reader: the control thread, once it runs.
+        reader: the control thread's identifier, once it runs.
         read: takes one message; for requests of that thread itself (a hook of a generation that leaves).
     """
 
     def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, queue.SimpleQueue[Answer]] = {}
-        self.terminal: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self.reader: threading.Thread | None = None
+        self._waiting: dict[int, native.SimpleQueue[Answer]] = {}
+        self.terminal: native.SimpleQueue[None] = native.SimpleQueue()
+        self.reader: int | None = None
         self.read: Callable[[], None] | None = None
         self._owner = os.getpid()
 
@@ -87,10 +86,10 @@ class Broker:
         return next(self._numbers)
 
     def _ask(self, message: wire.FindListener | wire.OpenListeners | wire.FindExit) -> Answer:
-        answer: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        answer: native.SimpleQueue[Answer] = native.SimpleQueue()
         self._waiting[message.request] = answer
         self._channel.send(message)
-        if threading.current_thread() is self.reader and self.read is not None:
+        if native.get_ident() == self.reader and self.read is not None:
             while answer.empty():
                 self.read()
         return answer.get()

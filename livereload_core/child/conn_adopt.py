@@ -19,12 +19,11 @@ import os
 import select
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from livereload_core.child import conn_state
+from livereload_core.child import conn_state, native
 from livereload_core.child.conn_link import FAREWELL, SERVICE_RESTART, Link
 from livereload_core.child.conn_replay import LEFT, Reentry, Replay
 from livereload_core.child.conn_turns import Turns
@@ -67,7 +66,7 @@ class Adopter:
         self._expected: collections.deque[tuple[Record, socket.socket]] = collections.deque()
         self._as_told: set[int] = set()
         self._table: tuple[int, dict[int, Record]] | None = None
-        self._reading = threading.Lock()  # of the table, by two threads
+        self._reading = native.Lock()  # of the table, by two threads
         self._collects = False
         self._homeless: list[tuple[Record, socket.socket]] = []
         self._turns = Turns()

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from livereload_core.child import native
 from livereload_core.child.exports import Exports
 from livereload_core.child.handing import LOOK
 from livereload_core.child.hooks import run_hooks_in
@@ -52,7 +53,6 @@ class Control:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._thread = threading.Thread(target=self._serve, name="livecore-control", daemon=True)
         self._worker = Worker()
         self._standstill = Standstill(runtime)
         self._exports = Exports(runtime, self._standstill.export, lambda: self._worker.is_wanted)
@@ -61,14 +61,15 @@ class Control:
         self._not_before = 0.0
         self._late: dict[str, float] = {}
         self._interrupted = False
-        self._retired = threading.Event()
+        self._retired = native.Event()
         self._ours = True
 
     def start(self) -> None:
         """Begin to read; from now on only this thread does. Called in the main thread."""
         self._standstill.prepare_main_thread()
-        self._runtime.broker.reader, self._runtime.broker.read = self._thread, self._take
-        self._thread.start()
+        self._runtime.broker.read = self._take
+        # gevent counts threads: with more than one it takes it that it comes too late, and repairs no locks.
+        native.start(self._serve)
 
     def forked(self) -> None:
         """In a fork this thread does not exist, and nobody leads the generation from there.
@@ -83,7 +84,8 @@ class Control:
     # -- reading ------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        self._exports.called_from(threading.get_ident())
+        self._runtime.broker.reader = native.get_ident()
+        self._exports.called_from(native.get_ident())
         poll = select.poll()
         poll.register(self._runtime.channel.fileno(), select.POLLIN)
         while True:
@@ -241,7 +243,7 @@ class Control:
         self._next_look = time.monotonic() + LOOK
         if runtime.settings.checkpoint:
             self._next_checkpoint = time.monotonic() + runtime.settings.checkpoint
-        threading.Thread(target=self._run_on_ready, name="livecore-on-ready", daemon=True).start()
+        native.start(self._run_on_ready)
 
     def proved(self) -> None:
         """A first answer has left."""
@@ -295,7 +297,7 @@ class Control:
 
     def _hand_over_last(self) -> None:
         """Livecore itself stops: its parent saves the state as it was when the last request was answered."""
-        done = threading.Event()
+        done = native.Event()
 
         def hand_over() -> None:
             try:
@@ -324,7 +326,7 @@ class Control:
         if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL):
             os.kill(os.getpid(), signal.SIGTERM)
         else:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            signal.pthread_kill(native.main_ident(), signal.SIGINT)
 
     def _enforce(self) -> None:
         if self._runtime.running:

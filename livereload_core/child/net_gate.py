@@ -18,8 +18,9 @@ from __future__ import annotations
 import enum
 import os
 import select
-import threading
 import time
+
+from livereload_core.child import native
 
 __all__ = ["Gate", "GateState"]
 
@@ -51,7 +52,7 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = native.Lock()
         self._state = GateState.HELD
         flags = os.EFD_CLOEXEC | os.EFD_NONBLOCK
         self._open_fd = os.eventfd(0, flags)
@@ -112,7 +113,7 @@ class Gate:
 
     def after_fork(self) -> None:
         """In a forked process: a lock that another thread held is held for ever, so it is made anew."""
-        self.lock = threading.Lock()
+        self.lock = native.Lock()
 
     def close(self) -> None:
         """Give the eventfds back; nobody may wait any more."""

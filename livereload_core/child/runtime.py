@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import queue
 import socket
 import sys
 import threading
@@ -24,7 +23,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
-from livereload_core.child import gate, terminal
+from livereload_core.child import gate, native, terminal
 from livereload_core.child.adapter import PreparingAdapter, RunContext, TargetAdapter, choose
 from livereload_core.child.broker import Broker
 from livereload_core.child.conn_adopt import Adopter
@@ -82,8 +81,8 @@ class Runtime:
         self.broker = Broker(channel)
         self.net = Net(self.broker)
         self.adopter = Adopter(self.net.connections, self._send)
-        self.orders: queue.SimpleQueue[tuple[wire.Message, list[int]]] = queue.SimpleQueue()
-        self.committed = threading.Event()
+        self.orders: native.SimpleQueue[tuple[wire.Message, list[int]]] = native.SimpleQueue()
+        self.committed = native.Event()
         self.leaving = False
         self.running = True
         self._is_fork = False
@@ -96,7 +95,7 @@ class Runtime:
         self._started = False
         self._announced = False
         self._with_state = False
-        self._lock = threading.Lock()
+        self._lock = native.Lock()
         self._settle_timer: threading.Timer | None = None
         self._on_committed: list[Callable[[], object]] = []
         self._on_retired: list[Callable[[], object]] = []

@@ -22,11 +22,11 @@ import functools
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from livereload_core.child import native
 from livereload_core.child.handing import Marks
 from livereload_core.child.hooks import run_hooks_in
 from livereload_core.child.loops import current_loop
@@ -61,12 +61,12 @@ class Standstill:
         self._runtime = runtime
         self._given_up = 0
         self._interval: float | None = None
-        self._parked = threading.Event()
-        self._nobody_stands = threading.Event()
+        self._parked = native.Event()
+        self._nobody_stands = native.Event()
         self._nobody_stands.set()
         self._told: bool | None = None
         self._reads = bytearray(1)
-        self._go_on = threading.Event()
+        self._go_on = native.Event()
         self._leave = False
 
     @contextlib.contextmanager
@@ -183,9 +183,9 @@ class Standstill:
     @contextlib.contextmanager
     def _main_parked(self, timeout: float) -> Iterator[None]:
         self._parked.clear()
-        self._go_on = go_on = threading.Event()
+        self._go_on = go_on = native.Event()
         assert PAUSE_SIGNAL is not None
-        signal.pthread_kill(threading.main_thread().ident or 0, PAUSE_SIGNAL)
+        signal.pthread_kill(native.main_ident(), PAUSE_SIGNAL)
         try:
             if not self._parked.wait(timeout):
                 raise ReloadFailedError("the main thread did not come to a bytecode boundary in time")

@@ -5,9 +5,9 @@ The control thread has to stay able to read: "resume" is what makes a hanging ho
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable
+
+from livereload_core.child import native
 
 __all__ = ["Worker"]
 
@@ -16,8 +16,8 @@ class Worker:
     """Does jobs one after the other."""
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[tuple[int, Callable[[], None]]] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._jobs: native.SimpleQueue[tuple[int, Callable[[], None]]] = native.SimpleQueue()
+        self._started = False
         self._attempt = 0
         # Two counters with one writer each: one that both threads changed could drift.
         self._given = 0
@@ -40,9 +40,9 @@ class Worker:
 
     def do(self, work: Callable[[], None], *, attempt: int = 0) -> None:
         """Do ``work``, which handles its own errors, after what waits already."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="livecore-worker", daemon=True)
-            self._thread.start()
+        if not self._started:
+            self._started = True
+            native.start(self._run)
         self._given += 1
         self._jobs.put((attempt, work))
 

@@ -268,6 +268,45 @@ def main():
     _wait_tick(run, "2" if record["outcome"] == "committed" else "1")
 
 
+def test_program_that_replaces_threads_and_locks_as_gevent_does_is_reloaded(livecore: Launcher) -> None:
+    source = (
+        SAYS
+        + """
+import _thread, queue, threading, time
+from livereload_core import preserve
+
+VERSION = "1"
+log = preserve("log", list)
+
+
+def refuse(*args, **kwargs):
+    raise RuntimeError("this operation would block forever")
+
+
+for module, names in {
+    _thread: ("start_new_thread", "allocate_lock"),
+    threading: ("_allocate_lock", "_start_new_thread", "_start_joinable_thread", "Event"),
+    queue: ("SimpleQueue",),
+}.items():
+    for name in names:
+        setattr(module, name, refuse)
+
+
+def main():
+    log.append(VERSION)
+    while True:
+        tick()
+        time.sleep(0.01)
+"""
+    )
+    run = _simulation(livecore, source=source)
+    for version in ("2", "3"):
+        run.write("sim.py", _version(source, version))
+        assert run.wait_reload("committed")["roots"][0]["fate"] == "kept"
+        _wait_tick(run, version)
+    assert "died" not in _events(run)
+
+
 def test_simulation_that_swallows_the_interrupt_is_ended_with_a_warning(livecore: Launcher) -> None:
     source = (
         SAYS

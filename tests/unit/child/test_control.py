@@ -36,7 +36,9 @@ def test_an_answer_in_the_moment_of_the_switch_proves_the_generation() -> None:
         runtime.settings = SimpleNamespace(checkpoint=0, timeout_hook=1.0)
         runtime.imports.loaded.return_value = runtime.announced_files = {}
         parent = BlockingChannel(ours)
-        with mock.patch("threading.Thread"):  # this thread reads, so that nobody is left to wait
+        with mock.patch(
+            "livereload_core.child.native.start"
+        ):  # this thread reads, so that nobody is left to wait
             Control(cast(Runtime, runtime)).start()
             parent.send(wire.Commit(1))
             runtime.broker.read()
