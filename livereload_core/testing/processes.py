@@ -38,6 +38,16 @@ class ProcessCensus:
     fds: dict[str, int]
     threads: int
 
+    def beyond(self, earlier: ProcessCensus) -> dict[str, int]:
+        """Return what there is more of than earlier, by kind: empty unless something has leaked.
+
+        What comes and goes (the thread that writes a snapshot to the disk) may have been there earlier and
+        be gone now, so that fewer are as good as equally many.
+        """
+        more = Counter({**self.fds, "threads": self.threads})
+        more.subtract({**earlier.fds, "threads": earlier.threads})
+        return dict(+more)
+
 
 def descendants_of_run(mark: str) -> dict[int, str]:
     """Return pid and command line of every living process that carries the mark; zombies do not live."""

@@ -28,7 +28,7 @@ def until(
     *,
     timeout: float = 10.0,
     what: str = "the condition",
-    context: Callable[[], str] | None = None,
+    context: Callable[[], object] | None = None,
 ) -> T:
     """Call ``probe`` until it returns something true, and return that.
 

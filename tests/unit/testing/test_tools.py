@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from livereload_core.testing import EditStyle, census, edit, free_port, port_is_free, scaled, until, write
+from livereload_core.testing import EditStyle, ProcessCensus, census, edit, free_port, port_is_free, scaled, until, write
 from livereload_core.testing.processes import RUN_VARIABLE, descendants_of_run, kill_run
 
 
@@ -101,3 +101,11 @@ def test_census_sees_one_more_descriptor() -> None:
         now = census(os.getpid())
     assert now.fds["socket:[#]"] == before.fds.get("socket:[#]", 0) + 1
     assert census(os.getpid()) == before
+
+
+def test_census_tells_what_there_is_more_of_and_nothing_of_what_is_gone() -> None:
+    earlier = ProcessCensus(fds={"socket:[#]": 2, "pipe:[#]": 1}, threads=3)
+    assert earlier.beyond(earlier) == {}
+    now = ProcessCensus(fds={"socket:[#]": 3, "eventfd": 1}, threads=2)
+    assert now.beyond(earlier) == {"socket:[#]": 1, "eventfd": 1}
+    assert ProcessCensus(fds={}, threads=4).beyond(earlier) == {"threads": 1}
