@@ -34,7 +34,7 @@ from livereload_core.state.sharing import Sharing
 from livereload_core.state.snapshot import Entry, Kind, unpack
 from livereload_core.state.store import Store
 from livereload_core.state.tracked import background
-from livereload_core.state.tracked.compared import Comparisons
+from livereload_core.state.tracked.comparisons import Comparisons
 from livereload_core.state.tracked.family import kind_of
 from livereload_core.state.tracked.journal import attached, is_container
 from livereload_core.state.waiving import Waive, give_up
@@ -246,7 +246,9 @@ class Engine:
             SnapshotError: the snapshot cannot be read.
         """
         with self._lock, uncollected():  # what was read is gone before it could be looked through
-            return self._tried(unpack(data, fds).entries, waive)
+            reports = self._tried(unpack(data, fds).entries, waive)
+            self._comparisons.tried()
+            return reports
 
     def _tried(self, entries: dict[str, Entry], waive: Waive) -> tuple[RootReport, ...]:
         waived = waive.sort(entries)

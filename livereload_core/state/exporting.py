@@ -22,7 +22,7 @@ from livereload_core.state.roots import UNSET, Root
 from livereload_core.state.sharing import Sharing
 from livereload_core.state.snapshot import Entry, Kind, pack
 from livereload_core.state.store import BehindError, Store
-from livereload_core.state.tracked.compared import Comparisons
+from livereload_core.state.tracked.comparisons import Comparisons
 from livereload_core.state.tracked.journal import attached, is_container
 from livereload_core.state.writing import Work
 

@@ -38,7 +38,7 @@ from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.store import Store
 from livereload_core.state.tracked.applying import Steps
 from livereload_core.state.tracked.arriving import filling, undo
-from livereload_core.state.tracked.compared import Comparisons
+from livereload_core.state.tracked.comparisons import Comparisons
 from livereload_core.state.tracked.family import kind_of
 from livereload_core.state.tracked.journal import is_container, is_container_class
 

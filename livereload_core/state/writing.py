@@ -23,7 +23,7 @@ from livereload_core.state.segments import Piece
 from livereload_core.state.sharing import Memo, Sharing
 from livereload_core.state.snapshot import Entry, Kind, segments_of
 from livereload_core.state.store import Store
-from livereload_core.state.tracked.compared import Comparisons
+from livereload_core.state.tracked.comparisons import Comparisons
 from livereload_core.state.tracked.family import type_key
 from livereload_core.state.tracked.journal import attached, is_container
 from livereload_core.state.tracked.parts import Layer

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from livereload_core.testing import LivecoreProcess, Load, scaled, until
-from tests.e2e.launching import PLAYGROUND_APP, Launcher
+from tests.e2e.launching import EXACT, PLAYGROUND_APP, Launcher
 
 SECONDS = scaled(8)
 GOOD = PLAYGROUND_APP
@@ -48,7 +48,7 @@ BROKEN: dict[str, Callable[[LivecoreProcess], None]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_edit_fails_no_request_and_the_fix_goes_live_by_itself(livecore: Launcher, name: str) -> None:
-    run = livecore.app("--timeout-prepare", "2")
+    run = livecore.app("--timeout-prepare", "2", *EXACT)
     serving = run.get().json()["pid"]
     with Load(run.port) as load:
         load.more(20)

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from livereload_core.testing import EditStyle, LivecoreProcess, Load, edit, scaled, write
-from tests.e2e.launching import PLAYGROUND_APP, Launcher
+from tests.e2e.launching import EXACT, PLAYGROUND_APP, Launcher
 
 STYLES: tuple[EditStyle, ...] = ("rename", "inplace", "recreate")
 
@@ -122,7 +122,7 @@ def test_program_that_writes_into_its_own_folder_does_not_reload_itself(livecore
 
 
 def test_edits_without_a_pause_end_with_the_last_one_served_and_no_request_failed(livecore: Launcher) -> None:
-    run = _app(livecore)
+    run = _app(livecore, *EXACT)
     with Load(run.port) as load:
         for version in range(2, scaled(50, least=12)):
             edit(run.cwd / "app.py", f'VERSION = "{version - 1}"', f'VERSION = "{version}"')

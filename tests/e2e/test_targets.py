@@ -8,7 +8,7 @@ import re
 import pytest
 
 from livereload_core.testing import EditStyle, LivecoreProcess, scaled
-from tests.e2e.launching import PLAYGROUND, TARGETS, Launcher, Target
+from tests.e2e.launching import EXACT, PLAYGROUND, TARGETS, Launcher, Target
 
 EDITS = scaled(20, least=5)
 STYLES: tuple[EditStyle, ...] = ("rename", "inplace", "recreate")
@@ -17,7 +17,7 @@ STYLES: tuple[EditStyle, ...] = ("rename", "inplace", "recreate")
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_edits_under_load_fail_no_request_and_lose_no_count(livecore: Launcher, target: Target) -> None:
-    run = livecore.target(target)
+    run = livecore.target(target, *EXACT)
     with target.load(run.port) as load:
         load.more(20)
         for version, how in zip(range(2, EDITS + 2), itertools.cycle(STYLES), strict=False):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from livereload_core.testing import LivecoreProcess, Load, until
-from tests.e2e.launching import PLAYGROUND, Launcher
+from tests.e2e.launching import EXACT, PLAYGROUND, Launcher
 
 ROWS = (PLAYGROUND / "rows" / "app.py").read_text()
 PLAIN = ROWS.replace(
@@ -180,7 +180,7 @@ app.router.add_get("/hit", hit)
 
 
 def test_no_request_of_a_load_is_lost_or_counted_twice(livecore: Launcher) -> None:
-    run = livecore.app(source=COUNTER)
+    run = livecore.app(*EXACT, source=COUNTER)
     with Load(run.port) as load:
         for version in range(1, 6):
             load.more(60)

@@ -51,7 +51,9 @@ def filling(
         container = find(layer.key)
         inherits = not conversion.edits and not moved
         if isinstance(container, Compared):
-            return container.receive(layer, read, inherits=inherits, classes=classes)
+            fresh = container.receive(layer, read, inherits=inherits, classes=classes)
+            received.parts += bool(container.rows)
+            return fresh
         received.filled.append(container)
         each = steps(layer.key)
         received.parts += attached(container).receive(

@@ -2,17 +2,20 @@
 
 Nobody tells which entries of a plain dict were touched. But where a value can never change (see ``settled``)
 it is the same as in the parts if it is the same object, and to compare a million takes less than a tenth of a
-second (see ``differences``). Values that can change are in each export; where they are many, nothing is
-gained, and all crosses in one stream as that of any other root does.
+second (see ``differences``). One that can change is the same if nothing in it is another object, and nobody
+else refers to it (see ``rows``). What is neither is restless: it is in each export, and where there is
+much of it, nothing is gained, and all crosses in one stream as that of any other root does.
 
 ::
 
     live ──copy──▶ seen ──slices──▶ parts          in the background
-    live ── is not ── seen ──▶ layer               in an export: what differs, and what can change
+    live ── is not ── seen ──▶ layer               in an export: what differs, has changed, or is restless
 
 Invariants:
     * ``seen`` is what the parts say, neither more nor less, in both generations: what an export says is put
       into a copy. So exports that came before, or were rolled back, leave no trace.
+    * What can change in ``seen`` is the program's as well, so what has been noted of it tells what the parts
+      say. What a trial has changed of it is read once more.
     * The dict or list itself is only read.
 """
 
@@ -21,18 +24,17 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
-from livereload_core.errors import CannotCarryError
+from livereload_core.state.blame import is_from_elsewhere
+from livereload_core.state.codec import undisturbed
 from livereload_core.state.fields import Shape
-from livereload_core.state.roots import Root
 from livereload_core.state.segments import Piece
 from livereload_core.state.tracked.differences import (
     UnsettledKeyError,
     apply,
-    are_keys,
     difference,
     entries_of,
     first_number,
@@ -40,14 +42,11 @@ from livereload_core.state.tracked.differences import (
 from livereload_core.state.tracked.journal import Dump
 from livereload_core.state.tracked.pace import Pace
 from livereload_core.state.tracked.parts import Extent, Layer, Part, Writer, bytes_of, merged, parts_of
-from livereload_core.state.tracked.settled import PLAIN, is_settled
+from livereload_core.state.tracked.rows import OWN, Rows, changeable
+from livereload_core.state.tracked.settled import CONTAINERS, PLAIN, is_key, is_settled
 
-__all__ = ["Compared", "Comparisons"]
+__all__ = ["Compared"]
 
-WIDE = 20_000
-"""Entries from which on a dict or list is compared: as a whole it takes several milliseconds."""
-HEAVY = 4 << 20
-"""Bytes of a stream from which on it is, too."""
 _MANY = 1000
 """Differences from which on they are made a part of."""
 _FLOOD = 20_000
@@ -66,11 +65,36 @@ _SAMPLE = 1000
 """Entries after which it can be told whether most of them can change."""
 _PATIENCE = 60.0
 """Seconds after which a container most of whose values can change is looked at again."""
+_IN_BUILD = OWN + 2
+"""References to a value that is written for the first time: the part has it, and what lists its rows."""
+_IN_PENDING = OWN + 3
+"""The same of one that has changed: by what waits to be written, too."""
+_GROUPS = frozenset((tuple, frozenset))
+_PLAIN_KEYS = frozenset((str, int, bytes))
 _TRIES = 5
 """How often a container is compared again if another thread has changed its size meanwhile."""
-_REST = 4
-"""In the background, a slice that took s seconds is followed by a rest of so many s."""
 _MISSING: Any = object()
+
+
+class _Keys:
+    """The keys of a dict, from the first to the last.
+
+    An iterator of its items would refer to the last value that it has given.
+    """
+
+    def __init__(self, entries: Iterable[Any]) -> None:
+        self._all = [*entries]
+        self._at = 0
+
+    def next(self, amount: int) -> list[Any]:
+        """Return so many, and fewer at the end."""
+        found = self._all[self._at : self._at + amount]
+        self._at += len(found)
+        return found
+
+    def give_back(self, amount: int) -> None:
+        """Let the last ones come again."""
+        self._at -= amount
 
 
 class _Build:
@@ -78,27 +102,29 @@ class _Build:
 
     def __init__(self, value: Any) -> None:
         self.seen = entries_of(value)
-        self.items = iter(self.seen.items())
+        self.keys = _Keys(self.seen)
         self.writer = Writer(0)
+        self.rows = Rows()
         self.restless: set[Any] = set()
         self.classes: dict[str, Shape] = {}
         self.count = 0
         self._texts: set[int] = set()
         self._bytes = self._repeated = 0
 
-    def is_worth_it(self, entries: Iterable[Any]) -> bool:
-        """Whether parts still gain anything, with these values in the next one."""
-        waiting = [*entries]
+    def is_worth_it(self, values: Iterable[Any]) -> bool:
+        """Whether parts still gain anything, with these values in the last one."""
+        waiting = [*values]
         while waiting:
-            value = waiting.pop()
-            cls = type(value)
-            if cls is tuple or cls is frozenset:
-                waiting.extend(value)
-            elif (cls is str or cls is bytes) and len(value) >= _LONG:
-                self._bytes += len(value)
-                if id(value) in self._texts:
-                    self._repeated += len(value)
-                self._texts.add(id(value))
+            classes = {*map(type, waiting)}
+            for value in waiting if str in classes or bytes in classes else ():
+                if (type(value) is str or type(value) is bytes) and len(value) >= _LONG:
+                    self._bytes += len(value)
+                    if id(value) in self._texts:
+                        self._repeated += len(value)
+                    self._texts.add(id(value))
+            if _GROUPS.isdisjoint(classes):
+                break
+            waiting = [*chain.from_iterable(value for value in waiting if type(value) in _GROUPS)]
         if self._repeated > _LAYER and self._repeated > self._bytes // 4:
             return False
         return len(self.restless) <= max(_SAMPLE, self.count // 4)
@@ -108,6 +134,9 @@ class Compared:
     """What is known of one dict or list, in this generation and while it arrives.
 
     Attributes:
+        rows: what is noted of values that can change, and can be compared.
+        restless: keys of those that cannot: the parts have nothing for them.
+        classes: shapes of the user's classes in the parts.
         is_behind: whether much differed from the parts when it was compared last, and need not.
     """
 
@@ -115,22 +144,19 @@ class Compared:
         self._token = ""
         self._seen: dict[Any, Any] = {}
         self._extents: list[Extent] = []
-        self._restless: set[Any] = set()
-        self._classes: dict[str, Shape] = {}
+        self.rows = Rows()
+        self.restless: set[Any] = set()
+        self.classes: dict[str, Shape] = {}
         self._pending: Part = ([], {}, {})
         self._build: _Build | None = None
         self._not_before = 0.0
         self._inherits = True
+        self._is_certain = True
         self._layer = 0
         self._waits = False
         self.is_behind = False
 
     # -- exporting ----------------------------------------------------------------------------------
-
-    @property
-    def classes(self) -> dict[str, Shape]:
-        """Shapes of the user's classes in the parts."""
-        return self._classes
 
     @property
     def weight(self) -> int:
@@ -150,9 +176,10 @@ class Compared:
         if not self._token:
             self.is_behind = time.monotonic() >= self._not_before
             return None
+        self._pending = [], {}, {}  # refers to rows
         for attempt in range(_TRIES):
             try:
-                gone, here, last = self._pending = difference(self._seen, value)
+                gone, here, last = difference(self._seen, value)
                 break
             except RuntimeError:
                 if attempt + 1 == _TRIES:
@@ -160,18 +187,24 @@ class Compared:
             except UnsettledKeyError:
                 self._leave()
                 return None
+        changed, shared = self.rows.look(OWN)
+        if len(shared) > max(_SAMPLE, len(value) // 4):
+            self._leave()
+            return None
+        here |= self._with_values(changed, value, gone, last)
+        self._pending = gone, here, last
         amount = len(gone) + len(here) + len(last)
         self._waits = amount > _MANY or self._is_flooded or (amount > 0 and self._layer > _LAYER)
         self.is_behind = self._waits or self._build is not None or len(self._extents) > _FEW
-        here = here | self._changeable(value, gone, last)
+        here = here | self._with_values(shared | self.restless, value, gone, last)
         extra = {"list": True} if type(value) is list else {}
         return Layer(key, self._token, tuple(self._extents), (gone, here, last), extra)
 
-    def _changeable(self, value: Any, gone: list[Any], last: dict[Any, Any]) -> dict[Any, Any]:
-        """Return the entries that are the same objects as in the parts, and may have changed all the same."""
-        if not self._restless:
-            return {}
-        left = self._restless.difference(gone)
+    def _with_values(
+        self, keys: set[Any], value: Any, gone: list[Any], last: dict[Any, Any]
+    ) -> dict[Any, Any]:
+        """Return the entries of some keys that are the same objects as in the parts, and may have changed."""
+        left = keys.difference(gone)
         left.difference_update(last)
         if type(value) is not list:
             return {key: value[key] for key in left if key in value}
@@ -182,8 +215,9 @@ class Compared:
     def begin_anew(self) -> None:
         """Nothing that was exported counts any more."""
         if self._token or self._build is not None:
-            self._seen, self._extents, self._classes = {}, [], {}
-            self._token, self._build, self._restless = "", None, set()
+            self._seen, self._extents, self.classes = {}, [], {}
+            self._token, self._build, self.restless = "", None, set()
+            self.rows = Rows()
             self._pending = ([], {}, {})
         self.is_behind = self._waits = False
 
@@ -221,46 +255,57 @@ class Compared:
     @property
     def _is_mostly_old(self) -> bool:
         extents = self._extents
+        if self.rows.outdated > max(_MANY, len(self._seen) // 4):
+            return True  # which would be kept alive by what has been noted of them
         return bool(extents) and sum(extent.length for extent in extents[1:]) > extents[0].length + _SLACK
 
     def _build_on(self, value: Any, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
         began = time.monotonic()
         build = self._build
         if build is None:
+            if self.rows:
+                self.begin_anew()  # to what is noted twice there would be more references than expected
             with pace:
                 build = self._build = _Build(value)
-        is_list = type(value) is list
         while not stop():
             with pace:
                 if self._build is not build:
                     return
                 part: Part = ([], {}, {})
-                if not self._fill(part[2], build.items, build.restless, pace):
+                try:
+                    unsettled = self._fill(part[2], build.keys, build.seen, pace)
+                except UnsettledKeyError:
+                    self._leave(time.monotonic() - began)
+                    return
+                if not part[2]:
                     extents = build.writer.finish()
-                    self._seen, self._extents, self._classes = build.seen, extents, build.classes
-                    self._restless, self._build = build.restless, None
+                    self._seen, self._extents, self.classes = build.seen, extents, build.classes
+                    self.rows, self.restless, self._build = build.rows, build.restless, None
                     self._token = os.urandom(12).hex()
                     self._pending = ([], {}, {})
                     self.is_behind = self._waits = False
                     return
                 build.count += pace.used
-                if not (is_list or are_keys(part[2])) or not build.is_worth_it(part[2].values()):
+                made_of = self._write(build, build.writer, part, unsettled, dump)
+                if not build.is_worth_it(chain(part[2].values(), made_of)):
                     self._leave(time.monotonic() - began)
                     return
-                self._write(build.writer, part, dump, build.restless, build.classes)
 
     def _write_pending(self, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
         gone, here, last = self._pending
         extents = self._extents
         writer = Writer(extents[-1].first + extents[-1].count)
-        waiting = deque([(iter(here.items()), False), (iter(last.items()), True)])
+        waiting = deque([(_Keys(here), here, False), (_Keys(last), last, True)])
         try:
             while not stop():
                 with pace:
                     part: Part = (gone, {}, {})
+                    unsettled: dict[Any, Any] = {}
                     if not gone:
-                        items, is_last = waiting[0]
-                        if not self._fill(part[2] if is_last else part[1], items, self._restless, pace):
+                        keys, entries, is_last = waiting[0]
+                        target = part[2] if is_last else part[1]
+                        unsettled = self._fill(target, keys, entries, pace)
+                        if not target:
                             waiting.popleft()
                             if waiting:
                                 continue
@@ -268,49 +313,74 @@ class Compared:
                             self.is_behind = self._waits = False
                             return
                     gone = []
-                    self._write(writer, part, dump, self._restless, self._classes)
+                    self._write(self, writer, part, unsettled, dump)
+                    self.rows.forget(part[0])
+                    self.restless.difference_update(part[0])
                     apply(part, self._seen)
-                    self._restless.difference_update(part[0])
         finally:
             written = writer.finish()
             if self._token:
                 self._extents = [*extents, *written]
 
     def _fill(
-        self, target: dict[Any, Any], items: Iterator[tuple[Any, Any]], restless: set[Any], pace: Pace
-    ) -> bool:
-        """Take the entries of one slice; returns whether there were any."""
-        size = used = 0
-        for key, value in islice(items, pace.amount):
-            used += 1
+        self, target: dict[Any, Any], waiting: _Keys, entries: dict[Any, Any], pace: Pace
+    ) -> dict[Any, Any]:
+        """Take the entries of one slice; returns those whose values can change.
+
+        Raises:
+            UnsettledKeyError: a key may not be the same one in another process.
+        """
+        keys = waiting.next(pace.amount)
+        if not (_PLAIN_KEYS.issuperset(map(type, keys)) or all(map(is_key, keys))):
+            raise UnsettledKeyError
+        values = [*map(entries.__getitem__, keys)]
+        pace.used = len(keys)
+        classes = {*map(type, values)}
+        if classes <= CONTAINERS:
+            target.update(zip(keys, values, strict=True))
+            return {**target}
+        unsettled = {}
+        size = 0
+        for number, (key, value) in enumerate(zip(keys, values, strict=True)):
+            target[key] = value
             cls = type(value)
             if cls in PLAIN:
-                restless.discard(key)
-                target[key] = value
                 if cls is str or cls is bytes:
                     size += len(value)
                     if size > _SLICE:
+                        pace.used = number + 1
+                        waiting.give_back(len(keys) - pace.used)
                         break
-            elif is_settled(value):
-                restless.discard(key)
-                target[key] = value
-            else:
-                restless.add(key)
-                target[key] = value
-        pace.used = used
-        return used > 0
+            elif not is_settled(value):
+                unsettled[key] = value
+        return unsettled
 
     def _write(
-        self, writer: Writer, part: Part, dump: Dump, restless: set[Any], classes: dict[str, Shape]
-    ) -> None:
-        """Write a part; in the place of what can change stands nothing: each layer says what is there."""
-        gone, here, last = part
-        if restless:
-            here = {key: None if key in restless else value for key, value in here.items()}
-            last = {key: None if key in restless else value for key, value in last.items()}
-        data, shapes = dump((gone, here, last))
+        self, to: _Build | Compared, writer: Writer, part: Part, unsettled: dict[Any, Any], dump: Dump
+    ) -> Iterable[Any]:
+        """Write a part, and note what can change; return what that is made of.
+
+        In the place of what cannot be compared stands nothing: each layer says what is there.
+        """
+        to.restless.difference_update(part[1], part[2])
+        made_of: Iterable[Any] = ()
+        if not unsettled:
+            data, shapes = dump(part)
+        else:
+            again, own = (self._seen, _IN_PENDING) if to is self else ({}, _IN_BUILD)
+            with undisturbed():
+                restless, made_of = to.rows.note(unsettled, own, again)
+                try:
+                    data, shapes = dump(_without(part, restless))
+                except BaseException as error:  # an export says what is wrong, and where
+                    if is_from_elsewhere(error):
+                        raise
+                    restless = {*unsettled}
+                    data, shapes = dump(_without(part, restless))
+            to.restless.update(restless)
         writer.write(data)
-        classes.update(shapes)
+        to.classes.update(shapes)
+        return made_of
 
     # -- arriving -----------------------------------------------------------------------------------
 
@@ -333,20 +403,37 @@ class Compared:
         done = sum(extent.count for extent in self._extents)
         total = sum(extent.count for extent in layer.extents)
         if self._token != layer.token or done > total:
-            self._seen, done = {}, 0
+            self._seen, self.rows, done = {}, Rows(), 0
         self._token = ""  # should a part not be readable
         for extent in layer.extents:
             if extent.first + extent.count <= done:
                 continue
             for number, data in enumerate(parts_of(bytes_of(Piece(extent.length, extent.segment, 0)))):
                 if extent.first + number >= done:
-                    apply(load(data), self._seen)
+                    self._take(load(data))
         self._extents, self._token = list(layer.extents), layer.token
-        self._classes, self._restless = dict(classes), set()
+        self.classes, self.restless = dict(classes), set()
         self._inherits = inherits
         fresh = self._seen.copy()
         apply(layer.change, fresh)
         return list(fresh.values()) if layer.extra.get("list") else fresh
+
+    def _take(self, part: Part) -> None:
+        gone, here, last = part
+        self.rows.forget(gone)
+        rows = changeable({**here, **last})
+        if rows:
+            self._is_certain &= not self.rows.note(rows, OWN, self._seen)[0]
+        apply(part, self._seen)
+
+    def tried(self) -> None:
+        """The trial is over: see whether it has left alone what can change.
+
+        Only what it has made refers to the copy that is kept. What has changed is read once more.
+        """
+        if self.rows and not (self._is_certain and not any(self.rows.look(OWN - 1))):
+            self._extents, self._token = [], ""
+            self._seen, self.rows, self._is_certain = {}, Rows(), True
 
     def settle(self) -> None:
         """No other layer comes."""
@@ -355,84 +442,13 @@ class Compared:
             self._inherits = True
 
 
-class Comparisons:
-    """All of one generation, by the keys of their roots."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, Compared] = {}
-        self._sizes: dict[str, int] = {}
-        self._values: dict[str, Any] = {}
-
-    def arriving(self, key: str) -> Compared:
-        """Return what a layer for a root is received by."""
-        return self._known.setdefault(key, Compared())
-
-    def settle(self, roots: Iterable[Root]) -> None:
-        """All that comes has come: forget what no root has taken."""
-        keys = {root.key for root in roots}
-        self._known = {key: found for key, found in self._known.items() if key in keys}
-        for found in self._known.values():
-            found.settle()
-
-    def written(self, key: str, size: int, *, is_layer: bool) -> None:
-        """Note how many bytes the stream of a root took."""
-        if is_layer:
-            self._known[key].written(size)
-        else:
-            self._sizes[key] = size
-
-    def look(self, roots: Iterable[Root]) -> dict[str, Layer]:
-        """Compare what has parts; return the layers by the keys of the roots.
-
-        Raises:
-            RuntimeError: another thread changes the size of one all the time.
-        """
-        layers = {}
-        self._values.clear()
-        for root in roots:
-            value = root.value
-            if (type(value) is not dict and type(value) is not list) or root.slot:
-                continue
-            found = self._known.get(root.key)
-            if found is None:
-                found = Compared()
-            if len(value) < WIDE and max(self._sizes.get(root.key, 0), found.weight) < HEAVY:
-                self._known.pop(root.key, None)
-                continue
-            self._known[root.key] = found
-            layer = found.look(value, root.key)
-            if layer is not None:
-                layers[root.key] = layer
-            if found.is_behind:
-                self._values[root.key] = value
-        return layers
-
-    def classes(self, key: str) -> dict[str, Shape]:
-        """Return the shapes of the user's classes in the parts of a root."""
-        return self._known[key].classes
-
-    @property
-    def are_behind(self) -> bool:
-        """Whether :meth:`catch_up` has something to do."""
-        return bool(self._values)
-
-    def catch_up(self, dump: Dump, *, hurry: bool, stop: Callable[[], bool]) -> None:
-        """Write what was behind when it was compared last into parts.
-
-        Raises:
-            CannotCarryError: there is no memory for it.
-        """
-        pace = Pace(0 if hurry else _REST)
-        for key, value in list(self._values.items()):
-            if stop():
-                return
-            try:
-                self._known[key].catch_up(value, dump, pace, stop)
-            except OSError as error:
-                raise CannotCarryError(
-                    f"there is no shared memory for it ({error.strerror})",
-                    path=key.partition(":")[2],
-                    remedy="free some, or keep less",
-                ) from error
-            if not self._known[key].is_behind:
-                self._values.pop(key, None)
+def _without(part: Part, keys: Collection[Any]) -> Part:
+    """Return a part with nothing in the place of some values."""
+    if not keys:
+        return part
+    gone, here, last = part
+    return (
+        gone,
+        {key: None if key in keys else value for key, value in here.items()},
+        {key: None if key in keys else value for key, value in last.items()},
+    )

@@ -63,7 +63,7 @@ def apply(part: Part, entries: dict[Any, Any]) -> None:
     gone, here, last = part
     pop = entries.pop
     for keys in (gone, last):
-        if entries:
+        if entries and not entries.keys().isdisjoint(keys):
             for key in keys:
                 pop(key, None)
     entries.update(here)

@@ -17,7 +17,7 @@ from typing import Any
 
 from livereload_core.state.inplace import is_python_class
 
-__all__ = ["PLAIN", "is_key", "is_private", "is_settled"]
+__all__ = ["CONTAINERS", "PLAIN", "is_key", "is_plain_class", "is_private", "is_settled", "slots_of"]
 
 PLAIN: frozenset[type] = frozenset((int, float, str, bytes, bool, type(None), complex))
 """Types of which nearly all values are; looked at first."""
@@ -35,6 +35,8 @@ _BY_NAME = (("decimal", "Decimal"), ("uuid", "UUID"), ("zoneinfo", "ZoneInfo"))
 """The same, of modules that take long to import: an object of theirs is there only if they are."""
 _CLOCKS = (datetime.datetime, datetime.time)
 _GROUPS = (tuple, frozenset)
+CONTAINERS: frozenset[type] = frozenset((list, dict, set))
+"""Types of which nearly all values are that can change."""
 _MOST = 1000
 """Objects in one value from which on nobody looks whether it can be reached from elsewhere."""
 
@@ -43,6 +45,8 @@ def is_settled(value: object) -> bool:
     """Whether a value can never change, nor anything in it."""
     if type(value) in _ATOMS:
         return True
+    if type(value) in CONTAINERS:
+        return False
     waiting = [value]
     while waiting:
         item = waiting.pop()
@@ -51,7 +55,7 @@ def is_settled(value: object) -> bool:
             continue
         if cls in _GROUPS:
             waiting.extend(item)  # type: ignore[arg-type]
-        elif not _is_rare_atom(item, cls):
+        elif cls in CONTAINERS or not _is_rare_atom(item, cls):
             return False
     return True
 
@@ -135,10 +139,10 @@ def _parts(item: Any, cls: type) -> list[Any] | None:
         return list(item) if _is_written_plainly(cls) else None
     if cls is bytearray:
         return []
-    if not _is_plain_class(cls) or weakref.getweakrefcount(item):
+    if not is_plain_class(cls) or weakref.getweakrefcount(item):
         return None
     found = []
-    for name in _slots(cls):
+    for name in slots_of(cls):
         try:
             found.append(object.__getattribute__(item, name))
         except AttributeError:
@@ -166,12 +170,13 @@ _plainly_written: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDiction
 _plain_classes: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
 
-def _slots(cls: type) -> list[str]:
+def slots_of(cls: type) -> list[str]:
+    """Return the names of a class's slots, those of its bases among them."""
     names: list[str] = copyreg._slotnames(cls)  # type: ignore[attr-defined]
     return names
 
 
-def _is_plain_class(cls: type) -> bool:
+def is_plain_class(cls: type) -> bool:
     """Whether instances are their attributes and nothing else, and are pickled as such."""
     known = _plain_classes.get(cls)
     if known is None:

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from livereload_core.testing import EditStyle, ProcessCensus, census, edit, free_port, port_is_free, scaled, until, write
+from livereload_core.testing import (
+    EditStyle,
+    ProcessCensus,
+    census,
+    edit,
+    free_port,
+    port_is_free,
+    scaled,
+    until,
+    write,
+)
 from livereload_core.testing.processes import RUN_VARIABLE, descendants_of_run, kill_run
 
 

@@ -1,0 +1,384 @@
+"""Values that can change, and that nobody but their container can reach: have they changed since?
+
+Nobody tells. But most of them are known through and through: lists, tuples, dicts, sets and plain objects,
+in any nesting, of what can never change (see ``settled``). Such a row is what it was if each place in it
+holds the same object as then. So what is in each place is noted, for many rows in one flat list, and to
+compare a million rows takes a few passes in C.
+
+::
+
+    rows      [1, "a"]   [2, "b"]   [3, "c"]
+    noted      1, "a",    2, "b",    3, "c"       a block; and which row has how many places
+
+Somebody else may have got hold of a row: another root, a handler. Its references are counted in each
+comparison, and it crosses by itself where there are more than its own.
+
+Invariants:
+    * In doubt a row has changed: it crosses once more than it would have to, and is right.
+    * Nothing of the program's runs: places are compared by identity, attributes read by ``object``.
+    * What a block has noted is what was written, if the two are done without a switch of threads.
+"""
+
+from __future__ import annotations
+
+import weakref
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain, compress, count, cycle, repeat
+from operator import eq, gt, is_not
+from sys import getrefcount
+from typing import Any
+
+from livereload_core.state.tracked.settled import CONTAINERS, PLAIN, is_plain_class, is_settled, slots_of
+
+__all__ = ["OWN", "Rows", "changeable"]
+
+_BUILTINS = frozenset((list, tuple, dict, set))
+_MOST = 200_000
+"""Objects in the rows of one block; those beyond are not looked at, and their rows cross each time."""
+_LARGE = 4000
+"""Rows that a block may grow to."""
+_NOTHING: Mapping[Any, Any] = {}
+_attribute = object.__getattribute__
+
+
+def changeable(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the entries whose values can change."""
+    classes = {*map(type, values.values())}
+    if classes <= PLAIN:
+        return {}
+    if classes <= CONTAINERS:
+        return {**values}
+    return {key: value for key, value in values.items() if type(value) not in PLAIN and not is_settled(value)}
+
+
+class _Column:
+    """One place after the other of some objects.
+
+    Args:
+        sizes: how many places each has.
+        items: what is in them.
+    """
+
+    __slots__ = ("items", "repeats", "sizes")
+
+    def __init__(self, sizes: Sequence[int], items: Iterable[Any]) -> None:
+        size = sizes[0] if sizes else 0
+        self.sizes: Sequence[int] | int = size if sizes.count(size) == len(sizes) else sizes
+        self.items = [*items]
+        # The keys of a table's rows are the same ones in each.
+        first = self.items[:size]
+        self.repeats = (
+            type(self.sizes) is int
+            and len(self.items) > size > 0
+            and not any(map(is_not, self.items, cycle(first)))
+        )
+        if self.repeats:
+            self.items = first
+
+    def take(self, other: _Column) -> bool:
+        """Add the places of other objects; ``False`` if they are not of the same form."""
+        if self.repeats:
+            return (
+                other.repeats and self.sizes == other.sizes and not any(map(is_not, self.items, other.items))
+            )
+        if other.repeats or self.sizes != other.sizes or not isinstance(self.sizes, int):
+            return False
+        self.items += other.items
+        return True
+
+    def drop(self, other: _Column) -> None:
+        """Undo :meth:`take`."""
+        if not self.repeats:
+            del self.items[len(self.items) - len(other.items) :]
+
+    def differing(self, sizes: Sequence[int], items: Iterator[Any]) -> Iterable[int]:
+        """Return the numbers of the objects in which not each place holds what it held."""
+        then: Iterable[Any] = cycle(self.items) if self.repeats else self.items
+        known: Sequence[int]
+        if isinstance(self.sizes, int):
+            if sizes.count(self.sizes) == len(sizes):
+                found = [*compress(count(), map(is_not, items, then))]
+                return {at // self.sizes for at in found} if found else ()
+            known = [self.sizes] * len(sizes)
+        else:
+            known = self.sizes
+            if sizes == known:
+                found = [*compress(count(), map(is_not, items, then))]
+                return _objects_at(found, known) if found else ()
+        # Some have grown or shrunk: the others are compared as if those were not there.
+        same = [*map(eq, sizes, known)]
+        then = compress(then, chain.from_iterable(map(repeat, same, known)))
+        now = compress(items, chain.from_iterable(map(repeat, same, sizes)))
+        others = [*compress(count(), same)]
+        found = [*compress(count(), map(is_not, now, then))]
+        differ = {number for number, it_is in enumerate(same) if not it_is}
+        differ.update(others[at] for at in _objects_at(found, [*compress(known, same)]))
+        return differ
+
+
+def _objects_at(places: Iterable[int], sizes: Sequence[int]) -> set[int]:
+    """Return to which objects places belong."""
+    ends = [*accumulate(sizes)]
+    return {bisect_right(ends, place) for place in places}
+
+
+def _columns(cls: type, objects: Sequence[Any]) -> Iterator[tuple[Sequence[int], Iterator[Any]]]:
+    """Yield what is in objects of one class: sizes and items, column by column.
+
+    Raises:
+        AttributeError: a slot is empty.
+    """
+    if cls is dict:
+        sizes = [*map(len, objects)]
+        yield sizes, chain.from_iterable(objects)
+        yield sizes, chain.from_iterable(map(dict.values, objects))
+    elif cls in _BUILTINS:
+        yield [*map(len, objects)], chain.from_iterable(objects)
+    else:
+        ones = [1] * len(objects)
+        for name in slots_of(cls):
+            yield ones, map(_attribute, objects, repeat(name))
+        if cls.__dictoffset__:
+            yield from _columns(dict, [*map(_attribute, objects, repeat("__dict__"))])
+
+
+class _Group:
+    """Objects of one class in the rows of a block.
+
+    Args:
+        cls: of all of them.
+        objects: each once.
+        owners: the number of the row that each is in.
+
+    Raises:
+        AttributeError: a slot is empty.
+    """
+
+    __slots__ = ("cls", "columns", "objects", "owners")
+
+    def __init__(self, cls: type, objects: list[Any], owners: Sequence[int]) -> None:
+        self.cls, self.objects, self.owners = cls, objects, owners
+        self.columns = [_Column(sizes, items) for sizes, items in _columns(cls, objects)]
+
+    def take(self, other: _Group) -> bool:
+        """Add other objects; ``False`` if they are not of the same form."""
+        if self.cls is not other.cls or len(self.columns) != len(other.columns):
+            return False
+        for number, (mine, theirs) in enumerate(zip(self.columns, other.columns, strict=True)):
+            if not mine.take(theirs):
+                for column, added in zip(self.columns[:number], other.columns, strict=False):
+                    column.drop(added)
+                return False
+        self.objects += other.objects
+        return True
+
+    def changed(self) -> set[int]:
+        """Return the numbers of the rows in which something is not as it was."""
+        if self.cls not in _BUILTINS and {*map(type, self.objects)} != {self.cls}:
+            return set(self.owners)
+        differ: set[int] = set()
+        try:
+            for then, (sizes, items) in zip(self.columns, _columns(self.cls, self.objects), strict=True):
+                differ.update(then.differing(sizes, items))
+        except AttributeError:  # an empty slot
+            return set(self.owners)
+        return {self.owners[number] for number in differ}
+
+    def shared(self, own: int) -> set[int]:
+        """Return the numbers of the rows that somebody else refers to.
+
+        Args:
+            own: how many references to each object are known of.
+        """
+        if max(map(getrefcount, self.objects)) <= own and not self._are_watched():
+            return set()
+        found = {*compress(count(), map(gt, map(getrefcount, self.objects), repeat(own)))}
+        if self.cls not in _BUILTINS:
+            found.update(compress(count(), map(weakref.getweakrefcount, self.objects)))
+        return {self.owners[number] for number in found}
+
+    def _are_watched(self) -> bool:
+        return self.cls not in _BUILTINS and any(map(weakref.getweakrefcount, self.objects))
+
+    def inside(self) -> list[tuple[Any, int]]:
+        """Return what can change in these objects, with the numbers of their rows."""
+        found: list[tuple[Any, int]] = []
+        for column in self.columns:
+            if PLAIN.issuperset(map(type, column.items)):
+                continue
+            sizes = repeat(column.sizes) if isinstance(column.sizes, int) else column.sizes
+            items = iter(cycle(column.items) if column.repeats else column.items)
+            for owner, size in zip(self.owners, sizes, strict=False):
+                for _ in range(size):
+                    item = next(items)
+                    if type(item) not in PLAIN and not is_settled(item):
+                        found.append((item, owner))
+        return found
+
+
+class _Block:
+    """The rows of one part.
+
+    Args:
+        entries: keys and rows.
+        own: how many references to each row are known of, this dict's and what counts them among them.
+
+    Attributes:
+        keys: of the rows.
+        rejected: numbers of the rows that cannot be compared.
+    """
+
+    __slots__ = ("_inner", "_rows", "keys", "rejected")
+
+    def __init__(self, entries: Mapping[Any, Any], own: int) -> None:
+        self.keys = [*entries]
+        self.rejected: set[int] = set()
+        self._rows = self._groups([*entries.values()], range(len(self.keys)), own)
+        self._inner: list[_Group] = []
+        groups, total = self._rows, 0
+        while groups:
+            inside = [pair for group in groups for pair in group.inside() if pair[1] not in self.rejected]
+            total += len(inside)
+            if total > _MOST:
+                self.rejected.update(owner for _, owner in inside)
+                break
+            objects, owners = [one for one, _ in inside], [owner for _, owner in inside]
+            inside.clear()
+            groups = self._groups(objects, owners, OWN)
+            self._inner += groups
+
+    def _groups(self, objects: list[Any], owners: Sequence[int], own: int) -> list[_Group]:
+        """Return objects by their classes; reject rows with one that is not known through and through."""
+        kinds: dict[type, tuple[list[Any], Sequence[int]]] = {}
+        classes = [*map(type, objects)]
+        found = set(classes)
+        if len(found) == 1:
+            kinds[classes[0]] = objects, owners
+        else:
+            for cls in found:
+                chosen = [of is cls for of in classes]
+                kinds[cls] = [*compress(objects, chosen)], [*compress(owners, chosen)]
+            own += 1
+        groups = []
+        for cls, (ones, theirs) in kinds.items():
+            if cls not in _BUILTINS and not is_plain_class(cls):
+                self.rejected.update(theirs)
+                continue
+            try:
+                group = _Group(cls, ones, theirs)
+            except AttributeError:
+                self.rejected.update(theirs)
+                continue
+            self.rejected |= group.shared(own)
+            groups.append(group)
+        return groups
+
+    def take(self, other: _Block) -> bool:
+        """Add the rows of another block; ``False`` if they are not of the same form.
+
+        To look at one large block takes less than to look at many small ones.
+        """
+        if len(self.keys) + len(other.keys) > _LARGE or not (self._is_even and other._is_even):
+            return False
+        if not self._rows[0].take(other._rows[0]):
+            return False
+        self.keys += other.keys
+        self._rows[0].owners = range(len(self.keys))
+        return True
+
+    @property
+    def _is_even(self) -> bool:
+        return not (self._inner or self.rejected) and len(self._rows) == 1
+
+    def items(self) -> Iterator[Any]:
+        """Yield what the rows are made of."""
+        for group in chain(self._rows, self._inner):
+            for column in group.columns:
+                yield from column.items
+
+    def look(self, own: int) -> tuple[set[int], set[int]]:
+        """Return the numbers of the rows that have changed, and of those that others refer to."""
+        changed: set[int] = set()
+        shared: set[int] = set()
+        for groups, references in ((self._rows, own), (self._inner, OWN)):
+            for group in groups:
+                shared |= group.shared(references)
+                changed |= group.changed()
+        return changed - self.rejected, shared - self.rejected
+
+
+class Rows:
+    """Of one dict or list: what the parts of it have of such values."""
+
+    def __init__(self) -> None:
+        self._blocks: list[_Block] = []
+        self._newer: dict[Any, _Block | None] = {}  # in another block than the first one that has had it
+
+    def __bool__(self) -> bool:
+        return bool(self._blocks)
+
+    @property
+    def outdated(self) -> int:
+        """How many keys have been noted more than once."""
+        return len(self._newer)
+
+    def note(
+        self, entries: Mapping[Any, Any], own: int, seen: Mapping[Any, Any] = _NOTHING
+    ) -> tuple[set[Any], Iterable[Any]]:
+        """Note what is in rows now.
+
+        Args:
+            entries: keys and rows.
+            own: as of :meth:`look`.
+            seen: the keys that may have been noted before.
+
+        Returns:
+            the keys of those that cannot be compared, and what the others are made of.
+        """
+        block = _Block(entries, own)
+        rejected = {block.keys[number] for number in block.rejected}
+        again = [noted.keys() & entries.keys() for noted in (seen, self._newer) if noted]
+        if any(again):
+            self._newer.update(dict.fromkeys(chain(*again), block))
+        elif self._blocks and self._blocks[-1].take(block):
+            return rejected, block.items()
+        if len(rejected) < len(block.keys):
+            self._blocks.append(block)
+        return rejected, block.items()
+
+    def forget(self, keys: Iterable[Any]) -> None:
+        """Note that there are no rows for some keys any more."""
+        self._newer.update(dict.fromkeys(keys))
+
+    def look(self, own: int) -> tuple[set[Any], set[Any]]:
+        """Return the keys of the rows that have changed, and of those that somebody else refers to.
+
+        Args:
+            own: how many references to each row are known of: ``OWN`` where a container and a copy of it
+                hold it.
+        """
+        changed: set[Any] = set()
+        shared: set[Any] = set()
+        newer = self._newer
+        for block in self._blocks:
+            for numbers, keys in zip(block.look(own), (changed, shared), strict=True):
+                for number in numbers:
+                    key = block.keys[number]
+                    if newer.get(key, block) is block:
+                        keys.add(key)
+        return changed, shared
+
+
+def _own() -> int:
+    """Return what is counted of an object that two others and the list of a group refer to."""
+    one: Any = []
+    others, objects = ([one], [one]), [one]
+    del one
+    found = max(map(getrefcount, objects))
+    del others
+    return found
+
+
+OWN = _own()
+"""References to an object that is reached from one place, and is noted."""
