@@ -1,7 +1,7 @@
 """A large dict over a reload: what it adds to the pause, and what a hit costs; plain and tracked.
 
-Numbers and texts cannot change, so a plain dict of these is compared with what it was, and only what differs
-crosses; one of lists crosses as a whole.
+A plain dict is compared with what it was, and only what differs crosses: numbers and texts where they are
+other objects, lists where something else is in them.
 
 Two engines in one process stand for the two generations. The pause is what both do between the standstill and
 the new code's start: the decisive export and its adoption, after a trial, with 1,000 entries touched since.

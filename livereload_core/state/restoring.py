@@ -38,7 +38,7 @@ from livereload_core.state.snapshot import Entry, Kind
 from livereload_core.state.store import Store
 from livereload_core.state.tracked.applying import Steps
 from livereload_core.state.tracked.arriving import filling, undo
-from livereload_core.state.tracked.comparisons import Comparisons
+from livereload_core.state.tracked.comparisons import Comparisons, is_inside
 from livereload_core.state.tracked.family import kind_of
 from livereload_core.state.tracked.journal import is_container, is_container_class
 
@@ -260,6 +260,8 @@ class Restorer:
 
     def _container(self, key: str) -> Any:
         """Return the tracked container that a root of then is, or becomes, or what receives a plain one."""
+        if is_inside(key):
+            return self._comparisons.arriving(key)
         entry = self._entries[key]
         cls = self._class(entry.type)
         if cls is dict or cls is list:

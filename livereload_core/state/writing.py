@@ -17,7 +17,7 @@ from livereload_core.state.blame import is_from_elsewhere, text_of
 from livereload_core.state.codec import Dumper
 from livereload_core.state.descriptors import Handed
 from livereload_core.state.fields import Shape
-from livereload_core.state.inplace import family_of, is_immutable
+from livereload_core.state.inplace import Family, family_of, is_immutable, set_attributes
 from livereload_core.state.roots import UNSET, Form, Root, class_key, global_of
 from livereload_core.state.segments import Piece
 from livereload_core.state.sharing import Memo, Sharing
@@ -46,6 +46,16 @@ def _shell_args(value: object) -> tuple[object, ...] | None:
     """Return what an empty object of this kind is made from, ``None`` where none can be made."""
     family = family_of(value)
     return None if family is None or is_immutable(value) else family.args(value)
+
+
+def _clone(family: Family, root: Root, inside: Mapping[str, Layer]) -> object:
+    """Return what is written for a root: a copy, with layers in the place of large attributes."""
+    copy = family.clone(root.value, root.options.transient)
+    if type(copy) is dict:
+        copy.update(inside)
+    elif inside:
+        set_attributes(copy, {**inside})
+    return copy
 
 
 class Work:
@@ -166,7 +176,7 @@ class Work:
         for root in members:
             if is_container(root.value):
                 classes = {**attached(root.value).classes, **classes}
-            elif root.key in self._layers:
+            else:
                 classes = {**self._comparisons.classes(root.key), **classes}
         for index, root in enumerate(members):
             entries[root.key] = dataclasses.replace(entries[root.key], group=key, index=index)
@@ -207,8 +217,10 @@ class Work:
         family, args = family_of(root.value), _shell_args(root.value)
         if family is None or args is None:
             return self._whole(root)
-        stream, classes = self._dump(root, lambda: family.clone(root.value, root.options.transient))
+        inside = self._comparisons.inside.get(root.key, {})
+        stream, classes = self._dump(root, lambda: _clone(family, root, inside))
         self._comparisons.written(root.key, len(stream), is_layer=False)
+        classes = {**self._comparisons.classes(root.key), **classes}
         return self._entry(root, Kind.SHELL, type_key(root.value), args, stream, classes)
 
     def _slot(self, root: Root) -> Entry:

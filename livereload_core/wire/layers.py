@@ -30,7 +30,8 @@ def flattened(node: Any, fields: Mapping[str, Any], index: Mapping[str, Any], se
     Raises:
         PickleDamageError: a part is missing, or damaged.
     """
-    if not isinstance(node, Call) or node.function != _ARRIVE:
+    if not _is_layer(node):
+        _flatten_inside(node, fields, index, segments)
         return node
     try:
         _, _, extents, gone, here, last, extra = node.args
@@ -46,6 +47,28 @@ def flattened(node: Any, fields: Mapping[str, Any], index: Mapping[str, Any], se
     if ("list", True) in extra.values:
         return Items("list", [value for _, value in found.values()])
     return Pairs(list(found.values()))
+
+
+def _flatten_inside(
+    node: Any, fields: Mapping[str, Any], index: Mapping[str, Any], segments: Sequence[Any]
+) -> None:
+    """Put containers in the place of what would make them: values of a dict, attributes of an object."""
+    if isinstance(node, Call):
+        waiting: list[Any] = [*node.states]
+        found = [pairs for pairs in waiting if isinstance(pairs, Pairs)]
+        found += [one for state in waiting if isinstance(state, Items) for one in state.values]
+    else:
+        found = [node]
+    for pairs in found:
+        if isinstance(pairs, Pairs):
+            pairs.values = [
+                (name, flattened(value, fields, index, segments) if _is_layer(value) else value)
+                for name, value in pairs.values
+            ]
+
+
+def _is_layer(node: Any) -> bool:
+    return isinstance(node, Call) and node.function == _ARRIVE
 
 
 def _parts(view: memoryview) -> Iterator[memoryview]:

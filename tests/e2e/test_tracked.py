@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,9 +20,25 @@ PLAIN = ROWS.replace(
     "rows: dict[str, int] = preserve.dict()", 'rows: dict[str, int] = preserve("rows", dict)'
 )
 """The same with a plain dict, which is compared."""
+INSIDE = re.sub(r"(?<!\")\brows\b(?!\")", "table.rows", ROWS)
+for old, new in (
+    (
+        "table.rows: dict[str, int] = preserve.dict()",
+        "class Table:\n    def __init__(self):\n        self.rows = {}\n\ntable = preserve('rows', Table)",
+    ),
+    ('table.rows.update({f"row {number}": number ', 'table.rows.update({f"row {number}": [number] '),
+    ("table.rows[key] = table.rows.get(key, 0) + 1", "table.rows[key][0] += 1"),
+    ("recent[key] = table.rows[key]", "recent[key] = table.rows[key][0]"),
+):
+    assert INSIDE.count(old) == 1, old
+    INSIDE = INSIDE.replace(old, new)
+"""The same with a plain dict of lists, which are changed in place, in an object."""
 ENV = {"ROWS": "20000"}
 
-kinds = pytest.mark.parametrize("source", [pytest.param(ROWS, id="tracked"), pytest.param(PLAIN, id="plain")])
+kinds = pytest.mark.parametrize(
+    "source",
+    [pytest.param(ROWS, id="tracked"), pytest.param(PLAIN, id="plain"), pytest.param(INSIDE, id="inside")],
+)
 
 
 def started(livecore: Launcher, *options: str, source: str = ROWS) -> LivecoreProcess:
@@ -120,7 +137,8 @@ def test_rows_outlive_livecore_and_can_be_looked_at(livecore: Launcher, source: 
     assert state(second) == before
     shown = json.loads(command(second, "state", "show", "rows", "--json", "--all"))
     (root,) = shown["roots"]
-    assert len(root["tree"]["children"]) == 20_000
+    tree = root["tree"]["children"][0] if source is INSIDE else root["tree"]
+    assert len(tree["children"]) == 20_000
     assert command(second, "state", "diff", "now", "now").strip()
     file = str(second.cwd / "exported.state")
     command(second, "state", "export", file)

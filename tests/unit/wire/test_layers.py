@@ -84,3 +84,15 @@ def test_part_that_is_cut_off_is_said(cut: int) -> None:
 def test_segment_that_is_missing_is_said() -> None:
     with pytest.raises(PickleDamageError, match="has a part that cannot be read"):
         flattened(node([(0, 0, 1)], ([], {}, {})), {"pieces": []}, {"pieces": []}, [])
+
+
+def test_layer_in_an_object_or_a_dict_is_shown_as_its_dict() -> None:
+    data = segment(([], {}, {"a": 1}))
+    layer = node([(0, 0, 1)], ([], {}, {"b": 2}))
+    index = {"pieces": [[len(data), 0, 0, 0, 0]]}
+    owner = Call(Name("app", "World"), [], states=[Pairs([("name", "it"), ("rows", layer)])])
+    for outer in (owner, Pairs([("name", "it"), ("rows", layer)])):
+        found = flattened(outer, {"pieces": [0]}, index, [memoryview(data)])
+        (pairs,) = found.states if isinstance(found, Call) else (found,)
+        assert pairs.values[0] == ("name", "it")
+        assert pairs.values[1][1].values == [("a", 1), ("b", 2)]
