@@ -23,9 +23,10 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import accumulate, chain, compress, count, cycle, repeat
-from operator import eq, gt, is_not
+from operator import eq, gt, is_, is_not
 from sys import getrefcount
 from typing import Any
 
@@ -38,8 +39,22 @@ _MOST = 200_000
 """Objects in the rows of one block; those beyond are not looked at, and their rows cross each time."""
 _LARGE = 4000
 """Rows that a block may grow to."""
+_COUNTED = 1 << 16
 _NOTHING: Mapping[Any, Any] = {}
 _attribute = object.__getattribute__
+
+
+Items = Callable[[], Iterator[Any]]
+"""Gives what is in the places of some objects, one after the other."""
+
+_counted: list[int] = []
+
+
+def _numbers() -> Iterator[int]:
+    """Count from 0 on; numbers that are there already take half the time of new ones."""
+    if not _counted:
+        _counted.extend(range(_COUNTED))
+    return chain(_counted, count(_COUNTED))
 
 
 def changeable(values: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -57,15 +72,15 @@ class _Column:
 
     Args:
         sizes: how many places each has.
-        items: what is in them.
+        items: gives what is in them.
     """
 
     __slots__ = ("items", "repeats", "sizes")
 
-    def __init__(self, sizes: Sequence[int], items: Iterable[Any]) -> None:
+    def __init__(self, sizes: Sequence[int], items: Items) -> None:
         size = sizes[0] if sizes else 0
         self.sizes: Sequence[int] | int = size if sizes.count(size) == len(sizes) else sizes
-        self.items = [*items]
+        self.items = [*items()]
         # The keys of a table's rows are the same ones in each.
         first = self.items[:size]
         self.repeats = (
@@ -92,24 +107,25 @@ class _Column:
         if not self.repeats:
             del self.items[len(self.items) - len(other.items) :]
 
-    def differing(self, sizes: Sequence[int], items: Iterator[Any]) -> Iterable[int]:
+    def differing(self, sizes: Sequence[int], items: Items) -> Iterable[int]:
         """Return the numbers of the objects in which not each place holds what it held."""
         then: Iterable[Any] = cycle(self.items) if self.repeats else self.items
         known: Sequence[int]
         if isinstance(self.sizes, int):
-            if sizes.count(self.sizes) == len(sizes):
-                found = [*compress(count(), map(is_not, items, then))]
-                return {at // self.sizes for at in found} if found else ()
             known = [self.sizes] * len(sizes)
+            if sizes.count(self.sizes) == len(sizes):
+                if self.repeats and all(map(is_, items(), then)):  # as a rule, and quicker than what is below
+                    return ()
+                then = cycle(self.items) if self.repeats else self.items
+                return {at // self.sizes for at in compress(_numbers(), map(is_not, items(), then))}
         else:
             known = self.sizes
             if sizes == known:
-                found = [*compress(count(), map(is_not, items, then))]
-                return _objects_at(found, known) if found else ()
+                return _objects_at(compress(_numbers(), map(is_not, items(), then)), known)
         # Some have grown or shrunk: the others are compared as if those were not there.
         same = [*map(eq, sizes, known)]
         then = compress(then, chain.from_iterable(map(repeat, same, known)))
-        now = compress(items, chain.from_iterable(map(repeat, same, sizes)))
+        now = compress(items(), chain.from_iterable(map(repeat, same, sizes)))
         others = [*compress(count(), same)]
         found = [*compress(count(), map(is_not, now, then))]
         differ = {number for number, it_is in enumerate(same) if not it_is}
@@ -123,7 +139,7 @@ def _objects_at(places: Iterable[int], sizes: Sequence[int]) -> set[int]:
     return {bisect_right(ends, place) for place in places}
 
 
-def _columns(cls: type, objects: Sequence[Any]) -> Iterator[tuple[Sequence[int], Iterator[Any]]]:
+def _columns(cls: type, objects: Sequence[Any]) -> Iterator[tuple[Sequence[int], Items]]:
     """Yield what is in objects of one class: sizes and items, column by column.
 
     Raises:
@@ -131,14 +147,14 @@ def _columns(cls: type, objects: Sequence[Any]) -> Iterator[tuple[Sequence[int],
     """
     if cls is dict:
         sizes = [*map(len, objects)]
-        yield sizes, chain.from_iterable(objects)
-        yield sizes, chain.from_iterable(map(dict.values, objects))
+        yield sizes, partial(chain.from_iterable, objects)
+        yield sizes, lambda: chain.from_iterable(map(dict.values, objects))
     elif cls in _BUILTINS:
-        yield [*map(len, objects)], chain.from_iterable(objects)
+        yield [*map(len, objects)], partial(chain.from_iterable, objects)
     else:
         ones = [1] * len(objects)
         for name in slots_of(cls):
-            yield ones, map(_attribute, objects, repeat(name))
+            yield ones, partial(map, _attribute, objects, repeat(name))
         if cls.__dictoffset__:
             yield from _columns(dict, [*map(_attribute, objects, repeat("__dict__"))])
 
