@@ -188,7 +188,7 @@ class Compared:
                 self._leave()
                 return None
         changed, shared = self.rows.look(OWN)
-        if len(shared) > max(_SAMPLE, len(value) // 4):
+        if self.rows.are_watched or len(shared) > max(_SAMPLE, len(value) // 4):
             self._leave()
             return None
         here |= self._with_values(changed, value, gone, last)
@@ -287,7 +287,7 @@ class Compared:
                     return
                 build.count += pace.used
                 made_of = self._write(build, build.writer, part, unsettled, dump)
-                if not build.is_worth_it(chain(part[2].values(), made_of)):
+                if build.rows.are_watched or not build.is_worth_it(chain(part[2].values(), made_of)):
                     self._leave(time.monotonic() - began)
                     return
 

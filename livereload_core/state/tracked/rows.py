@@ -11,7 +11,8 @@ compare a million rows takes a few passes in C.
     noted      1, "a",    2, "b",    3, "c"       a block; and which row has how many places
 
 Somebody else may have got hold of a row: another root, a handler. Its references are counted in each
-comparison, and it crosses by itself where there are more than its own.
+comparison, and it crosses by itself where there are more than its own. Where there are weak references to
+rows nothing is noted: a row that is taken out of its container has to be gone.
 
 Invariants:
     * In doubt a row has changed: it crosses once more than it would have to, and is right.
@@ -35,6 +36,8 @@ from livereload_core.state.tracked.settled import CONTAINERS, PLAIN, is_plain_cl
 __all__ = ["OWN", "Rows", "changeable"]
 
 _BUILTINS = frozenset((list, tuple, dict, set))
+_UNWATCHED = frozenset((list, tuple, dict))
+"""Classes of whose instances there are no weak references."""
 _MOST = 200_000
 """Objects in the rows of one block; those beyond are not looked at, and their rows cross each time."""
 _LARGE = 4000
@@ -207,15 +210,14 @@ class _Group:
         Args:
             own: how many references to each object are known of.
         """
-        if max(map(getrefcount, self.objects)) <= own and not self._are_watched():
+        if max(map(getrefcount, self.objects)) <= own:
             return set()
-        found = {*compress(count(), map(gt, map(getrefcount, self.objects), repeat(own)))}
-        if self.cls not in _BUILTINS:
-            found.update(compress(count(), map(weakref.getweakrefcount, self.objects)))
+        found = compress(count(), map(gt, map(getrefcount, self.objects), repeat(own)))
         return {self.owners[number] for number in found}
 
-    def _are_watched(self) -> bool:
-        return self.cls not in _BUILTINS and any(map(weakref.getweakrefcount, self.objects))
+    def is_watched(self) -> bool:
+        """Whether there are weak references to some of these objects."""
+        return self.cls not in _UNWATCHED and any(map(weakref.getweakrefcount, self.objects))
 
     def inside(self) -> list[tuple[Any, int]]:
         """Return what can change in these objects, with the numbers of their rows."""
@@ -243,13 +245,15 @@ class _Block:
     Attributes:
         keys: of the rows.
         rejected: numbers of the rows that cannot be compared.
+        is_watched: whether there are weak references to something in them, when it was looked at last.
     """
 
-    __slots__ = ("_inner", "_rows", "keys", "rejected")
+    __slots__ = ("_inner", "_rows", "is_watched", "keys", "rejected")
 
     def __init__(self, entries: Mapping[Any, Any], own: int) -> None:
         self.keys = [*entries]
         self.rejected: set[int] = set()
+        self.is_watched = False
         self._rows = self._groups([*entries.values()], range(len(self.keys)), own)
         self._inner: list[_Group] = []
         groups, total = self._rows, 0
@@ -287,6 +291,7 @@ class _Block:
                 self.rejected.update(theirs)
                 continue
             self.rejected |= group.shared(own)
+            self.is_watched |= group.is_watched()
             groups.append(group)
         return groups
 
@@ -321,13 +326,19 @@ class _Block:
             for group in groups:
                 shared |= group.shared(references)
                 changed |= group.changed()
+                self.is_watched |= group.is_watched()
         return changed - self.rejected, shared - self.rejected
 
 
 class Rows:
-    """Of one dict or list: what the parts of it have of such values."""
+    """Of one dict or list: what the parts of it have of such values.
+
+    Attributes:
+        are_watched: whether there were weak references to something in them when they were looked at.
+    """
 
     def __init__(self) -> None:
+        self.are_watched = False
         self._blocks: list[_Block] = []
         self._newer: dict[Any, _Block | None] = {}  # in another block than the first one that has had it
 
@@ -353,6 +364,7 @@ class Rows:
             the keys of those that cannot be compared, and what the others are made of.
         """
         block = _Block(entries, own)
+        self.are_watched |= block.is_watched
         rejected = {block.keys[number] for number in block.rejected}
         again = [noted.keys() & entries.keys() for noted in (seen, self._newer) if noted]
         if any(again):
@@ -378,7 +390,9 @@ class Rows:
         shared: set[Any] = set()
         newer = self._newer
         for block in self._blocks:
-            for numbers, keys in zip(block.look(own), (changed, shared), strict=True):
+            found = block.look(own)
+            self.are_watched |= block.is_watched
+            for numbers, keys in zip(found, (changed, shared), strict=True):
                 for number in numbers:
                     key = block.keys[number]
                     if newer.get(key, block) is block:

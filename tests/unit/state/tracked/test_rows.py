@@ -192,6 +192,19 @@ class Odd:
         return Odd, (self.value,)
 
 
+def test_row_that_is_watched_is_gone_once_it_is_taken_out(generations: Generations) -> None:
+    kept = full(generations, Row)
+    assert size(generations) < FEW
+    names = weakref.WeakValueDictionary({"seven": kept[7]})
+    assert size(generations) > 5 * comparisons.WIDE, "nothing refers to any of them any more"
+    del kept[7]
+    assert not names
+    generations.export().close()
+    names["eight"] = kept[8]
+    del kept[8]
+    assert not names
+
+
 def test_watched_row_crosses_and_is_watched_again(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparisons, "WIDE", 3)
     source = """
