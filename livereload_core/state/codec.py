@@ -20,6 +20,7 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import gc
 import io
 import pickle
@@ -31,6 +32,7 @@ from livereload_core.state.deep import DeepPickler
 from livereload_core.state.descriptors import Outgoing, writing
 from livereload_core.state.fields import Shape, shape_of
 from livereload_core.state.names import lookup
+from livereload_core.state.plain import UNASKED, start_of
 from livereload_core.state.reducers import Reducer, classify
 from livereload_core.state.roots import class_key
 
@@ -98,35 +100,58 @@ def grown_old() -> None:
         gc.unfreeze()
 
 
-def _override(kinds: dict[type, Reducer], classes: set[type]) -> Callable[[Any], Any]:
+def _override(
+    kinds: dict[type, Reducer],
+    starts: dict[type, tuple[type] | None],
+    named: set[type],
+    classes: set[type],
+) -> Callable[[Any], Any]:
     """Return what the C pickler asks for a reduction of each object; it takes note of the classes it meets.
 
     A function and no method: it is called for every instance, and finds its own names sooner than attributes.
     """
+    newobj = vars(copyreg)["__newobj__"]
+    one, other = UNASKED
 
     def reducer_override(obj: Any) -> Any:
-        cls = type(obj)
         try:
-            reducer = kinds[cls]
+            start = starts[type(obj)]
         except KeyError:
-            reducer = kinds[cls] = classify(obj)
+            start = starts[type(obj)] = _start(obj, kinds)
+        if start is not None:
+            space = obj.__dict__
+            if type(space) is dict and one not in space and other not in space:
+                return newobj, start, space or None
+            return NotImplemented
+        cls = type(obj)
+        reducer = kinds[cls]
         if reducer is None:
             return NotImplemented
-        if issubclass(cls, type):
-            classes.add(obj)
-        return reducer(obj)
+        if not issubclass(cls, type):
+            return reducer(obj)
+        classes.add(obj)
+        if obj in named:
+            return NotImplemented
+        reduction = reducer(obj)
+        if reduction is NotImplemented:
+            named.add(obj)
+        return reduction
 
     return reducer_override
+
+
+def _start(obj: object, kinds: dict[type, Reducer]) -> tuple[type] | None:
+    """Return what objects of this type begin with if they are plain; see to it that their kind is known."""
+    cls = type(obj)
+    if cls not in kinds:
+        kinds[cls] = classify(obj)
+    return start_of(cls) if kinds[cls] is None else None
 
 
 class _Pickler(pickle.Pickler):
     """The C pickler, with our reductions by type."""
 
     reducer_override: Any  # the pickler's own class has none
-
-    def __init__(self, file: io.BytesIO, kinds: dict[type, Reducer], classes: set[type]) -> None:
-        super().__init__(file, PROTOCOL)
-        self.reducer_override = _override(kinds, classes)
 
 
 class Dumper:
@@ -148,6 +173,10 @@ class Dumper:
         quiet: bool = True,
         takes_buffers: bool = False,
     ) -> None:
+        # Of one export: what instances begin with, classes that cross by name, and shapes by key.
+        self._starts: dict[type, tuple[type] | None] = {}
+        self._named: set[type] = set()
+        self._shapes: dict[type, tuple[str, Shape] | None] = {}
         self._roots = {id(root): (number, root) for number, root in enumerate(roots)}
         self._is_user_module = is_user_module
         self.outgoing = Outgoing(quiet=quiet, takes_buffers=takes_buffers)
@@ -194,24 +223,27 @@ class Dumper:
     def reduction_of(self, obj: object) -> Any:
         """Return what would be written for ``obj`` alone; for the walker."""
         with contextlib.closing(self.outgoing.apart()) as unused, writing(unused):
-            return _override(self._kinds, set())(obj)
+            return _override(self._kinds, self._starts, self._named, set())(obj)
 
     def _written(
         self, obj: object, classes: set[type], memo: dict[int, tuple[int, object]] | None = None
     ) -> bytes:
         with writing(self.outgoing):
             try:
-                return self._attempt(_Pickler, self._memo, obj, classes, memo)
+                file = io.BytesIO()
+                pickler = _Pickler(file, PROTOCOL)
+                pickler.reducer_override = _override(self._kinds, self._starts, self._named, classes)
+                return self._attempt(pickler, file, self._memo, obj, memo)
             except RecursionError:
                 pass  # also one of the object's own: it comes again below, and is raised then
-            return self._attempt(DeepPickler, dict(self._roots), obj, classes, memo)
+            file = io.BytesIO()
+            pickler = DeepPickler(file, self._kinds, classes)
+            return self._attempt(pickler, file, dict(self._roots), obj, memo)
 
     def _attempt(
-        self, make: Any, memo: Any, obj: object, classes: set[type], written: dict[Any, Any] | None = None
+        self, pickler: Any, file: io.BytesIO, memo: Any, obj: object, written: dict[Any, Any] | None
     ) -> bytes:
-        file = io.BytesIO()
         self.outgoing.begin()
-        pickler = make(file, self._kinds, classes)
         pickler.memo = memo
         pickler.dump(obj)
         if written is not None:
@@ -221,10 +253,12 @@ class Dumper:
     def _fields(self, classes: set[type]) -> dict[str, Shape]:
         found = {}
         for cls in classes:
-            if self._is_user_module(cls.__module__):
-                fields = shape_of(cls)
-                if fields is not None:
-                    found[class_key(cls)] = fields
+            if cls not in self._shapes:
+                fields = shape_of(cls) if self._is_user_module(cls.__module__) else None
+                self._shapes[cls] = None if fields is None else (class_key(cls), fields)
+            shape = self._shapes[cls]
+            if shape is not None:
+                found[shape[0]] = shape[1]
         return found
 
 

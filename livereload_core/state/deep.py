@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from livereload_core.state.inplace import OBJECTS, family_of_class
+from livereload_core.state.plain import is_read_plainly
 from livereload_core.state.reducers import Reducer, classify
 from livereload_core.state.refusals import EndlessError
 
@@ -232,7 +233,7 @@ class DeepPickler(_Pickler):  # type: ignore[misc]
 
     def _is_quick(self, cls: Any) -> bool:
         """Whether instances of a class that is written already need not be asked for their reduction."""
-        if family_of_class(cls) is not OBJECTS or not _is_read_plainly(cls):
+        if family_of_class(cls) is not OBJECTS or not is_read_plainly(cls):
             return False
         start, names = _get(self.memo[id(cls)][0]) + b")\x81\x94", _slotnames(cls)
         if cls.__dictoffset__ and not names:
@@ -384,17 +385,9 @@ def _have_say(cls: type) -> bool:
     return not all(isinstance(getattr(cls, name, None), _OF_C) for name in _SAYS)
 
 
-def _is_read_plainly(cls: Any) -> bool:
-    """Whether reading the attributes of instances runs no code, and shows what is there."""
-    return cls.__getattribute__ is object.__getattribute__ and all(
-        "__class__" not in vars(base) and type(vars(base).get("__dict__", _DICT)) is type(_DICT)
-        for base in cls.__mro__[:-1]
-    )
-
-
-_DICT = vars(_Act.__class__)["__dict__"]
+_NOTHING = object()
 
 
 def _slots(obj: Any, names: list[str]) -> list[tuple[str, Any]]:
-    values = ((name, getattr(obj, name, _DICT)) for name in names)
-    return [pair for pair in values if pair[1] is not _DICT]
+    values = ((name, getattr(obj, name, _NOTHING)) for name in names)
+    return [pair for pair in values if pair[1] is not _NOTHING]
