@@ -280,7 +280,7 @@ class Engine:
             CannotCarryError: the new code cannot take a root.
             SnapshotError: the snapshot cannot be read.
         """
-        with self._lock:
+        with self._lock, uncollected():  # the index is as many objects as would start a collection
             own = self._carried.arrive(fds)
             # A copy: the caller may unmap the snapshot, and parked roots outlive it.
             snapshot = unpack(bytes(data), own)

@@ -20,6 +20,7 @@ import array
 import copyreg
 import datetime
 import enum
+import functools
 import pathlib
 import re
 import sys
@@ -293,6 +294,7 @@ _BUILTINS: dict[type, Family] = {
 def add_family(cls: type, family: Family) -> None:
     """Say how the instances of a class of ours are refilled."""
     _BUILTINS[cls] = family
+    family_of_class.cache_clear()
 
 
 _IMMUTABLE: tuple[type, ...] = (
@@ -315,9 +317,11 @@ def is_immutable(obj: object) -> bool:
 
 def family_of(obj: object) -> Family | None:
     """Return how an object is refilled in place, or ``None`` when there is no way."""
-    return family_of_class(type(obj))
+    cls: Any = type(obj)
+    return family_of_class(cls)
 
 
+@functools.lru_cache(maxsize=4096)
 def family_of_class(cls: type) -> Family | None:
     """The same for the instances of a class."""
     if _is_immutable_class(cls):

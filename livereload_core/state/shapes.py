@@ -111,6 +111,9 @@ def converting(
             _current.edits[cls] = _edit(cls, old, names)
             changed[cls] = old
     try:
+        if not (changed or renamed):
+            yield _current
+            return
         with contextlib.ExitStack() as patches:
             for cls in {*changed, *renamed}:
                 if issubclass(cls, tuple):

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import operator
 import struct
 import sys
 import zlib
@@ -120,6 +121,7 @@ _DESCRIBED = tuple(
     field.name for field in dataclasses.fields(Entry) if field.name not in ("table", "stream", "pieces")
 )
 """The fields of a root that are in the index as they are."""
+_description = operator.attrgetter(*_DESCRIBED)
 
 
 def segments_of(entries: Iterable[Entry]) -> list[Segment]:
@@ -148,7 +150,7 @@ def pack(entries: Sequence[Entry], generation: int) -> bytes:
     streams: list[bytes | memoryview] = []
     offset = 0
     for entry in entries:
-        fields = {name: getattr(entry, name) for name in _DESCRIBED}
+        fields = dict(zip(_DESCRIBED, _description(entry), strict=True))
         for piece in entry.pieces:
             if id(piece) not in pieces:
                 pieces[id(piece)] = len(described_pieces)

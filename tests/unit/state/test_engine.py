@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import sys
 import time
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -620,6 +623,29 @@ def test_enum_member_that_was_renamed_is_followed(program: Program) -> None:
     after = program.reload(app=source.format(more=more, name="FINE"))
     assert after.box["mood"] is after.Mood.FINE
     assert program.reports["app:box"].detail == "member 'GOOD' of Mood is 'FINE' now"
+
+
+def test_no_garbage_is_collected_while_a_snapshot_is_unpacked(program: Program) -> None:
+    source = HEAD + "users = preserve('users', dict)\n"
+    program.start(app=source).users.update({n: [n] for n in range(100)})
+    within: set[str] = set()
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            within.add(frame.f_code.co_name)
+            frame = frame.f_back
+
+    before = gc.get_threshold()
+    gc.callbacks.append(note)
+    gc.set_threshold(1)
+    try:
+        assert len(program.reload(app=source).users) == 100
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(note)
+    assert "reload" in within
+    assert "unpack" not in within
 
 
 def test_root_that_cannot_be_carried_is_written_as_it_was_before_if_others_shall_not_suffer(
