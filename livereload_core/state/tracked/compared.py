@@ -60,6 +60,9 @@ _SLICE = 256 << 10
 """Bytes of texts after which a slice ends."""
 _LONG = 64
 """Characters from which on a text is watched for being in many places: each part has a copy of its own."""
+_SETS = 251
+"""Sets for the texts that were met: a single one of a million grows at once, which takes 0.1 s of one slice.
+A prime, because texts of one length lie at equal distances."""
 _LAYER = 1 << 20
 """Bytes of an export from which on what differs is made a part of, however few entries it is."""
 _SAMPLE = 1000
@@ -83,7 +86,7 @@ class _Build:
         self.restless: set[Any] = set()
         self.classes: dict[str, Shape] = {}
         self.count = 0
-        self._texts: set[int] = set()
+        self._texts: list[set[int]] = [set() for _ in range(_SETS)]
         self._bytes = self._repeated = 0
 
     def is_worth_it(self, entries: Iterable[Any]) -> bool:
@@ -96,9 +99,10 @@ class _Build:
                 waiting.extend(value)
             elif (cls is str or cls is bytes) and len(value) >= _LONG:
                 self._bytes += len(value)
-                if id(value) in self._texts:
+                texts = self._texts[id(value) % _SETS]
+                if id(value) in texts:
                     self._repeated += len(value)
-                self._texts.add(id(value))
+                texts.add(id(value))
         if self._repeated > _LAYER and self._repeated > self._bytes // 4:
             return False
         return len(self.restless) <= max(_SAMPLE, self.count // 4)
