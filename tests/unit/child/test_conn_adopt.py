@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from livereload_core.child import conn_adopt
+from livereload_core.child import conn_adopt, conn_hub
 from livereload_core.child.conn_adopt import BATCH
 from livereload_core.child.net_descriptors import inode_of, open_sockets
 from livereload_core.child.net_unseen import find
@@ -293,17 +293,27 @@ async def test_connections_that_were_prepared_are_adopted_by_number(made: list[i
         assert all(link.is_as_told() for link in on.new.hub.links.values())
 
 
-@in_loop
-async def test_a_connection_with_news_is_told_again_after_its_adoption(made: list[int]) -> None:
-    async with stage(Echo) as on:
-        await _crowd(on, 1)
-        on.old.link.told = None
-        await on.switch(Echo)
-        await until(on.new.settled)
-        assert not on.new.link.is_as_told()
-        await until(lambda: on.new.link.told is not None)
-        assert on.new.link.is_as_told()
-        assert [m.number for m in on.new.told if isinstance(m, wire.Opened)] == [on.new.link.number]
+def test_a_connection_with_news_is_told_again_after_its_adoption(
+    made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conn_hub, "YOUNG", 3600.0)
+
+    @in_loop
+    async def test() -> None:
+        async with stage(Echo) as on:
+            await _crowd(on, 1)
+            on.old.link.told = None
+            await on.switch(Echo)
+            await until(on.new.settled)
+            link, hub = on.new.link, on.new.hub
+            assert not link.is_as_told()
+            ((_, young, looks),) = hub._young
+            hub._young[0] = (0.0, young, looks)
+            hub._scan()
+            assert link.is_as_told()
+            assert [m.number for m in on.new.told if isinstance(m, wire.Opened)] == [link.number]
+
+    test()
 
 
 def test_sockets_that_are_known_are_left_out_of_the_census() -> None:
