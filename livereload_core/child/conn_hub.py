@@ -45,8 +45,8 @@ To give it takes 0.06 ms here and 0.08 ms in the parent, where all of a short co
 """
 LOOKS = 8
 """How often it is put off, by as much each time, while the answer to a request is under way: that ends with
-the process whoever holds its connection, and many connections end with it. A stream of events does not wait for
-this: it is given to the parent before its first byte."""
+the process whoever holds its connection, and many connections end with it. A stream of events does not wait
+for this: it is given to the parent before its first byte."""
 _TICK = 0.001
 """Seconds that a loop's clock may be behind its timers: uvloop counts whole milliseconds."""
 ROUNDS = 6

@@ -213,28 +213,35 @@ async def test_a_program_that_has_stopped_the_collector_finds_it_so(made: list[i
             gc.enable()
 
 
-@in_loop
-async def test_tables_are_closed_whether_messages_share_one_or_not(made: list[int]) -> None:
-    async with stage(Echo) as on:
-        clients = await _crowd(on, 6)
-        for link in on.old.hub.all():
-            link.told = None
-        numbers, table, _ = await on.freeze()
-        await on.succeed(Echo)
-        before = set(os.listdir("/proc/self/fd"))
-        shared, other = memfd.create(table), memfd.create(table)
-        for part, memory in ((numbers[:2], shared), (numbers[2:4], shared), (numbers[4:], other)):
-            on.new.adopter.expect(
-                part, [os.dup(memory), *(os.dup(on.held[number].fileno()) for number in part)]
-            )
-        os.close(shared)
-        os.close(other)
-        on.new.adopter.begin()
-        await until(on.new.settled)
-        for reader, writer in clients:
-            writer.write(b"on")
-            assert await reader.readexactly(2) == b"on"
-        assert len(set(os.listdir("/proc/self/fd")) - before) == len(numbers), "a table is still open"
+def test_tables_are_closed_whether_messages_share_one_or_not(
+    made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conn_hub, "YOUNG", 3600.0)  # or what is news here is told meanwhile
+
+    @in_loop
+    async def test() -> None:
+        async with stage(Echo) as on:
+            clients = await _crowd(on, 6)
+            for link in on.old.hub.all():
+                link.told = None
+            numbers, table, _ = await on.freeze()
+            await on.succeed(Echo)
+            before = set(os.listdir("/proc/self/fd"))
+            shared, other = memfd.create(table), memfd.create(table)
+            for part, memory in ((numbers[:2], shared), (numbers[2:4], shared), (numbers[4:], other)):
+                on.new.adopter.expect(
+                    part, [os.dup(memory), *(os.dup(on.held[number].fileno()) for number in part)]
+                )
+            os.close(shared)
+            os.close(other)
+            on.new.adopter.begin()
+            await until(on.new.settled)
+            for reader, writer in clients:
+                writer.write(b"on")
+                assert await reader.readexactly(2) == b"on"
+            assert len(set(os.listdir("/proc/self/fd")) - before) == len(numbers), "a table is still open"
+
+    test()
 
 
 def test_a_connection_that_is_announced_while_others_are_begun_with_is_not_forgotten(
