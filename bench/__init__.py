@@ -7,7 +7,7 @@ Not part of the package and never shipped. The parts, from facts to the table:
     contenders  livecore and its peers: which command serves which app
     sources     the apps, and how a save is made and timed
     serving     one contender as a process, from its start to its certain end
-    latency, outage, steady, connections, idle, floors   the measures
+    latency, outage, steady, connections, idle, floors, state, exporting   the measures
 
 Invariants:
     * All traffic stays on 127.0.0.1, and every wait has a limit.

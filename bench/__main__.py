@@ -17,6 +17,7 @@ from bench import machine
 from bench.arrays import measure_arrays
 from bench.connections import measure_connections
 from bench.contenders import CONTENDERS, Contender
+from bench.exporting import measure_exporting
 from bench.floors import measure_floors
 from bench.goals import goals
 from bench.idle import measure_idle
@@ -32,7 +33,7 @@ from bench.tracked import measure_tracked
 
 __all__ = ["main"]
 
-_PARTS = ("light", "heavy", "outage", "steady", "connections", "idle", "floors", "state")
+_PARTS = ("light", "heavy", "outage", "steady", "connections", "idle", "floors", "state", "exporting")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,6 +126,8 @@ def _measures(
         found += measure_state(plan, progress)
         found.append(measure_tracked(plan, progress))
         found.append(measure_arrays(plan, progress))
+    if "exporting" in parts:
+        found.append(measure_exporting(folder / "exporting", plan, progress))
     return found
 
 

@@ -27,7 +27,7 @@ from bench.webclients import TALKERS
 from livereload_core.errors import LivecoreError
 from livereload_core.parent.control import request
 
-__all__ = ["floor_name", "measure_connections"]
+__all__ = ["floor_name", "measure_connections", "settled"]
 
 _MANY_FILES = 16_384
 _REST = 0.3
@@ -156,7 +156,7 @@ def _deaths(ours: Sequence[Contender], folder: Path, plan: Plan, progress: Calla
                 Serving(who, folder / who.family, weight="websockets") as serving,
                 _crowd(serving.port, count) as tell,
             ):
-                took = [tell(f"kill {_settled(serving)}")["took"] for _ in range(plan.kills)]
+                took = [tell(f"kill {settled(serving)}")["took"] for _ in range(plan.kills)]
                 kept = tell("count")["kept"]
         except NotMeasuredError as error:
             rows.append(Row(who.name, who.family, True, note=str(error)))
@@ -182,7 +182,7 @@ def _deaths(ours: Sequence[Contender], folder: Path, plan: Plan, progress: Calla
 def _edit(serving: Serving, tell: Callable[[str], dict[str, Any]], plan: Plan) -> dict[str, Any]:
     """Save the next version while a few talk; returns what ``count`` told, with a note."""
     if serving.contender.ours:
-        _settled(serving)
+        settled(serving)
     else:
         time.sleep(plan.gap)
     tell("talk")
@@ -194,7 +194,7 @@ def _edit(serving: Serving, tell: Callable[[str], dict[str, Any]], plan: Plan) -
     return {**said, "note": "" if live is not None else "the edit never went live"}
 
 
-def _settled(serving: Serving) -> int:
+def settled(serving: Serving) -> int:
     """Wait until one child serves and a warm spare stands by; returns the pid of the first."""
     deadline = time.monotonic() + _LIMIT
     before: tuple[int, float] | None = None

@@ -12,6 +12,7 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from bench.sources import MODULE, Family, Weight
 
@@ -119,12 +120,14 @@ class Pair:
         ours: under livecore.
         bare: alone.
         weight: which app.
+        fresh: whether each request has a connection of its own.
     """
 
     family: Family
     ours: Contender
     bare: Contender
     weight: Weight = "light"
+    fresh: bool = False
 
     @property
     def again(self) -> Contender:
@@ -155,17 +158,17 @@ _SMALLEST: tuple[Pair, ...] = (
         BARE["aiohttp"],
     ),
 )
+
+
+def _varied(pair: Pair, words: str, **changes: Any) -> Pair:
+    ours, bare = (dataclasses.replace(one, name=f"{one.name}, {words}") for one in (pair.ours, pair.bare))
+    return dataclasses.replace(pair, ours=ours, bare=bare, **changes)
+
+
 PAIRS: tuple[Pair, ...] = (
     *_SMALLEST,
-    *(
-        Pair(
-            pair.family,
-            dataclasses.replace(pair.ours, name=f"{pair.ours.name}, page"),
-            dataclasses.replace(pair.bare, name=f"{pair.bare.name}, page"),
-            "page",
-        )
-        for pair in _SMALLEST[1:]
-    ),
+    *(_varied(pair, "page", weight="page") for pair in _SMALLEST[1:]),
+    *(_varied(pair, "a connection each", fresh=True) for pair in _SMALLEST),
 )
 """Each kind of connection that livecore looks into: parsed in Python, in C, and by aiohttp; with the smallest
-answer there is, and with one of a usual size."""
+answer there is, with one of a usual size, and with a new connection for each of the smallest."""

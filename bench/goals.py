@@ -23,6 +23,7 @@ def goals(measures: Sequence[Measure]) -> tuple[Goal, ...]:
         *_connections(by_key),
         *_idle(by_key),
         *_state(by_key),
+        *_exporting(by_key),
     )
 
 
@@ -149,3 +150,11 @@ def _state(measures: Mapping[str, Measure]) -> Iterator[Goal]:
         if took is not None and floor:
             limit = 1.2 if name == arrays.FIRST else 0.35
             yield Goal(f"state: array, {name.partition(', ')[2]}, by memcpy of all", limit, took / floor, "x")
+
+
+def _exporting(measures: Mapping[str, Measure]) -> Iterator[Goal]:
+    found = measures.get("exporting")
+    for row in found.rows if found else ():
+        if "p99_ratio" in row.values:
+            got, low, high = (row.values[f"p99_{end}"] for end in ("ratio", "low", "high"))
+            yield Goal(f"{row.name}: p99 while exported by that at rest", 1.5, got, "x", (low, high))

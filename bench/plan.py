@@ -46,6 +46,8 @@ class Plan:
         tracked_entries: of the large dict.
         tracked_rounds: its reloads.
         array_mib: of the large array.
+        export_starts: starts of a program that exports, for each kind of state.
+        export_rest: seconds without anything to export.
     """
 
     edits: int = 10
@@ -73,6 +75,8 @@ class Plan:
     tracked_entries: int = 1_000_000
     tracked_rounds: int = 9
     array_mib: int = 1_024
+    export_starts: int = 6
+    export_rest: float = 4.0
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Plan:
@@ -109,6 +113,8 @@ class Plan:
                 tracked_entries=20_000,
                 tracked_rounds=3,
                 array_mib=16,
+                export_starts=1,
+                export_rest=0.5,
             )
         text = environ.get("BENCH_EDITS", "")
         if not text:

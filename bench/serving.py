@@ -15,6 +15,8 @@ import secrets
 import socket
 import subprocess
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -51,6 +53,7 @@ class Serving:
         contender: who.
         folder: an empty folder.
         weight: which app.
+        app: makes the source of each version of another app.
 
     Attributes:
         port: where it serves.
@@ -58,9 +61,16 @@ class Serving:
         number: the version that was saved last.
     """
 
-    def __init__(self, contender: Contender, folder: Path, *, weight: Weight = "light") -> None:
+    def __init__(
+        self,
+        contender: Contender,
+        folder: Path,
+        *,
+        weight: Weight = "light",
+        app: Callable[[int], str] | None = None,
+    ) -> None:
         self.contender = contender
-        self.weight = weight
+        self._source = app or partial(source, contender.family, weight)
         self.port = free_port()
         self.number = 1
         self._folder = folder
@@ -74,7 +84,7 @@ class Serving:
         if self.contender.version() is None:
             raise NotMeasuredError(f"{self.contender.distribution} is not installed")
         self._folder.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(source(self.contender.family, self.weight, self.number))
+        self.file.write_text(self._source(self.number))
         # What configures a reloader or an interpreter from outside would make runs differ.
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("LIVECORE_", "FLASK_", "PYTHON"))}
         try:
@@ -123,7 +133,7 @@ class Serving:
     def edit(self, style: SaveStyle) -> float:
         """Save the next version; returns the clock right before."""
         self.number += 1
-        return save(self.file, source(self.contender.family, self.weight, self.number), style)
+        return save(self.file, self._source(self.number), style)
 
     def latency(self, style: SaveStyle, *, patience: float) -> float | None:
         """Save the next version and return the seconds to its first answer, None if it never came."""

@@ -4,7 +4,8 @@ Every app answers ``{"version": "v17"}`` on ``/`` and ``/hit``. The version stan
 answers, so that in-process patchers, which replace functions, can do the same work as those that start
 afresh. Light and heavy differ only in what is imported at the top. Those with WebSockets echo on ``/ws``,
 with the pid of the process that answers in front. Those with a page answer with a hundred rows beside the
-version, made and written as JSON for each request: what a small page or a call of an API takes.
+version, made and written as JSON for each request: what a small page or a call of an API takes. Those that
+keep much change all of it on ``/change``, and answer when that is done.
 
 Invariants:
     * No two versions of a file have the same size: a peer that trusts a stale ``.pyc`` of the same second and
@@ -15,10 +16,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["BROKEN", "MODULE", "Family", "SaveStyle", "Weight", "save", "source"]
+__all__ = ["BROKEN", "MODULE", "Family", "SaveStyle", "Weight", "keeping", "save", "source"]
 
 Family = Literal["asgi", "wsgi", "aiohttp"]
 Weight = Literal["light", "heavy", "websockets", "page"]
@@ -136,12 +138,52 @@ _ASGI_PAGE = "import json\n\n\n" + _ASGI.replace(
 _AIOHTTP_PAGE = _AIOHTTP.replace('"@VERSION@"}', '"@VERSION@", "rows": ' + _ROWS + "}", 1)
 _BODIES_WITH_PAGE: dict[Family, str] = {"asgi": _ASGI_PAGE, "aiohttp": _AIOHTTP_PAGE}
 
+_ASGI_KEEPS = """\
+import asyncio
+
+from livereload_core import preserve
+
+@KEPT@
+changes = 0
+
+
+async def change():
+    global changes
+    changes += 1
+    for start in range(0, @SIZE@, @STEP@):
+        make(start, min(start + @STEP@, @SIZE@))
+        await asyncio.sleep(0)
+    put()
+    await asyncio.sleep(0.1)  # who has waited for it is answered first
+
+
+""" + _ASGI.replace(
+    "    body = b", '    if scope["path"] == "/change":\n        await change()\n    body = b', 1
+)
+
+
+def keeping(kept: str, size: int, step: int) -> Callable[[int], str]:
+    """Return what makes the source of an app that keeps much.
+
+    Args:
+        kept: code that declares it, with two functions: ``make(start, end)`` makes other values for this
+            part, by ``changes``, and ``put()`` puts all of them into their place.
+        size: of all of it, in what ``make`` counts.
+        step: how much is made at a time.
+    """
+    text = _ASGI_KEEPS.replace("@KEPT@", kept).replace("@SIZE@", str(size)).replace("@STEP@", str(step))
+    return lambda number: _marked(text, number)
+
 
 def source(family: Family, weight: Weight, number: int) -> str:
     """Return the app that answers with version ``v<number>``."""
     top = _HEAVY if weight == "heavy" else ""
     bodies = {"websockets": _BODIES_WITH_ECHO, "page": _BODIES_WITH_PAGE}.get(weight, _BODIES)
-    return f"{top}{bodies[family].replace('@VERSION@', f'v{number}')}# {'.' * number}\n"
+    return _marked(top + bodies[family], number)
+
+
+def _marked(text: str, number: int) -> str:
+    return f"{text.replace('@VERSION@', f'v{number}')}# {'.' * number}\n"
 
 
 def save(path: Path, text: str, style: SaveStyle) -> float:

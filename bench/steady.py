@@ -35,6 +35,7 @@ _COLUMNS = (
     Column("p50", "p50 ms", 2),
     Column("p99", "p99 ms", 2),
     Column("cpu", "cpu µs/request", 1),
+    Column("more", "µs more than bare", 1),
     *(
         Column(f"{key}_{end}", title, 3)
         for key, words in (("rps", "requests/s"), ("p99", "p99"), ("cpu", "cpu"))
@@ -55,27 +56,33 @@ def measure_steady(
     for pair in PAIRS:
         if pair.family not in wanted:
             continue
-        for ours in (pair.ours, pair.again) if pair.weight == "light" else (pair.ours,):
+        for ours in (pair.ours, pair.again) if pair.weight == "light" and not pair.fresh else (pair.ours,):
             progress(f"steady load: {ours.name} and {pair.bare.name} in turns")
             rows += _pair(pair, ours, folder / ours.name.replace(" ", "-"), plan)
     seconds = plan.turn_seconds
     return Measure(
         "steady",
-        f"Steady load on {CONNECTIONS} kept-alive connections, {plan.steady_starts} starts with {plan.quads} "
-        f"quads of turns of {seconds:g} s; medians, ratios with their 95 % interval",
+        f"Steady load on {CONNECTIONS} connections, kept or one for each request, {plan.steady_starts} "
+        f"starts with {plan.quads} quads of turns of {seconds:g} s; medians, ratios with their 95 % interval",
         _COLUMNS,
         tuple(rows),
     )
 
 
 def compared(starts: Sequence[Quads]) -> dict[str, float]:
-    """Return the ratios of a to b: for each number its median and the ends of its interval. Pure."""
+    """Return the ratios of a to b: for each number its median and the ends of its interval. Pure.
+
+    ``more`` is how many microseconds a request takes longer in a, in which one core is always busy.
+    """
     values: dict[str, float] = {}
     for key in COMPARED:
         ratios = [quantile([quad["a"][key] / quad["b"][key] for quad in quads], 0.5) for quads in starts]
         low, high = median_interval(ratios)
         values |= {f"{key}_ratio": quantile(ratios, 0.5), f"{key}_low": low, f"{key}_high": high}
-    return values
+    more = [
+        quantile([1e6 / quad["a"]["rps"] - 1e6 / quad["b"]["rps"] for quad in quads], 0.5) for quads in starts
+    ]
+    return values | {"more": quantile(more, 0.5)}
 
 
 def _pair(pair: Pair, ours: Contender, folder: Path, plan: Plan) -> list[Row]:
@@ -100,10 +107,10 @@ def _start(pair: Pair, ours: Contender, folder: Path, plan: Plan) -> Quads:
         Serving(pair.bare, folder / "b", weight=pair.weight) as second,
     ):
         time.sleep(plan.steady_settle)  # a spare interpreter that gets warm belongs to the start
-        return _load(first, second, plan)
+        return _load(first, second, plan, fresh=pair.fresh)
 
 
-def _load(first: Serving, second: Serving, plan: Plan) -> Quads:
+def _load(first: Serving, second: Serving, plan: Plan, *, fresh: bool) -> Quads:
     cores = sorted(os.sched_getaffinity(0))
     servers = []
     for serving in (first, second):
@@ -114,6 +121,7 @@ def _load(first: Serving, second: Serving, plan: Plan) -> Quads:
         servers.append(f"{serving.port}:{','.join(map(str, pids))}")
     command = [sys.executable, "-m", "bench.pairedload", str(plan.quads), str(plan.turn_seconds), *servers]
     command += ["--core", str(cores[-1])] if len(cores) > 1 else []
+    command += ["--fresh"] * fresh
     limit = (plan.quads + 1) * 4 * (plan.turn_seconds + 1) + 60
     try:
         done = subprocess.run(

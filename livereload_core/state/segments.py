@@ -86,6 +86,11 @@ class Segment:
         return cls(own, os.fstat(own).st_size)
 
     @property
+    def is_sealed(self) -> bool:
+        """Whether a snapshot may name it; until then nobody else knows of it."""
+        return self._sealed
+
+    @property
     def address(self) -> int:
         """Where it is mapped here; mapped at the first use."""
         if not self._address:
@@ -111,6 +116,17 @@ class Segment:
         address, self._address = self._address, 0
         for start in range(0, self._mapped if address else 0, _UNMAPPED):
             memory.unmap(address + start, min(_UNMAPPED, self._mapped - start), held=False)
+
+    def discard(self) -> None:
+        """Give back the memory of one that is not finished and will not be; lets go of the GIL.
+
+        Left to the last reference, a GiB takes 0.4 s with the GIL kept.
+        """
+        self._sealed = True
+        self.unmap()
+        while self.size:
+            self.size = max(0, self.size - _UNMAPPED)
+            os.ftruncate(self.fd, self.size)
 
     def seal(self, size: int = 0) -> None:
         """Let nobody else write it; what this process has mapped it can write on. Keeps the GIL.

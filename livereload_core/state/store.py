@@ -105,9 +105,13 @@ class Store:
         """
         self._claims = list({claim.key: claim for claim in claims}.values())
         areas = [self._areas.get(claim.key) for claim in self._claims]
+        before = self._areas
         self._areas = {
             claim.key: area for claim, area in zip(self._claims, areas, strict=True) if area is not None
         }
+        for key in before.keys() - self._areas.keys():
+            if before[key].length > _BEHIND:  # too much to unmap in this stretch
+                self._left.update(before[key].piece().segments())
         self._begin(
             [claim for claim, area in zip(self._claims, areas, strict=True) if area is None], held=True
         )
@@ -279,18 +283,23 @@ class Store:
                     return
                 if not self._write_slice(claim, area, pace):
                     del self._areas[claim.key]
+                    self._left.update(area.piece().segments())
                     break
 
     def _unmap_left(self) -> None:
-        """Unmap what no buffer lies in any more, here and now.
+        """Unmap what no buffer lies in any more, here and now, and free what no snapshot has named.
 
         Who holds the last reference may be the next export, in the pause: it would unmap all of it at once.
         """
         used = {segment for area in self._areas.values() for segment in area.piece().segments()}
         while self._left:
             segment = self._left.pop()
-            if segment not in used:
+            if segment in used:
+                continue
+            if segment.is_sealed:
                 segment.unmap()
+            else:
+                segment.discard()
 
     def _write_changes(self, pace: _Pace, stop: Callable[[], bool]) -> None:
         """Write what has changed, if it is too much for one stretch; what changes then is known to have."""

@@ -150,6 +150,7 @@ class Load:
         counts: the ``count`` of every good answer that has one.
         versions: how many good answers each ``version`` gave.
         latencies: seconds from the connect to the end of the answer.
+        began: when each of these was asked, by ``time.monotonic``.
     """
 
     def __init__(
@@ -167,6 +168,7 @@ class Load:
         self.counts: list[int] = []
         self.versions: Counter[str] = Counter()
         self.latencies: list[float] = []
+        self.began: list[float] = []
         self._port = port
         self._request = request if request is not None else http_request(path)
         self._parse = parse
@@ -271,7 +273,7 @@ class Load:
             if answer.status != 200:
                 self._fail(f"status {answer.status}", answer.text[:200])
                 return
-            self._good(answer, time.monotonic() - began)
+            self._good(answer, began, time.monotonic() - began)
 
     async def _exchange(self) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -284,7 +286,7 @@ class Load:
             raise ConnectionResetError("closed without a single byte of an answer")
         return received
 
-    def _good(self, answer: Answer, latency: float) -> None:
+    def _good(self, answer: Answer, began: float, latency: float) -> None:
         try:
             said = answer.json()
         except ValueError as error:
@@ -293,6 +295,7 @@ class Load:
         with self._ended:
             self.answers += 1
             self.latencies.append(latency)
+            self.began.append(began)
             if isinstance(said, dict):
                 if "count" in said:
                     self.counts.append(int(said["count"]))

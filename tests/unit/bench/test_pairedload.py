@@ -9,9 +9,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bench.pairedload import Clients
+from bench.pairedload import Clients, Fresh
 
 Serve = Callable[[Callable[[int], bytes]], int]
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64  # of 5 the kernel drops the other clients' first packets for a second
 
 
 @pytest.fixture
@@ -31,8 +36,7 @@ def serve() -> Iterator[Serve]:
                 head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n".encode()
                 self.wfile.write(head + content)
 
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
+        server = Server(("127.0.0.1", 0), Handler)
         servers.append(server)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         return int(server.server_address[1])
@@ -56,4 +60,17 @@ def test_a_turn_counts_answers_and_their_processor_time(serve: Serve) -> None:
 def test_an_answer_of_another_length_ends_it(serve: Serve) -> None:
     port = serve(lambda number: b"hello" if number <= 40 else b"something else")
     with Clients(port, [os.getpid()]) as clients, pytest.raises(ConnectionError, match="unlike the first"):
+        clients.turn(5.0)
+
+
+def test_a_turn_may_ask_on_a_connection_of_its_own_each_time(serve: Serve) -> None:
+    with Fresh(serve(lambda _: b"hello"), [os.getpid()]) as clients:
+        found = clients.turn(0.2)
+        assert found["rps"] > 0
+        assert 0 < found["p50"] <= found["p99"]
+
+
+def test_a_longer_answer_on_a_connection_of_its_own_ends_it(serve: Serve) -> None:
+    port = serve(lambda number: b"hello" if number <= 40 else b"something else")
+    with Fresh(port, [os.getpid()]) as clients, pytest.raises(ConnectionError, match="unlike the first"):
         clients.turn(5.0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from livereload_core.child import conn_adopt
+from livereload_core.child import conn_adopt, conn_hub
 from livereload_core.child.conn_adopt import BATCH
 from livereload_core.child.net_descriptors import inode_of, open_sockets
 from livereload_core.child.net_unseen import find
@@ -213,28 +213,35 @@ async def test_a_program_that_has_stopped_the_collector_finds_it_so(made: list[i
             gc.enable()
 
 
-@in_loop
-async def test_tables_are_closed_whether_messages_share_one_or_not(made: list[int]) -> None:
-    async with stage(Echo) as on:
-        clients = await _crowd(on, 6)
-        for link in on.old.hub.all():
-            link.told = None
-        numbers, table, _ = await on.freeze()
-        await on.succeed(Echo)
-        before = set(os.listdir("/proc/self/fd"))
-        shared, other = memfd.create(table), memfd.create(table)
-        for part, memory in ((numbers[:2], shared), (numbers[2:4], shared), (numbers[4:], other)):
-            on.new.adopter.expect(
-                part, [os.dup(memory), *(os.dup(on.held[number].fileno()) for number in part)]
-            )
-        os.close(shared)
-        os.close(other)
-        on.new.adopter.begin()
-        await until(on.new.settled)
-        for reader, writer in clients:
-            writer.write(b"on")
-            assert await reader.readexactly(2) == b"on"
-        assert len(set(os.listdir("/proc/self/fd")) - before) == len(numbers), "a table is still open"
+def test_tables_are_closed_whether_messages_share_one_or_not(
+    made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conn_hub, "YOUNG", 3600.0)  # or what is news here is told meanwhile
+
+    @in_loop
+    async def test() -> None:
+        async with stage(Echo) as on:
+            clients = await _crowd(on, 6)
+            for link in on.old.hub.all():
+                link.told = None
+            numbers, table, _ = await on.freeze()
+            await on.succeed(Echo)
+            before = set(os.listdir("/proc/self/fd"))
+            shared, other = memfd.create(table), memfd.create(table)
+            for part, memory in ((numbers[:2], shared), (numbers[2:4], shared), (numbers[4:], other)):
+                on.new.adopter.expect(
+                    part, [os.dup(memory), *(os.dup(on.held[number].fileno()) for number in part)]
+                )
+            os.close(shared)
+            os.close(other)
+            on.new.adopter.begin()
+            await until(on.new.settled)
+            for reader, writer in clients:
+                writer.write(b"on")
+                assert await reader.readexactly(2) == b"on"
+            assert len(set(os.listdir("/proc/self/fd")) - before) == len(numbers), "a table is still open"
+
+    test()
 
 
 def test_a_connection_that_is_announced_while_others_are_begun_with_is_not_forgotten(
@@ -293,17 +300,27 @@ async def test_connections_that_were_prepared_are_adopted_by_number(made: list[i
         assert all(link.is_as_told() for link in on.new.hub.links.values())
 
 
-@in_loop
-async def test_a_connection_with_news_is_told_again_after_its_adoption(made: list[int]) -> None:
-    async with stage(Echo) as on:
-        await _crowd(on, 1)
-        on.old.link.told = None
-        await on.switch(Echo)
-        await until(on.new.settled)
-        assert not on.new.link.is_as_told()
-        await until(lambda: on.new.link.told is not None)
-        assert on.new.link.is_as_told()
-        assert [m.number for m in on.new.told if isinstance(m, wire.Opened)] == [on.new.link.number]
+def test_a_connection_with_news_is_told_again_after_its_adoption(
+    made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conn_hub, "YOUNG", 3600.0)
+
+    @in_loop
+    async def test() -> None:
+        async with stage(Echo) as on:
+            await _crowd(on, 1)
+            on.old.link.told = None
+            await on.switch(Echo)
+            await until(on.new.settled)
+            link, hub = on.new.link, on.new.hub
+            assert not link.is_as_told()
+            ((_, young, looks),) = hub._young
+            hub._young[0] = (0.0, young, looks)
+            hub._scan()
+            assert link.is_as_told()
+            assert [m.number for m in on.new.told if isinstance(m, wire.Opened)] == [link.number]
+
+    test()
 
 
 def test_sockets_that_are_known_are_left_out_of_the_census() -> None:

@@ -392,6 +392,76 @@ def test_a_mark_that_is_used_again_has_no_id(file: int) -> None:
 # -- when the parent is told -------------------------------------------------------------------------------
 
 
+def test_a_connection_is_given_to_the_parent_by_its_own_age(
+    file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conn_hub, "YOUNG", 3600.0)
+
+    @in_loop
+    async def test() -> None:
+        async with stage(Web) as on:
+            marked = Marked(on, file)
+            await on.connect()
+            await on.connect()
+            hub = on.old.hub
+            (_, first, looks), second = hub._young
+            hub._young[0] = (0.0, first, looks)
+            hub._scan()
+            assert [opened.number for opened in marked.opened] == [first.number]
+            assert list(hub._young) == [second], "it was opened a moment ago"
+
+    test()
+
+
+def test_a_connection_that_has_ended_never_reaches_the_parent(file: int) -> None:
+    @in_loop
+    async def test() -> None:
+        async with stage(Web) as on:
+            marked = Marked(on, file)
+            _, writer = await on.connect()
+            hub = on.old.hub
+            writer.close()
+            await until(lambda: not hub.links)
+            await until(lambda: not hub._scanning)
+            assert on.old.told == marked.opened == []
+
+    test()
+
+
+def test_a_connection_on_which_an_answer_is_under_way_is_given_to_the_parent_after_it(
+    file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conn_hub, "LOOKS", 10**9)
+
+    @in_loop
+    async def test() -> None:
+        async with stage(Web) as on:
+            marked = Marked(on, file)
+            reader, writer = await on.connect()
+            writer.write(GET % b"/slow")
+            hub = on.old.hub
+            await until(lambda: bool(hub._young) and hub._young[0][2] < 10**9 - 3)
+            assert not marked.opened
+            hub.links[hub._young[0][1].number]._protocol.answer()
+            await reader.readuntil(b"\r\n\r\n1")
+            await until(lambda: bool(marked.opened))
+
+    test()
+
+
+def test_a_connection_whose_answer_takes_long_is_given_to_the_parent_meanwhile(file: int) -> None:
+    @in_loop
+    async def test() -> None:
+        async with stage(Web) as on:
+            marked = Marked(on, file)
+            _, writer = await on.connect()
+            writer.write(GET % b"/slow")
+            await until(lambda: bool(marked.opened))
+            assert on.old.link.in_flight()
+
+    test()
+
+
 def test_a_stream_of_events_is_given_to_the_parent_before_its_first_byte(
     file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

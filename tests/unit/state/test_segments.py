@@ -345,6 +345,48 @@ def test_array_that_dies_between_slices_is_left_out(kept: Store) -> None:
     assert not kept._areas
 
 
+def test_copy_that_was_given_up_is_freed_beside_the_program(kept: Store) -> None:
+    """By whoever holds the last reference it would be with the GIL kept, all at once."""
+    array = np.full(32 * MIB, 7, np.uint8)
+    kept.behind([claim(array)])
+    kept.catch_up(hurry=True, stop=after(5))
+    [area] = kept._areas.values()
+    unfinished = area.home
+    assert os.fstat(unfinished.fd).st_blocks
+    del array
+    kept.catch_up(hurry=True)
+    assert not unfinished._address
+    assert not os.fstat(unfinished.fd).st_blocks
+
+
+def test_copy_that_is_out_of_date_before_a_snapshot_knows_it_is_freed_beside_the_program(
+    watching: Store,
+) -> None:
+    array = np.full(32 * MIB, 7, np.uint8)
+    watching.behind([claim(array)])
+    watching.catch_up(hurry=True)
+    [area] = watching._areas.values()
+    outdated = area.home
+    array[:] = 8
+    watching.behind([claim(array)])
+    watching.catch_up(hurry=True)
+    assert not outdated._address
+    assert not os.fstat(outdated.fd).st_blocks
+    [piece] = watching.capture([claim(array)])
+    assert np.array_equal(filled(piece), array)
+
+
+def test_array_that_is_kept_no_more_is_unmapped_beside_the_program(kept: Store) -> None:
+    array = np.full(32 * MIB, 7, np.uint8)
+    [piece] = kept.capture([claim(array)])
+    kept.capture([])
+    assert piece.home._address, "not in the stretch of an export"
+    assert kept.is_untidy
+    kept.catch_up(hurry=True)
+    assert not piece.home._address
+    assert np.array_equal(filled(piece), array)
+
+
 def test_slices_go_on_where_they_were_stopped(kept: Store) -> None:
     array = np.full(16 * MIB, 7, np.uint8)
     kept.behind([claim(array)])

@@ -424,6 +424,15 @@ def test_key_of_a_class_of_the_users_is_not_asked_while_the_program_stands(gener
     assert type(list(generations.kept)[-1]) is Key
 
 
+def test_texts_that_were_met_are_not_in_one_large_set() -> None:
+    """It would grow at once, in a slice of its own."""
+    texts = [f"{number:0450d}" for number in range(40_000)]
+    build = compared._Build({})
+    assert build.is_worth_it(texts)
+    assert sum(map(len, build._texts)) == len(texts)
+    assert max(map(len, build._texts)) < len(texts) // 50
+
+
 def test_few_long_texts_are_written_ahead_too(generations: Generations) -> None:
     generations.kept.update({number: str(number) * 100_000 for number in range(100)})
     generations.export().close()  # by its length it is known from now on
