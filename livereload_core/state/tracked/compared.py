@@ -32,18 +32,18 @@ from livereload_core.state.blame import is_from_elsewhere
 from livereload_core.state.codec import undisturbed
 from livereload_core.state.fields import Shape
 from livereload_core.state.segments import Piece
+from livereload_core.state.tracked.building import LAYER, SAMPLE, Building, Keys
 from livereload_core.state.tracked.differences import (
     UnsettledKeyError,
     apply,
     difference,
-    entries_of,
     first_number,
 )
 from livereload_core.state.tracked.journal import Dump
 from livereload_core.state.tracked.pace import Pace
 from livereload_core.state.tracked.parts import Extent, Layer, Part, Writer, bytes_of, merged, parts_of
 from livereload_core.state.tracked.rows import OWN, Rows, changeable
-from livereload_core.state.tracked.settled import CONTAINERS, PLAIN, is_key, is_settled
+from livereload_core.state.tracked.settled import CONTAINERS, PLAIN, is_settled
 
 __all__ = ["Compared"]
 
@@ -57,81 +57,15 @@ _SLACK = 1 << 20
 """Bytes of later parts that do not count when it is asked whether they outweigh the first ones."""
 _SLICE = 256 << 10
 """Bytes of texts after which a slice ends."""
-_LONG = 64
-"""Characters from which on a text is watched for being in many places: each part has a copy of its own."""
-_SETS = 251
-"""Sets for the texts that were met: a single one of a million grows at once, which takes 0.1 s of one slice.
-A prime, because texts of one length lie at equal distances."""
-_LAYER = 1 << 20
-"""Bytes of an export from which on what differs is made a part of, however few entries it is."""
-_SAMPLE = 1000
-"""Entries after which it can be told whether most of them can change."""
 _PATIENCE = 60.0
 """Seconds after which a container most of whose values can change is looked at again."""
 _IN_BUILD = OWN + 2
 """References to a value that is written for the first time: the part has it, and what lists its rows."""
 _IN_PENDING = OWN + 3
 """The same of one that has changed: by what waits to be written, too."""
-_GROUPS = frozenset((tuple, frozenset))
-_PLAIN_KEYS = frozenset((str, int, bytes))
 _TRIES = 5
 """How often a container is compared again if another thread has changed its size meanwhile."""
 _MISSING: Any = object()
-
-
-class _Keys:
-    """The keys of a dict, from the first to the last.
-
-    An iterator of its items would refer to the last value that it has given.
-    """
-
-    def __init__(self, entries: Iterable[Any]) -> None:
-        self._all = [*entries]
-        self._at = 0
-
-    def next(self, amount: int) -> list[Any]:
-        """Return so many, and fewer at the end."""
-        found = self._all[self._at : self._at + amount]
-        self._at += len(found)
-        return found
-
-    def give_back(self, amount: int) -> None:
-        """Let the last ones come again."""
-        self._at -= amount
-
-
-class _Build:
-    """Parts of all that there is, under way."""
-
-    def __init__(self, value: Any) -> None:
-        self.seen = entries_of(value)
-        self.keys = _Keys(self.seen)
-        self.writer = Writer(0)
-        self.rows = Rows()
-        self.restless: set[Any] = set()
-        self.classes: dict[str, Shape] = {}
-        self.count = 0
-        self._texts: list[set[int]] = [set() for _ in range(_SETS)]
-        self._bytes = self._repeated = 0
-
-    def is_worth_it(self, values: Iterable[Any]) -> bool:
-        """Whether parts still gain anything, with these values in the last one."""
-        waiting = [*values]
-        while waiting:
-            classes = {*map(type, waiting)}
-            for value in waiting if str in classes or bytes in classes else ():
-                if (type(value) is str or type(value) is bytes) and len(value) >= _LONG:
-                    self._bytes += len(value)
-                    texts = self._texts[id(value) % _SETS]
-                    if id(value) in texts:
-                        self._repeated += len(value)
-                    texts.add(id(value))
-            if _GROUPS.isdisjoint(classes):
-                break
-            waiting = [*chain.from_iterable(value for value in waiting if type(value) in _GROUPS)]
-        if self._repeated > _LAYER and self._repeated > self._bytes // 4:
-            return False
-        return len(self.restless) <= max(_SAMPLE, self.count // 4)
 
 
 class Compared:
@@ -152,7 +86,7 @@ class Compared:
         self.restless: set[Any] = set()
         self.classes: dict[str, Shape] = {}
         self._pending: Part = ([], {}, {})
-        self._build: _Build | None = None
+        self._build: Building | None = None
         self._not_before = 0.0
         self._inherits = True
         self._is_certain = True
@@ -192,13 +126,13 @@ class Compared:
                 self._leave()
                 return None
         changed, shared = self.rows.look(OWN)
-        if self.rows.are_watched or len(shared) > max(_SAMPLE, len(value) // 4):
+        if self.rows.are_watched or len(shared) > max(SAMPLE, len(value) // 4):
             self._leave()
             return None
         here |= self._with_values(changed, value, gone, last)
         self._pending = gone, here, last
         amount = len(gone) + len(here) + len(last)
-        self._waits = amount > _MANY or self._is_flooded or (amount > 0 and self._layer > _LAYER)
+        self._waits = amount > _MANY or self._is_flooded or (amount > 0 and self._layer > LAYER)
         self.is_behind = self._waits or self._build is not None or len(self._extents) > _FEW
         here = here | self._with_values(shared | self.restless, value, gone, last)
         extra = {"list": True} if type(value) is list else {}
@@ -269,18 +203,20 @@ class Compared:
         if build is None:
             if self.rows:
                 self.begin_anew()  # to what is noted twice there would be more references than expected
-            with pace:
-                build = self._build = _Build(value)
+            build = self._build = Building(value)
+        try:
+            while not (build.is_copied or stop()):
+                with pace:
+                    build.copy()
+        except UnsettledKeyError:
+            self._leave(time.monotonic() - began)
+            return
         while not stop():
             with pace:
                 if self._build is not build:
                     return
                 part: Part = ([], {}, {})
-                try:
-                    unsettled = self._fill(part[2], build.keys, build.seen, pace)
-                except UnsettledKeyError:
-                    self._leave(time.monotonic() - began)
-                    return
+                unsettled = self._fill(part[2], build.keys, build.seen, pace)
                 if not part[2]:
                     extents = build.writer.finish()
                     self._seen, self._extents, self.classes = build.seen, extents, build.classes
@@ -299,7 +235,7 @@ class Compared:
         gone, here, last = self._pending
         extents = self._extents
         writer = Writer(extents[-1].first + extents[-1].count)
-        waiting = deque([(_Keys(here), here, False), (_Keys(last), last, True)])
+        waiting = deque([(Keys(here), here, False), (Keys(last), last, True)])
         try:
             while not stop():
                 with pace:
@@ -327,16 +263,10 @@ class Compared:
                 self._extents = [*extents, *written]
 
     def _fill(
-        self, target: dict[Any, Any], waiting: _Keys, entries: dict[Any, Any], pace: Pace
+        self, target: dict[Any, Any], waiting: Keys, entries: dict[Any, Any], pace: Pace
     ) -> dict[Any, Any]:
-        """Take the entries of one slice; returns those whose values can change.
-
-        Raises:
-            UnsettledKeyError: a key may not be the same one in another process.
-        """
+        """Take the entries of one slice; returns those whose values can change."""
         keys = waiting.next(pace.amount)
-        if not (_PLAIN_KEYS.issuperset(map(type, keys)) or all(map(is_key, keys))):
-            raise UnsettledKeyError
         values = [*map(entries.__getitem__, keys)]
         pace.used = len(keys)
         classes = {*map(type, values)}
@@ -360,7 +290,7 @@ class Compared:
         return unsettled
 
     def _write(
-        self, to: _Build | Compared, writer: Writer, part: Part, unsettled: dict[Any, Any], dump: Dump
+        self, to: Building | Compared, writer: Writer, part: Part, unsettled: dict[Any, Any], dump: Dump
     ) -> Iterable[Any]:
         """Write a part, and note what can change; return what that is made of.
 

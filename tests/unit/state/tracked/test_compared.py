@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from livereload_core.state.store import BehindError
-from livereload_core.state.tracked import compared, comparisons, pace, parts
+from livereload_core.state.tracked import building, compared, comparisons, pace, parts
 from livereload_core.state.tracked.containers import TrackedDict
 from livereload_core.state.tracked.differences import apply, difference, entries_of
 from livereload_core.testing.waiting import scaled
@@ -427,7 +427,7 @@ def test_key_of_a_class_of_the_users_is_not_asked_while_the_program_stands(gener
 def test_texts_that_were_met_are_not_in_one_large_set() -> None:
     """It would grow at once, in a slice of its own."""
     texts = [f"{number:0450d}" for number in range(40_000)]
-    build = compared._Build({})
+    build = building.Building({})
     assert build.is_worth_it(texts)
     assert sum(map(len, build._texts)) == len(texts)
     assert max(map(len, build._texts)) < len(texts) // 50
@@ -511,3 +511,35 @@ def test_dict_with_a_key_that_is_not_the_same_elsewhere_is_compared_again_when_t
     assert len(export.data) < 2000
     assert generations.reload() == kept
     generations.close()
+
+
+def test_dict_that_is_written_to_is_copied_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "_COPIED", 10)
+    value: dict[Any, Any] = {number: number for number in range(100)}
+    build = building.Building(value)
+    build.copy()
+    value["more"] = 1  # its size has changed: anew
+    while not build.is_copied:
+        build.copy()
+    assert list(build.seen.items()) == list(value.items())
+    build = building.Building(value)
+    slices = 0
+    while not build.is_copied:
+        build.copy()
+        value[f"more {slices}"] = slices
+        slices += 1
+    assert slices < 20, "it is copied at once after some tries"
+    value.popitem()
+    assert list(build.seen.items()) == list(value.items())
+
+
+def test_key_that_is_moved_while_its_dict_is_copied_is_there_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "_COPIED", 10)
+    value: dict[Any, Any] = {number: number for number in range(95)}
+    build = building.Building(value)
+    build.copy()
+    value[0] = value.pop(0)
+    while not build.is_copied:
+        build.copy()
+    assert list(build.seen) == list(value)
+    assert len(build.keys) == len(value)
