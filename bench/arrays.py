@@ -8,6 +8,7 @@ each by itself.
 
 from __future__ import annotations
 
+import gc
 import random
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ _ROUNDS = 5
 def measure_arrays(plan: Plan, progress: Callable[[str], None]) -> Measure:
     """Measure the floor, the first crossing, and later ones."""
     size = plan.array_mib << 20
+    gc.collect()  # a million lists of the measurement before would be let go of in the midst of a pause
     progress(f"state: an array of {plan.array_mib:,} MiB")
     samples = {FLOOR: _copied(size), FIRST: _first(size)}
     for name, change in zip(LATER, (_together, _page_by_page), strict=True):
@@ -93,13 +95,14 @@ def _later(size: int, change: Callable[[Any, random.Random, float], None]) -> li
     kept[:] = 1.5
     took = []
     for number in range(_ROUNDS + 1):
+        ahead(engine).close()
+        if engine.is_untidy:
+            engine.catch_up(hurry=True)  # as background snapshots do, which come before a reload
         first = ahead(engine)
         candidate = new_engine()
         made = declared(candidate, _made(size))
         candidate.trial(first.data, first.handed.fds)
         first.close()
-        if engine.is_untidy:
-            engine.catch_up(hurry=True)  # as background snapshots do
         change(kept, draw, float(number))
         took.append(_pause(engine, candidate))
         candidate.settle()

@@ -180,7 +180,7 @@ class Engine:
         """
         began = time.thread_time()
         try:
-            with self._lock:
+            with self._lock, uncollected():
                 roots = self._all_roots()
                 return exporting.export(
                     roots,
@@ -280,7 +280,8 @@ class Engine:
             CannotCarryError: the new code cannot take a root.
             SnapshotError: the snapshot cannot be read.
         """
-        with self._lock, uncollected():  # the index is as many objects as would start a collection
+        # A thousand runs of arrays are enough to begin a collection, and it goes through all the program has.
+        with self._lock, uncollected():
             own = self._carried.arrive(fds)
             # A copy: the caller may unmap the snapshot, and parked roots outlive it.
             snapshot = unpack(bytes(data), own)

@@ -44,16 +44,20 @@ class Export:
         roots: the fate of each root so far: kept, parked, or lost where ``on_error="reset"`` gave it up.
         gaps: why a root is not there as it is now, and whether it is as it was before, by key; if lenient.
         handed: the fds that go with them; whoever exports closes it.
+        store: where its large buffers come from.
     """
 
     data: bytes
     roots: tuple[RootReport, ...]
     gaps: Mapping[str, tuple[str, bool]] = dataclasses.field(default_factory=dict)
     handed: Handed = dataclasses.field(default_factory=Handed)
+    store: Store | None = None
 
     def close(self) -> None:
-        """Close the duplicates. Idempotent."""
+        """It has been sent: close the duplicates, and do what nobody had to wait for. Idempotent."""
         self.handed.close()
+        if self.store is not None:
+            self.store.trim()
 
 
 def export(
@@ -111,7 +115,7 @@ def export(
     try:
         data = pack(entries, generation)
         _remember(entries[: len(alive)], earlier)
-        return Export(data, tuple(reports), work.gaps, handed)
+        return Export(data, tuple(reports), work.gaps, handed, store)
     except BaseException:
         handed.close()
         raise

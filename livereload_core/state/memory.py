@@ -315,6 +315,10 @@ class _Region(ctypes.Structure):
     _fields_ = (("start", ctypes.c_uint64), ("end", ctypes.c_uint64), ("categories", ctypes.c_uint64))
 
 
+_WORDS = ctypes.sizeof(_Region) // 8
+"""A list of regions is read as one of numbers: to make an object of each takes as long as the kernel does."""
+
+
 class Tracker:
     """Tells which pages were written; owns two fds once something is watched."""
 
@@ -322,6 +326,7 @@ class Tracker:
         self._watcher = self._pagemap = -1
         self._works: bool | None = None
         self._found = (_Region * _MOST_FOUND)()
+        self._words = memoryview(self._found).cast("B").cast("Q")
 
     def watch(self, start: int, end: int) -> bool:
         """Note writes to these whole pages from now on; ``False`` where that cannot be done."""
@@ -368,7 +373,10 @@ class Tracker:
                 if ctypes.get_errno() == errno.EINTR:
                     continue
                 return None
-            ranges += [(region.start, region.end) for region in self._found[:count]]
+            found = self._words[: count * _WORDS].tolist()
+            ranges += zip(found[::_WORDS], found[1::_WORDS], strict=True)
+            if count < _MOST_FOUND:
+                break  # the kernel went through to the end, but may say that it stopped before
             scan.start = scan.walk_end
         return ranges
 

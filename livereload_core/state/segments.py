@@ -42,7 +42,8 @@ _UNMAPPED = 8 * 1024 * 1024
 """Bytes that are unmapped at a time."""
 
 _MFD = 0x3  # MFD_CLOEXEC | MFD_ALLOW_SEALING
-_SEALS = 0x2 | 0x4 | 0x10  # shrink, grow, future write
+_SHRINK = 0x2
+_SEALS = _SHRINK | 0x4 | 0x10  # grow, future write
 _LIBC = ctypes.PyDLL(None, use_errno=True)
 _LIBC.ftruncate.argtypes = (ctypes.c_int, ctypes.c_int64)
 
@@ -61,6 +62,7 @@ class Segment:
         self.size = size
         self._writable = writable
         self._sealed = not writable
+        self._needed = size
         self._address = self._mapped = 0
 
     @classmethod
@@ -132,15 +134,26 @@ class Segment:
         """Let nobody else write it; what this process has mapped it can write on. Keeps the GIL.
 
         Args:
-            size: give back what lies behind so many bytes; 0 for nothing.
+            size: what lies behind so many bytes is not needed, and can be given back; 0 if all is.
         """
         if self._sealed:
             return
         self._sealed = True
-        if size:
-            self.size = memory.up(size)
+        self._needed = memory.up(size) if size else self.size
+        seals = _SEALS if self._needed == self.size else _SEALS & ~_SHRINK
+        _LIBC.fcntl(self.fd, fcntl.F_ADD_SEALS, seals)  # without seals it is as good to its reader
+
+    @property
+    def has_excess(self) -> bool:
+        """Whether it has memory that nobody needs."""
+        return self._needed < self.size
+
+    def trim(self) -> None:
+        """Give back what is not needed, which takes 1 ms for 4 MiB. Keeps the GIL."""
+        if self.has_excess:
+            self.size = self._needed
             _LIBC.ftruncate(self.fd, self.size)
-        _LIBC.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)  # without seals it is as good to its reader
+            _LIBC.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)
 
     def __del__(self) -> None:
         # In C that keeps the GIL: a snapshot in a standstill may be what lets go of it.
@@ -184,19 +197,31 @@ class Piece:
     def fill(self, address: int) -> None:
         """Put the bytes into memory from ``malloc``: whole pages are laid under it where that can be done."""
         _put(address, self.home, self.offset, self.length)
-        small: list[tuple[int, int]] = []
-        segment, first, next_one = self.home, 0, -1
+        # By segment: in the order of the buffer, old and new runs alternate, and each would be a call.
+        small: dict[Segment, _Chunk] = {}
         for start, end, source, offset in self.runs:
-            if source is not segment or offset != next_one or end - start >= _LAID:
-                _scatter(small, segment, first)
-                small, segment, first = [], source, offset
-            next_one = offset + end - start
             if end - start >= _LAID:
                 _put(address + start, source, offset, end - start)
-                next_one = -1
-            else:
-                small.append((address + start, end - start))
-        _scatter(small, segment, first)
+                continue
+            chunk = small.get(source)
+            if chunk is None or chunk.end != offset:
+                if chunk is not None:
+                    _scatter(chunk.pieces, source, chunk.start)
+                chunk = small[source] = _Chunk(offset)
+            chunk.pieces.append((address + start, end - start))
+            chunk.end = offset + end - start
+        for source, chunk in small.items():
+            _scatter(chunk.pieces, source, chunk.start)
+
+
+class _Chunk:
+    """A part of a segment without a gap, and where its bytes go, piece by piece."""
+
+    __slots__ = ("end", "pieces", "start")
+
+    def __init__(self, start: int) -> None:
+        self.start = self.end = start
+        self.pieces: list[tuple[int, int]] = []
 
 
 def _scatter(pieces: list[tuple[int, int]], segment: Segment, offset: int) -> None:

@@ -60,6 +60,7 @@ class Store:
         self._claims: list[Claim] = []
         self._ready: Segment | None = None
         self._left: set[Segment] = set()
+        self._excess: list[Segment] = []
 
     def adopt(self, claim: Claim, piece: Piece) -> None:
         """This buffer has just been filled from a piece: it is known already."""
@@ -217,6 +218,13 @@ class Store:
         for area in runs:
             offset = self._write_runs(area, segment, offset)
         segment.seal(size)
+        if segment.has_excess:
+            self._excess.append(segment)
+
+    def trim(self) -> None:
+        """Give back memory that lay ready and was not needed: not in the pause. Keeps the GIL."""
+        while self._excess:
+            self._excess.pop().trim()
 
     def _take_ready(self, size: int) -> Segment | None:
         segment, self._ready = self._ready, None
@@ -367,6 +375,7 @@ class Store:
         finally:
             area.runs, area.due = overlaid(area.runs, fresh), list(left)
             segment.seal(max(1, offset))
+            segment.trim()
 
     def _make_ready(self, pace: _Pace) -> None:
         size = min(_READY, memory.up(sum(claim.length for claim in self._claims) // 16) + PAGE)

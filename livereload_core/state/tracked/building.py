@@ -101,7 +101,7 @@ class Building:
         """Copy some entries more.
 
         Raises:
-            UnsettledKeyError: a key may not be the same one in another process, or runs code of the program's.
+            UnsettledKeyError: a key may not be the same one elsewhere, or runs code of the program's.
         """
         if self._items is None:
             self.seen, self.keys = {}, Keys()

@@ -7,6 +7,7 @@ import gc
 import itertools
 import mmap
 import os
+import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,8 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from livereload_core.errors import CannotCarryError
-from livereload_core.state import memory, store, tidying
+from livereload_core.state import engine as engine_module
+from livereload_core.state import exporting, memory, store, tidying
 from livereload_core.state.areas import Claim
+from livereload_core.state.engine import Engine
 from livereload_core.state.memory import PAGE, Tracker
 from livereload_core.state.segments import LARGE, PHASE, Piece, Run, Segment, overlaid, phased
 from livereload_core.state.store import BehindError, Store
@@ -186,6 +189,36 @@ def _moved(kept: Store, arrays: dict[int, Any], *, watched: bool) -> Store:
     return new
 
 
+def test_kernel_tells_of_each_page_once(watching: Store) -> None:
+    """It may say that it stopped before the end although it did not, and the rest would be counted twice."""
+    pages = 2048
+    area = mmap.mmap(-1, 2 * pages * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    start, end = memory.address_of(area), memory.address_of(area) + len(area)
+    tracker = watching._tracker
+    assert tracker.watch(start, end)
+    for page in range(pages):
+        area[2 * page * PAGE] = 1
+    expected = [(start + 2 * page * PAGE, start + (2 * page + 1) * PAGE) for page in range(pages)]
+    assert tracker.changed(start, end, anew=False) == expected
+    assert tracker.changed(start, end, anew=True) == expected
+    assert tracker.changed(start, end, anew=True) == []
+
+
+def test_kernel_tells_of_more_pages_than_fit_into_one_answer(
+    watching: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_MOST_FOUND", 3)
+    area = mmap.mmap(-1, 16 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    start, end = memory.address_of(area), memory.address_of(area) + len(area)
+    tracker = watching._tracker
+    assert tracker.watch(start, end)
+    for page in (1, 3, 5, 7, 9, 11):
+        area[page * PAGE] = 1
+    changed = tracker.changed(start, end, anew=True)
+    assert changed is not None
+    assert [(first - start) // PAGE for first, _ in changed] == [1, 3, 5, 7, 9, 11]
+
+
 def test_reader_writes_for_itself_alone(kept: Store) -> None:
     array = np.full(2 * MIB, 1, np.uint8)
     [piece] = kept.capture([claim(array)])
@@ -299,6 +332,32 @@ def test_scattered_pages_are_copied_by_few_system_calls(
     assert len(piece.runs) >= 512
     reader = filled(piece)
     assert len(copies) < 10
+    assert np.array_equal(reader, array)
+
+
+def test_scattered_pages_of_several_snapshots_are_copied_by_few_system_calls(
+    watching: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of the buffer, each page comes from another segment than the one before."""
+    array = np.zeros(16 * MIB, np.uint8)
+    watching.capture([claim(array)])
+    array[:: 16 * PAGE] = 1
+    watching.capture([claim(array)])
+    array[8 * PAGE :: 16 * PAGE] = 2
+    array[: 32 * PAGE : 16 * PAGE] = 3  # hides some of the first ones
+    [piece] = watching.capture([claim(array)])
+    assert len(piece.runs) >= 512
+    calls: list[int] = []
+    scatter = memory.scatter
+
+    def noted(fd: int, offset: int, pieces: Sequence[tuple[int, int]]) -> int:
+        calls.append(len(pieces))
+        return scatter(fd, offset, pieces)
+
+    monkeypatch.setattr(memory, "scatter", noted)
+    reader = filled(piece)
+    assert sum(calls) >= 512
+    assert len(calls) < 10
     assert np.array_equal(reader, array)
 
 
@@ -428,6 +487,93 @@ def _segments_open() -> int:
         except OSError:
             continue  # that of the listing itself
     return count
+
+
+def test_decisive_export_neither_takes_memory_nor_gives_any_back(
+    watching: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.zeros(64 * MIB, np.uint8)
+    watching.capture([claim(array)])
+    watching.catch_up(hurry=True)
+    ready = watching._ready
+    assert ready is not None
+    size = ready.size
+    array[:: 64 * PAGE] = 1
+
+    def refused(self: Segment, *_: object, **__: object) -> None:
+        pytest.fail("not in the pause")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Segment, "populate", refused)
+        patched.setattr(Segment, "trim", refused)
+        [piece] = watching.capture([claim(array)])
+    assert os.fstat(ready.fd).st_size == size
+    assert _blocks(ready) == size // PAGE, "all of it lay ready"
+    reader = filled(piece)
+    watching.trim()
+    assert _blocks(ready) == 256, "a page for each that has changed"
+    assert np.array_equal(reader, array)
+    assert np.array_equal(filled(piece), array), "what is needed is still there"
+    with pytest.raises(PermissionError):
+        os.ftruncate(ready.fd, PAGE)
+
+
+def _blocks(segment: Segment) -> int:
+    return os.fstat(segment.fd).st_blocks * 512 // PAGE
+
+
+def test_memory_that_was_not_needed_is_given_back_once_a_snapshot_has_been_sent() -> None:
+    engine = Engine(is_user_module=lambda name: False)
+    engine.activate()
+    try:
+        array = engine.declare_value("kept", lambda: np.zeros(64 * MIB, np.uint8), {}, sys._getframe())
+        engine.export().close()
+        engine.catch_up(hurry=True)
+        ready = engine._store._ready
+        assert ready is not None
+        array[5] = 1
+        export = engine.export()
+        before = _blocks(ready)
+        export.close()
+        assert before == 4 * MIB // PAGE + 1
+        assert _blocks(ready) == 1
+    finally:
+        engine.deactivate()
+
+
+def test_no_collection_falls_into_the_reading_and_writing_of_many_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A few thousand runs begin one, and it goes through all that the program has, while everybody waits."""
+    seen: list[tuple[str, bool]] = []
+
+    def noting(module: Any, name: str) -> None:
+        original = getattr(module, name)
+
+        def noted(*args: Any) -> Any:
+            seen.append((name, gc.isenabled()))
+            return original(*args)
+
+        monkeypatch.setattr(module, name, noted)
+
+    noting(engine_module, "unpack")
+    noting(exporting, "pack")
+    old, new = (Engine(is_user_module=lambda name: False) for _ in range(2))
+    try:
+        old.activate()
+        kept = old.declare_value("kept", lambda: np.zeros(LARGE, np.uint8), {}, sys._getframe())
+        new.activate()
+        made = new.declare_value("kept", lambda: np.zeros(LARGE, np.uint8), {}, sys._getframe())
+        kept[5] = 1
+        assert gc.isenabled()
+        export = old.export()
+        new.adopt(export.data, export.handed.fds)
+        export.close()
+        assert seen == [("pack", False), ("unpack", False)]
+        assert gc.isenabled()
+        assert np.array_equal(made, kept)
+    finally:
+        new.deactivate()
 
 
 def test_lack_of_memory_is_said_with_both_amounts(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
