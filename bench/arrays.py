@@ -80,6 +80,8 @@ def _first(size: int) -> list[float]:
 
 
 def _pause(engine: Any, candidate: Any) -> float:
+    # The generation before this one is in a process of its own as a rule, and takes its GiB with it.
+    gc.collect()
     began = time.perf_counter()
     decisive = engine.export()
     candidate.adopt(decisive.data, decisive.handed.fds)
