@@ -26,7 +26,7 @@ import weakref
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import accumulate, chain, compress, count, cycle, repeat
+from itertools import accumulate, chain, compress, count, cycle, islice, repeat
 from operator import eq, gt, is_, is_not
 from sys import getrefcount
 from typing import Any
@@ -78,56 +78,70 @@ class _Column:
         items: gives what is in them.
     """
 
-    __slots__ = ("items", "repeats", "sizes")
+    __slots__ = ("_counts", "_heads", "_items", "_sizes")
 
     def __init__(self, sizes: Sequence[int], items: Items) -> None:
         size = sizes[0] if sizes else 0
-        self.sizes: Sequence[int] | int = size if sizes.count(size) == len(sizes) else sizes
-        self.items = [*items()]
-        # The keys of a table's rows are the same ones in each.
-        first = self.items[:size]
-        self.repeats = (
-            type(self.sizes) is int
-            and len(self.items) > size > 0
-            and not any(map(is_not, self.items, cycle(first)))
+        self._sizes: list[int] | int = size if sizes.count(size) == len(sizes) else [*sizes]
+        self._items = [*items()]
+        # The keys of a table's rows are the same ones in each, at least in those that were read together.
+        self._heads: list[list[Any]] = []
+        self._counts: list[int] = []
+        head = self._items[:size]
+        if size and self._sizes == size and not any(map(is_not, self._items, cycle(head))):
+            self._heads, self._counts, self._items = [head], [len(sizes)], []
+
+    def fits(self, other: _Column) -> bool:
+        """Whether another column is of the same form."""
+        return (
+            isinstance(self._sizes, int) and self._sizes == other._sizes and self._repeats == other._repeats
         )
-        if self.repeats:
-            self.items = first
 
-    def take(self, other: _Column) -> bool:
-        """Add the places of other objects; ``False`` if they are not of the same form."""
-        if self.repeats:
-            return (
-                other.repeats and self.sizes == other.sizes and not any(map(is_not, self.items, other.items))
-            )
-        if other.repeats or self.sizes != other.sizes or not isinstance(self.sizes, int):
-            return False
-        self.items += other.items
-        return True
+    def add(self, other: _Column) -> None:
+        """Add the places of other objects, which fit."""
+        if not self._repeats:
+            self._items += other._items
+        elif not any(map(is_not, self._heads[-1], other._heads[0])):
+            self._counts[-1] += other._counts[0]
+        else:
+            self._heads += other._heads
+            self._counts += other._counts
 
-    def drop(self, other: _Column) -> None:
-        """Undo :meth:`take`."""
-        if not self.repeats:
-            del self.items[len(self.items) - len(other.items) :]
+    @property
+    def _repeats(self) -> bool:
+        return bool(self._heads)
+
+    def made_of(self) -> Iterable[Any]:
+        """Return what is in the places, where it repeats itself only once."""
+        return chain.from_iterable(self._heads) if self._repeats else self._items
+
+    def places(self) -> Iterator[Any]:
+        """Give what was in each place."""
+        if not self._repeats:
+            return iter(self._items)
+        return chain.from_iterable(chain.from_iterable(map(repeat, self._heads, self._counts)))
+
+    def sizes(self) -> Iterable[int]:
+        """Give how many places each object has; without an end where all have as many."""
+        return repeat(self._sizes) if isinstance(self._sizes, int) else self._sizes
 
     def differing(self, sizes: Sequence[int], items: Items) -> Iterable[int]:
         """Return the numbers of the objects in which not each place holds what it held."""
-        then: Iterable[Any] = cycle(self.items) if self.repeats else self.items
-        known: Sequence[int]
-        if isinstance(self.sizes, int):
-            known = [self.sizes] * len(sizes)
-            if sizes.count(self.sizes) == len(sizes):
-                if self.repeats and all(map(is_, items(), then)):  # as a rule, and quicker than what is below
+        if isinstance(self._sizes, int):
+            known: Sequence[int] = [self._sizes] * len(sizes)
+            if sizes.count(self._sizes) == len(sizes):
+                # What repeats itself has not changed as a rule, and this is twice as quick as below.
+                if self._repeats and all(map(is_, items(), self.places())):
                     return ()
-                then = cycle(self.items) if self.repeats else self.items
-                return {at // self.sizes for at in compress(_numbers(), map(is_not, items(), then))}
+                size = self._sizes
+                return {at // size for at in compress(_numbers(), map(is_not, items(), self.places()))}
         else:
-            known = self.sizes
+            known = self._sizes
             if sizes == known:
-                return _objects_at(compress(_numbers(), map(is_not, items(), then)), known)
+                return _objects_at(compress(_numbers(), map(is_not, items(), self.places())), known)
         # Some have grown or shrunk: the others are compared as if those were not there.
         same = [*map(eq, sizes, known)]
-        then = compress(then, chain.from_iterable(map(repeat, same, known)))
+        then = compress(self.places(), chain.from_iterable(map(repeat, same, known)))
         now = compress(items(), chain.from_iterable(map(repeat, same, sizes)))
         others = [*compress(count(), same)]
         found = [*compress(count(), map(is_not, now, then))]
@@ -180,17 +194,23 @@ class _Group:
         self.cls, self.objects, self.owners = cls, objects, owners
         self.columns = [_Column(sizes, items) for sizes, items in _columns(cls, objects)]
 
-    def take(self, other: _Group) -> bool:
-        """Add other objects; ``False`` if they are not of the same form."""
-        if self.cls is not other.cls or len(self.columns) != len(other.columns):
-            return False
-        for number, (mine, theirs) in enumerate(zip(self.columns, other.columns, strict=True)):
-            if not mine.take(theirs):
-                for column, added in zip(self.columns[:number], other.columns, strict=False):
-                    column.drop(added)
-                return False
+    def fits(self, other: _Group) -> bool:
+        """Whether other objects are of the same form."""
+        return (
+            self.cls is other.cls
+            and len(self.columns) == len(other.columns)
+            and all(mine.fits(theirs) for mine, theirs in zip(self.columns, other.columns, strict=True))
+        )
+
+    def add(self, other: _Group, rows: int) -> None:
+        """Add other objects, which fit; there are so many rows before theirs."""
+        for mine, theirs in zip(self.columns, other.columns, strict=True):
+            mine.add(theirs)
         self.objects += other.objects
-        return True
+        if isinstance(self.owners, range) and isinstance(other.owners, range):
+            self.owners = range(rows + len(other.owners))
+        else:
+            self.owners = [*self.owners, *(rows + owner for owner in other.owners)]
 
     def changed(self) -> set[int]:
         """Return the numbers of the rows in which something is not as it was."""
@@ -223,15 +243,15 @@ class _Group:
         """Return what can change in these objects, with the numbers of their rows."""
         found: list[tuple[Any, int]] = []
         for column in self.columns:
-            if PLAIN.issuperset(map(type, column.items)):
+            if PLAIN.issuperset(map(type, column.made_of())):
                 continue
-            sizes = repeat(column.sizes) if isinstance(column.sizes, int) else column.sizes
-            items = iter(cycle(column.items) if column.repeats else column.items)
-            for owner, size in zip(self.owners, sizes, strict=False):
-                for _ in range(size):
-                    item = next(items)
-                    if type(item) not in PLAIN and not is_settled(item):
-                        found.append((item, owner))
+            places = column.places()
+            for owner, size in zip(self.owners, column.sizes(), strict=False):
+                found += [
+                    (item, owner)
+                    for item in islice(places, size)
+                    if type(item) not in PLAIN and not is_settled(item)
+                ]
         return found
 
 
@@ -300,23 +320,26 @@ class _Block:
 
         To look at one large block takes less than to look at many small ones.
         """
-        if len(self.keys) + len(other.keys) > _LARGE or not (self._is_even and other._is_even):
+        rows = len(self.keys)
+        mine, theirs = [*self._rows, *self._inner], [*other._rows, *other._inner]
+        if (
+            rows + len(other.keys) > _LARGE
+            or len(self._rows) != len(other._rows)
+            or len(mine) != len(theirs)
+            or not all(one.fits(another) for one, another in zip(mine, theirs, strict=True))
+        ):
             return False
-        if not self._rows[0].take(other._rows[0]):
-            return False
+        for one, another in zip(mine, theirs, strict=True):
+            one.add(another, rows)
         self.keys += other.keys
-        self._rows[0].owners = range(len(self.keys))
+        self.rejected.update(rows + number for number in other.rejected)
         return True
-
-    @property
-    def _is_even(self) -> bool:
-        return not (self._inner or self.rejected) and len(self._rows) == 1
 
     def items(self) -> Iterator[Any]:
         """Yield what the rows are made of."""
         for group in chain(self._rows, self._inner):
             for column in group.columns:
-                yield from column.items
+                yield from column.made_of()
 
     def look(self, own: int) -> tuple[set[int], set[int]]:
         """Return the numbers of the rows that have changed, and of those that others refer to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -344,3 +345,37 @@ def test_rows_of_many_sizes() -> None:
     entries[14].insert(1, 5)
     assert rows.look(OWN) == ({3, 4, 9, 14}, set())
     del other
+
+
+def test_rows_of_several_parts_are_looked_at_together() -> None:
+    rows = Rows()
+    parts: list[dict[int, Any]] = [
+        {number: {"id": number, "tags": [number, [number]]} for number in range(start, start + 10)}
+        for start in range(0, 100, 10)
+    ]
+    others = [{**part} for part in parts]  # as what is known of them
+    for part in parts:
+        assert not rows.note(part, OWN)[0]
+    assert len(rows._blocks) == 1
+    assert rows.look(OWN) == (set(), set())
+    parts[3][35]["tags"][1].append(1)
+    parts[9][99]["id"] = 0
+    parts[0][0]["more"] = 1
+    held = parts[5][55]["tags"]
+    assert rows.look(OWN) == ({35, 99, 0}, {55})
+    del held, others
+
+
+def test_parts_whose_keys_are_objects_of_their_own_are_looked_at_together() -> None:
+    rows = Rows()
+    parts = [pickle.loads(pickle.dumps({number: {"id number": number}})) for number in range(20)]
+    others = [{**part} for part in parts]
+    for part in parts:
+        assert not rows.note(part, OWN)[0]
+    assert len(rows._blocks) == 1
+    assert rows.look(OWN) == (set(), set())
+    row = parts[7][7]
+    row["another number"] = row.pop("id number")
+    del row
+    assert rows.look(OWN) == ({7}, set())
+    del others
