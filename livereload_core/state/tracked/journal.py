@@ -135,7 +135,7 @@ class Journal:
                     part[0].append(item)
                 else:
                     target[item] = value
-        if self._edition != edition:  # by a signal handler, or another thread
+        if self._edition != edition or not self._notes <= pending:  # by a signal handler, or another thread
             raise RuntimeError("container changed size during iteration")
         return Layer(key, token, extents, part, extra)
 
@@ -292,10 +292,13 @@ class Journal:
             if not self._notes:
                 break
         for _ in range(_TRIES):
+            pending = self._taking | self._notes
             try:
-                last, _ = _split(self._taking | self._notes, entries, base)
+                last, _ = _split(pending, entries, base)
             except RuntimeError:  # changed its size meanwhile
                 continue
+            if not self._notes <= pending:
+                continue  # a key has come to the end meanwhile: those before it would not seem to be there
             return [key for key in last if key in self._taking], list(self._taking.difference(last))
         self._notes.update(self._taking)
         return [], []

@@ -72,9 +72,24 @@ class Program:
                 value["deep"].append(number)
 
 
+class Turns:
+    """Whoever leads a generation does one thing at a time: writes ahead, or exports."""
+
+    def __init__(self) -> None:
+        self._next = threading.Lock()
+        self._turn = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._next:
+            self._turn.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._turn.release()
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_program_that_goes_on_meanwhile_finds_everything_in_place(seed: int) -> None:
-    generations, program = Generations(), Program(seed)
+    generations, program, turns = Generations(), Program(seed), Turns()
     for round_ in range(ROUNDS):
         program.kept = generations.kept
         stop = threading.Event()
@@ -83,7 +98,8 @@ def test_program_that_goes_on_meanwhile_finds_everything_in_place(seed: int) -> 
         def write(stop: threading.Event = stop, failures: list[BaseException] = failures) -> None:
             try:
                 while not stop.is_set():
-                    generations.catch_up()
+                    with turns:
+                        generations.catch_up()
             except BaseException as error:
                 failures.append(error)
 
@@ -93,7 +109,8 @@ def test_program_that_goes_on_meanwhile_finds_everything_in_place(seed: int) -> 
             for number in range(STEPS):
                 program.step(number)
                 if number % 400 == 399:
-                    copy = generations.copy()
+                    with turns:
+                        copy = generations.copy()
                     assert list(dict.items(copy)) == list(program.model.items())
         finally:
             stop.set()
