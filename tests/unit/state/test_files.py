@@ -277,8 +277,8 @@ dumper.dump([file, both])  # imports what it needs
 both.write("x")
 file.readline()
 interval = sys.getswitchinterval()
-sys.setswitchinterval(2)
-import time; time.sleep(0)  # whoever waits has been let past, and asks again two seconds later
+sys.setswitchinterval(6)
+import time; time.sleep(0)  # whoever waits has been let past, and asks again six seconds later
 before = count
 dumper.dump([file, both])
 handed = dumper.outgoing.hand_over([dumper.outgoing.end()])
