@@ -27,6 +27,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Iterator
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Protocol
 
 from livereload_core.child import net_unseen as unseen
@@ -269,6 +270,8 @@ class Net:
             future.result(grace + LOOP_PATIENCE)
         except TimeoutError:
             future.cancel()  # the loop is busy; who comes next waits for its safe point
+        except CancelledError:
+            pass  # whoever ends a loop cancels what runs in it: the program leaves by itself, as at Ctrl-C
         except Exception:  # of a loop closed meanwhile; of anything else the control thread tells
             if not loop.is_closed():
                 raise

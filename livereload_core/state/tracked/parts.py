@@ -85,6 +85,7 @@ class Writer:
         """Seal what was written; return all extents."""
         if self._segment is not None:
             self._segment.seal(self._at)
+            self._segment.trim()  # what lies behind was never written: address space alone
             self.extents.append(Extent(self._segment, self._at, self._first, self._next - self._first))
             self._segment, self._at, self._first = None, 0, self._next
         return self.extents

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import asyncio
 import errno
 import multiprocessing.connection
 import os
@@ -519,3 +520,31 @@ def test_stop_returns_only_when_nobody_accepts_any_more(parent: Parent, net: Net
 def waiting_in_backlog(server: socket.socket) -> int:
     """What the kernel holds for accept(): tcpi_unacked of a listener is the length of its queue."""
     return int(struct.unpack_from("I", server.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 24)[0])
+
+
+# -- a program that leaves by itself ---------------------------------------------------------------------
+
+
+def test_loop_that_cancels_all_it_runs_is_no_failure(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At Ctrl-C ``asyncio.run`` of the program cancels every task, and so what the parent asks for."""
+    began: list[float] = []
+
+    async def leave(grace: float) -> None:
+        began.append(grace)
+        for task in asyncio.all_tasks():
+            task.cancel()
+        await asyncio.Event().wait()
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        monkeypatch.setattr("livereload_core.child.net.current_loop", lambda: loop)
+        monkeypatch.setattr(net.connections, "servers", {object()})
+        monkeypatch.setattr(net.connections, "leave_behind", leave)
+        net.leave_connections(30, final=False)
+        assert began == [30]
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

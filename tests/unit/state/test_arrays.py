@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any
@@ -237,10 +238,12 @@ def test_trial_leaves_neither_memory_nor_fds_behind(program: Program) -> None:
     app = program.start(app=APP)
     app.kept["value"] = np.ones(10 * LARGE)
     export = program.engine.export()
+    gc.collect()  # what other tests have left behind
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         program.engine.trial(export.data, export.handed.fds)
-    assert len(os.listdir("/proc/self/fd")) == before
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= before
     export.close()
 
 

@@ -7,6 +7,7 @@ import copy
 import gc
 import itertools
 import operator
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 
 from livereload_core.errors import CannotCarryError
+from livereload_core.state import memory
 from livereload_core.state.engine import Engine
 from livereload_core.state.tracked import containers, journal
 from livereload_core.state.tracked.containers import TrackedDict
@@ -237,6 +239,16 @@ def test_clear_is_not_undone_by_what_is_being_written(generations: Generations) 
     generations.engine.catch_up(hurry=True, stop=lambda: next(steps, None) is None and not kept.clear())
     kept["only"] = 1
     assert dict(generations.reload()) == {"only": 1}
+
+
+def test_segments_are_as_long_as_what_was_written(generations: Generations) -> None:
+    """Whoever keeps or saves them goes by their length."""
+    kept = full(generations)
+    generations.catch_up()
+    extents = kept._journal._extents
+    assert extents
+    for extent in extents:
+        assert os.fstat(extent.segment.fd).st_size == memory.up(extent.length)
 
 
 # -- values that can change ------------------------------------------------------------------------------
