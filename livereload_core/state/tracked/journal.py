@@ -299,7 +299,8 @@ class Journal:
                 continue
             if not self._notes <= pending:
                 continue  # a key has come to the end meanwhile: those before it would not seem to be there
-            return [key for key in last if key in self._taking], list(self._taking.difference(last))
+            # With those at the end that were noted since: others would be put behind them that stand before.
+            return last, list(self._taking.difference(last))
         self._notes.update(self._taking)
         return [], []
 

@@ -251,6 +251,31 @@ def test_segments_are_as_long_as_what_was_written(generations: Generations) -> N
         assert os.fstat(extent.segment.fd).st_size == memory.up(extent.length)
 
 
+def test_key_that_is_touched_in_its_place_while_the_notes_are_taken_costs_no_order(
+    generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = full(generations)
+    for number in range(500):
+        kept[f"key {number}"] = -1
+    before, between = f"key {MANY - 2}", f"key {MANY - 1}"
+    kept[before] = -1
+    kept["key 3"] = kept.pop("key 3")
+    split, calls = journal._split, itertools.count()
+
+    def disturbed(*args: Any) -> Any:
+        if next(calls) == 0:
+            kept[between] = -1
+        return split(*args)
+
+    monkeypatch.setattr(journal, "_split", disturbed)
+    generations.catch_up()
+    assert next(calls) >= 2, "it was looked at once more"
+    expected = list(kept.items())
+    assert expected[-3:] == [(before, -1), (between, -1), ("key 3", -1)]
+    assert list(generations.copy().items()) == expected
+    assert list(generations.reload().items()) == expected
+
+
 # -- values that can change ------------------------------------------------------------------------------
 
 
