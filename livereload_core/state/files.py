@@ -289,7 +289,7 @@ def _flush(file: Any) -> None:
 def _held(raw: io.FileIO) -> Iterator[None]:
     """Let the layers above ``raw`` reach the system without letting go of the GIL while the block runs."""
     fd = raw.fileno()
-    regular = stat.S_ISREG(os.fstat(fd).st_mode)
+    has_position = offset_of(fd) is not None  # and takes all at once; fstat() would let go of the GIL
 
     def tell() -> int:
         return seek(0, os.SEEK_CUR)
@@ -299,7 +299,7 @@ def _held(raw: io.FileIO) -> Iterator[None]:
 
     def write(data: Any, /) -> int | None:
         view = memoryview(data).cast("B")
-        if not regular:
+        if not has_position:
             if not _takes_more(fd):
                 return None
             view = view[:_PIPE_BUF]

@@ -277,8 +277,11 @@ dumper.dump([file, both])  # imports what it needs
 both.write("x")
 file.readline()
 interval = sys.getswitchinterval()
-sys.setswitchinterval(6)
-import time; time.sleep(0)  # whoever waits has been let past, and asks again six seconds later
+sys.setswitchinterval(4)
+from livereload_core.state.descriptors import libc
+import time
+libc().usleep(int(interval * 2e6))  # with the GIL: whoever waits has asked by the old interval when this returns,
+time.sleep(0)  # is let past for that, and asks again four seconds later
 before = count
 dumper.dump([file, both])
 handed = dumper.outgoing.hand_over([dumper.outgoing.end()])
