@@ -90,6 +90,8 @@ class Compared:
         self._not_before = 0.0
         self._inherits = True
         self._is_certain = True
+        self._is_list = False
+        self._ready: dict[Any, Any] | list[Any] | None = None
         self._layer = 0
         self._waits = False
         self.is_behind = False
@@ -337,7 +339,7 @@ class Compared:
         done = sum(extent.count for extent in self._extents)
         total = sum(extent.count for extent in layer.extents)
         if self._token != layer.token or done > total:
-            self._seen, self.rows, done = {}, Rows(), 0
+            self._seen, self.rows, self._ready, done = {}, Rows(), None, 0
         self._token = ""  # should a part not be readable
         for extent in layer.extents:
             if extent.first + extent.count <= done:
@@ -346,14 +348,31 @@ class Compared:
                 if extent.first + number >= done:
                     self._take(load(data))
         self._extents, self._token = list(layer.extents), layer.token
+        self._is_list = bool(layer.extra.get("list"))
         self.classes, self.restless = dict(classes), set()
         self._inherits = inherits
-        fresh = self._seen.copy()
-        apply(layer.change, fresh)
-        return list(fresh.values()) if layer.extra.get("list") else fresh
+        return self._made(layer.change)
+
+    def _made(self, change: Part) -> Any:
+        """Return what a change makes of what the parts say."""
+        ready, self._ready = self._ready, None
+        gone, here, last = change
+        if self._is_list and type(ready) is list and not gone:
+            first = first_number(self._seen)
+            for number, value in here.items():
+                ready[number - first] = value
+            ready.extend(last.values())
+            return ready
+        fresh = ready if type(ready) is dict and not self._is_list else self._seen.copy()
+        apply(change, fresh)
+        return list(fresh.values()) if self._is_list else fresh
 
     def _take(self, part: Part) -> None:
         gone, here, last = part
+        if type(self._ready) is dict:
+            apply(part, self._ready)
+        else:
+            self._ready = None
         self.rows.forget(gone)
         rows = changeable({**here, **last})
         if rows:
@@ -363,14 +382,19 @@ class Compared:
     def tried(self) -> None:
         """The trial is over: see whether it has left alone what can change.
 
-        Only what it has made refers to the copy that is kept. What has changed is read once more.
+        Only what it has made refers to the copy that is kept. What has changed is read once more. Else what
+        comes in the pause is made ready but for what will have changed: a copy of a million takes 60 ms.
         """
+        self._ready = None
         if self.rows and not (self._is_certain and not any(self.rows.look(OWN - 1))):
             self._extents, self._token = [], ""
             self._seen, self.rows, self._is_certain = {}, Rows(), True
+        elif self._seen:
+            self._ready = list(self._seen.values()) if self._is_list else self._seen.copy()
 
     def settle(self) -> None:
         """No other layer comes."""
+        self._ready = None
         if not self._inherits:
             self.begin_anew()
             self._inherits = True

@@ -21,6 +21,7 @@ from typing import Any
 
 from livereload_core.state.tracked.parts import Part
 from livereload_core.state.tracked.settled import is_key
+from livereload_core.state.tracked.tables import Differing, differing
 
 __all__ = ["UnsettledKeyError", "apply", "are_keys", "difference", "entries_of", "first_number"]
 
@@ -71,6 +72,23 @@ def apply(part: Part, entries: dict[Any, Any]) -> None:
 
 
 def _of_dict(seen: dict[Any, Any], now: dict[Any, Any]) -> Part:
+    found = differing(seen, now)
+    return _the_long_way(seen, now) if found is None else _with_values(found, now)
+
+
+def _with_values(found: Differing, now: dict[Any, Any]) -> Part:
+    try:
+        here = {key: now[key] for key in found.changed}
+    except KeyError:
+        raise RuntimeError("another thread has taken keys away") from None
+    more = [*islice(reversed(now.items()), len(found.more))]
+    more.reverse()
+    if [id(key) for key, _ in more] != found.more:
+        raise RuntimeError("another thread has changed its size")
+    return found.gone, here, _last(more)
+
+
+def _the_long_way(seen: dict[Any, Any], now: dict[Any, Any]) -> Part:
     both = min(len(seen), len(now))
     same = next(compress(count(), map(is_not, seen, now)), both)
     if same == len(seen):  # all keys are where they were: perhaps there are more

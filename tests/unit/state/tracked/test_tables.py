@@ -1,0 +1,203 @@
+"""The table of a dict, compared as memory: it says what going through the entries says, or nothing."""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+import types
+from typing import Any
+
+import pytest
+
+from livereload_core.state.tracked import differences, tables
+from livereload_core.state.tracked.differences import apply, difference
+
+pytestmark = pytest.mark.skipif(
+    sys.version_info[:2] not in tables._VERSIONS, reason="the layout of a dict is not known for this CPython"
+)
+
+MANY = 5000
+
+
+class Own:
+    """Instances keep their attributes in a table that they share."""
+
+    def __init__(self) -> None:
+        self.a, self.b = 1, 2
+
+
+texts_and_numbers = pytest.mark.parametrize("text", [True, False], ids=["texts", "numbers"])
+
+
+def entries(*, text: bool, many: int = MANY) -> dict[Any, Any]:
+    return {f"key {number}" if text else number: [number] for number in range(many)}
+
+
+def assert_same(seen: dict[Any, Any], now: dict[Any, Any]) -> None:
+    """What a comparison says makes of the one the other."""
+    made = seen.copy()
+    apply(difference(seen, now), made)
+    assert [*map(id, made)] == [*map(id, now)]
+    assert [*map(id, made.values())] == [*map(id, now.values())]
+
+
+def test_layout_is_known_here() -> None:
+    assert tables._memory() is not None
+
+
+@texts_and_numbers
+@pytest.mark.parametrize("touched", [0, 1, 7, 30])
+def test_changed_values_are_found_without_going_through_the_entries(
+    text: bool, touched: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(differences, "_the_long_way", None)
+    seen = entries(text=text)
+    now = seen.copy()
+    chosen = random.Random(touched).sample([*now], touched)
+    for key in chosen:
+        now[key] = []
+    gone, here, last = difference(seen, now)
+    assert (gone, last) == ([], {})
+    assert here.keys() == set(chosen)
+    assert all(here[key] is now[key] for key in chosen)
+
+
+@texts_and_numbers
+def test_what_goes_and_comes_is_found_without_going_through_the_entries(
+    text: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(differences, "_the_long_way", None)
+    seen = entries(text=text)
+    now = seen.copy()
+    first, again, replaced = [*now][3], [*now][40], [*now][2000]
+    del now[first]
+    now[again], now["new"] = now.pop(again), None
+    now[replaced] = "other"
+    gone, here, last = difference(seen, now)
+    assert gone == [first, again]
+    assert here == {replaced: "other"}
+    assert [*last] == [again, "new"]
+    assert_same(seen, now)
+    seen, now = now, now.copy()
+    now.popitem()
+    now.popitem()
+    assert difference(seen, now) == (["new", again][::-1], {}, {})
+    assert_same(seen, now)
+
+
+@texts_and_numbers
+def test_any_changes_are_found(text: bool) -> None:
+    rng = random.Random(1)
+    for _ in range(60):
+        seen = entries(text=text, many=rng.choice([0, 1, 8, 100, 3000]))
+        now = seen.copy()
+        for _ in range(3):
+            for _ in range(rng.choice([0, 1, 5, 200])):
+                step, key = rng.randrange(5), rng.choice([*now]) if now else "some"
+                if step == 0:
+                    now.pop(key, None)
+                elif step == 1 and now:
+                    now.popitem()
+                elif step == 2:
+                    now[f"new {rng.random()}"] = []
+                elif step == 3 and key in now:
+                    now[key] = now.pop(key)
+                else:
+                    now[key] = []
+            if rng.random() < 0.05:
+                now.clear()
+            if rng.random() < 0.05:
+                now = {**now}
+            assert_same(seen, now)
+            apply(difference(seen, now), seen)
+            assert_same(seen, now)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: vars(types.SimpleNamespace(a=1, b=2)),
+        lambda: vars(Own()),
+        dict,
+        lambda: {1: 1, "a": 2},
+        lambda: dict(enumerate(range(30_000))),
+    ],
+    ids=["of a namespace", "of an object", "empty", "small", "large"],
+)
+def test_dict_of_any_form_is_compared_with_any_other(make: Any) -> None:
+    now = make()
+    for seen in ({}, {"a": 1}, {**make()}, entries(text=True)):
+        assert_same(seen, now)
+
+
+def test_key_in_another_place_is_not_told_from_the_table() -> None:
+    seen: dict[Any, Any] = dict.fromkeys("abcdef")
+    now = dict.fromkeys("abdcef")
+    assert tables.differing(seen, now) is None
+    assert_same(seen, now)
+
+
+def test_unknown_version_goes_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables._memory.cache_clear()
+    monkeypatch.setattr(sys, "version_info", (3, 99, 0))
+    try:
+        seen = entries(text=True)
+        now = seen.copy()
+        now["key 5"] = []
+        assert tables.differing(seen, now) is None
+        assert [*difference(seen, now)[1]] == ["key 5"]
+    finally:
+        monkeypatch.undo()
+        tables._memory.cache_clear()
+
+
+def test_layout_that_does_not_prove_right_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables._memory.cache_clear()
+    monkeypatch.setattr(tables, "_ENTRY", {0: (24, 8), 1: (16, 8)})
+    try:
+        assert tables._memory() is None
+    finally:
+        monkeypatch.undo()
+        tables._memory.cache_clear()
+
+
+def test_another_thread_may_change_anything_meanwhile() -> None:
+    """What is found is one of the states that there were, or that the size has changed."""
+    now: dict[Any, Any] = entries(text=True, many=20_000)
+    seen = now.copy()
+    stop = threading.Event()
+
+    def change() -> None:
+        rng = random.Random(2)
+        number = 0
+        while not stop.is_set():
+            for _ in range(50):
+                number += 1
+                now[f"more {number}"] = number
+                now.pop(f"more {number - rng.randrange(3000)}", None)
+            if number % 1000 == 0:
+                for key in [key for key in now if key.startswith("more")]:
+                    del now[key]
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread = threading.Thread(target=change)
+    thread.start()
+    told = 0
+    try:
+        for _ in range(400):
+            try:
+                gone, here, last = difference(seen, now)
+            except RuntimeError:
+                continue
+            told += 1
+            assert not here
+            assert set(gone) <= seen.keys()
+            assert all(key.startswith("more") for key in last)
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(before)
+    assert told
+    assert_same(seen, now)
