@@ -10,6 +10,7 @@ What a reload of an empty program takes comes on top.
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 import time
@@ -20,7 +21,7 @@ from typing import Any
 from bench.model import Column, Measure, Row
 from bench.plan import Plan
 
-__all__ = ["ahead", "declared", "measure_tracked", "new_engine"]
+__all__ = ["ahead", "declared", "forget_earlier_generations", "measure_tracked", "new_engine"]
 
 _TOUCHED = 1_000
 _HIT = 1_000
@@ -84,6 +85,8 @@ def _measured(
         candidate.commit()
         assert len(made) == count
         engine, kept = candidate, made
+        del candidate, made, first, decisive
+        forget_earlier_generations()
     engine.deactivate()
     keys = [f"key {draw.randrange(count)}" for _ in range(_HIT)]
     if factory is dict:
@@ -102,6 +105,12 @@ def ahead(engine: Any) -> Any:
             return engine.export(patient=True)
         except BehindError:
             engine.catch_up(hurry=True)
+
+
+def forget_earlier_generations() -> None:
+    """Let go of what a generation has frozen: in a real run it would be gone with its process."""
+    gc.unfreeze()
+    gc.collect()
 
 
 def new_engine() -> Any:

@@ -292,5 +292,6 @@ def load(
         RefusedError: a name is gone.
         Exception: whatever the object's own methods raise.
     """
-    head = b"\x80\x05" + b"\x97\x94" * count
+    # In a frame, which is read at once: the stream is read from a file, opcode by opcode outside of frames.
+    head = b"\x80\x05\x95" + (2 * count).to_bytes(8, "little") + b"\x97\x94" * count
     return _Unpickler(io.BytesIO(b"".join([head, memoryview(stream)[2:]])), roots, aliases).load()
