@@ -280,7 +280,7 @@ interval = sys.getswitchinterval()
 sys.setswitchinterval(4)
 from livereload_core.state.descriptors import libc
 import time
-libc().usleep(int(interval * 2e6))  # with the GIL: whoever waits has asked by the old interval when this returns,
+libc().usleep(int(interval * 2e6))  # keeps the GIL: whoever waits has asked by the old interval after this,
 time.sleep(0)  # is let past for that, and asks again four seconds later
 before = count
 dumper.dump([file, both])
