@@ -26,6 +26,7 @@ import re
 import sys
 import threading
 import types
+import typing
 from collections import OrderedDict, defaultdict, deque
 from typing import Any
 
@@ -354,7 +355,7 @@ def is_python_class(cls: type) -> bool:
     # A class statement leaves ``__dict__`` or ``__slots__`` behind, or inherits the former. A class
     # written in C may have a ``__dict__`` too, but then brings a ``__new__`` that is no function, or cannot
     # be changed.
-    return (
+    return cls is typing.Generic or (  # which is written in C since CPython 3.12, and adds nothing
         cls.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) == _HEAP_TYPE
         and not isinstance(vars(cls).get("__new__"), types.BuiltinFunctionType)
         and ("__slots__" in vars(cls) or any("__dict__" in vars(base) for base in cls.__mro__[:-1]))

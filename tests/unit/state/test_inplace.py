@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from livereload_core.state.inplace import attributes, family_of, is_immutable
+from livereload_core.state.inplace import OBJECTS, attributes, family_of, is_immutable
+from tests.unit.state.conftest import Program
 
 
 class Plain:
@@ -187,3 +188,21 @@ def test_numbers_and_names_of_modules_that_are_seldom_loaded_are_immutable(value
 def test_a_class_that_only_bears_the_name_of_an_immutable_one_is_none_of_it() -> None:
     impostor = type("Decimal", (), {"__module__": "decimal"})
     assert not is_immutable(impostor())
+
+
+def test_instance_of_a_generic_class_is_refilled(program: Program) -> None:
+    source = """
+from typing import Generic, TypeVar
+from livereload_core import preserve
+T = TypeVar("T")
+
+class Store(Generic[T]):
+    def __init__(self):
+        self.rows = []
+
+store = preserve("store", Store[int])
+"""
+    app = program.start(app=source)
+    app.store.rows.append(1)
+    assert family_of(app.store) is OBJECTS
+    assert program.reload(app=source + "found = store\n").found.rows == [1]
