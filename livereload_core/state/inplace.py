@@ -352,10 +352,12 @@ def _is_immutable_class(cls: type) -> bool:
 
 def is_python_class(cls: type) -> bool:
     """Whether a class comes from a class statement, its bases apart."""
+    if cls is typing.Generic:
+        return True  # written in C since CPython 3.12, and adds nothing
     # A class statement leaves ``__dict__`` or ``__slots__`` behind, or inherits the former. A class
     # written in C may have a ``__dict__`` too, but then brings a ``__new__`` that is no function, or cannot
     # be changed.
-    return cls is typing.Generic or (  # which is written in C since CPython 3.12, and adds nothing
+    return (
         cls.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) == _HEAP_TYPE
         and not isinstance(vars(cls).get("__new__"), types.BuiltinFunctionType)
         and ("__slots__" in vars(cls) or any("__dict__" in vars(base) for base in cls.__mro__[:-1]))
