@@ -37,17 +37,21 @@ from livereload_core.wire.links import CLEAN, ENDS
 __all__ = [
     "ANSWERS",
     "AN_ANSWER",
+    "LAST_REQUESTS",
     "OUTSIDE",
     "REQUESTS",
     "Lane",
     "Passed",
     "lane",
     "learn_answer",
+    "learn_last_request",
     "learn_request",
 ]
 
 REQUESTS: dict[bytes, bytes] = {}
 """Whole requests, and the one copy of each that is kept."""
+LAST_REQUESTS: set[bytes] = set()
+"""The same that ask for the end of the connection, and have had an answer that came to its end."""
 ANSWERS: dict[bytes, int] = {}
 """Heads of answers, blank line included, and how many bytes follow them."""
 
@@ -320,16 +324,29 @@ def lane(
 
 def learn_request(data: bytes, head: RequestHead) -> None:
     """Remember a chunk of the client's, which held this head and nothing else."""
-    plain = (
-        head.method in (b"GET", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS")
-        and head.keep_alive
-        and not (head.content_length or head.chunked or head.expects_continue)
-        and b"pgrade" not in head.raw
-    )
-    if plain and data == head.raw and len(data) <= _LONGEST:
+    if head.keep_alive and _is_plain(data, head):
         if len(REQUESTS) >= _MOST:
             REQUESTS.clear()
         REQUESTS[data] = data
+
+
+def learn_last_request(head: RequestHead, answer: ResponseHead) -> None:
+    """Remember a request with whose answer, which has come to its end, its connection ends."""
+    if not (head.keep_alive or answer.is_event_stream) and answer.status >= 200 and _is_plain(head.raw, head):
+        if len(LAST_REQUESTS) >= _MOST:
+            LAST_REQUESTS.clear()
+        LAST_REQUESTS.add(head.raw)
+
+
+def _is_plain(data: bytes, head: RequestHead) -> bool:
+    """Whether a chunk is one whole head, behind which nothing comes that belongs to it."""
+    return (
+        head.method in (b"GET", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS")
+        and not (head.content_length or head.chunked or head.expects_continue)
+        and b"pgrade" not in head.raw
+        and data == head.raw
+        and len(data) <= _LONGEST
+    )
 
 
 def learn_answer(head: ResponseHead) -> None:

@@ -109,6 +109,8 @@ class Link(Stream):
         """Whether an HTTP request has begun and its answer is not whole."""
         if self._kind is not Kind.HTTP or self._lost:
             return False
+        if self._final:
+            return True
         if self.owes is not None:
             return self.owes
         requests, responses = self._requests, self._responses

@@ -25,7 +25,17 @@ from typing import TYPE_CHECKING, Any
 
 from livereload_core.child.conn_direct import Direct
 from livereload_core.child.conn_forwarding import Forwarding, learn_names
-from livereload_core.child.conn_lane import AN_ANSWER, OUTSIDE, Lane, lane, learn_answer, learn_request
+from livereload_core.child.conn_lane import (
+    AN_ANSWER,
+    LAST_REQUESTS,
+    OUTSIDE,
+    REQUESTS,
+    Lane,
+    lane,
+    learn_answer,
+    learn_last_request,
+    learn_request,
+)
 from livereload_core.framing.http1 import RequestFramer, RequestHead, ResponseFramer, without_header
 from livereload_core.framing.sessions import Session, recognise
 from livereload_core.framing.websocket import ClientFrames, ServerFrames
@@ -65,6 +75,7 @@ class Stream(asyncio.Protocol, Forwarding):
         "_eof",
         "_events",
         "_farewell",
+        "_final",
         "_has_read",
         "_head",
         "_held",
@@ -88,6 +99,7 @@ class Stream(asyncio.Protocol, Forwarding):
         "_send",
         "_server_frames",
         "_session",
+        "_unheard",
         "_unread",
         "_unsent",
         "data_received",
@@ -146,6 +158,8 @@ class Stream(asyncio.Protocol, Forwarding):
         self._before_last: Any = b""
         self._unsent: list[bytes] = []
         self._looking = False
+        self._unheard = True
+        self._final = False
         self._unread = bytearray()
         self._has_read = False
         self._in_hand = False
@@ -190,7 +204,11 @@ class Stream(asyncio.Protocol, Forwarding):
         if current.get(None) is not self:
             current.set(self)
         if self._kind is _HTTP:
-            if self._lane is not None:
+            if self._unheard:
+                self._unheard = False
+                if self._knows(data):
+                    return
+            elif self._lane is not None:
                 self.unfold()
             self._mark[0] = ENDS
             self._count[0] += len(data)
@@ -218,6 +236,27 @@ class Stream(asyncio.Protocol, Forwarding):
                 self._mark[0] = LOSES
             self._count[0] += len(data)
         self._received(data)
+
+    def _knows(self, data: bytes) -> bool:
+        """Deliver the first words of a client, if they are known and nothing has to be followed."""
+        if self._hub.watching or self.replay is not None or self.resumed:
+            return False
+        if data in REQUESTS:
+            self._enter_lane()
+            if self._lane is None:
+                return False
+            self._lane.received(data)
+            return True
+        if data not in LAST_REQUESTS:
+            return False
+        # The answer is the last thing on it: it is under way until the server closes, and goes nowhere.
+        self._final = True
+        self._mark[0] = ENDS
+        self._count[0] += len(data)
+        self.write = self._send  # type: ignore[method-assign]
+        self.writelines = self._transport.writelines  # type: ignore[method-assign]
+        self._received(data)
+        return True
 
     def eof_received(self) -> bool | None:
         """The client will send nothing more."""
@@ -321,13 +360,18 @@ class Stream(asyncio.Protocol, Forwarding):
         if self._events:
             self._events = False
             self._hub.register(self)  # or its request would be played to the next generation
-        if not (responses.closes or self._held_head or self._requests.partial):
-            asked = self._head
-            if self._requests.finished == responses.finished and asked is not None:
-                if asked.method not in (b"HEAD", b"CONNECT"):
-                    learn_answer(head)
-                if not self._hub.watching:
-                    self._enter_lane()
+        asked = self._head
+        if asked is None or self._requests.finished != responses.finished:
+            return
+        if responses.closes:
+            learn_last_request(asked, head)
+            return
+        if self._held_head or self._requests.partial:
+            return
+        if asked.method not in (b"HEAD", b"CONNECT"):
+            learn_answer(head)
+        if not self._hub.watching:
+            self._enter_lane()
 
     def _note_answered(self) -> None:
         """An answer is written, and perhaps not out."""
@@ -490,7 +534,7 @@ class Stream(asyncio.Protocol, Forwarding):
 
     def sent_by_kernel(self, count: int) -> None:
         """Count bytes of a body that left by sendfile()."""
-        if self._kind is _HTTP:
+        if self._kind is _HTTP and not self._final:
             self.unfold()
             self._count_sent(count)
 
@@ -650,6 +694,7 @@ class Stream(asyncio.Protocol, Forwarding):
             if owed is None:
                 requests, responses = self._requests, self._responses
                 owed = requests.begun > responses.finished or self._early is not None or responses.closes
+                owed = owed or self._final
             mark = ENDS if owed or self._looking else CLEAN
         self._mark[0] = mark
 

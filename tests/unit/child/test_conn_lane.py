@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from livereload_core.child import conn_lane
+from livereload_core.child import conn_lane, conn_stream
 from livereload_core.child.conn_direct import Direct
 from livereload_core.child.conn_hub import Connections
 from livereload_core.child.conn_link import Link
@@ -193,6 +193,134 @@ async def test_a_server_in_steady_state_is_in_the_lane() -> None:
         assert not side.link.in_flight()
     assert side.link.owes is False  # None: outside
     assert PLAIN[0] in conn_lane.REQUESTS
+
+
+@pytest.fixture
+def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: set[bytes] = set()
+    for module in (conn_lane, conn_stream):
+        monkeypatch.setattr(module, "LAST_REQUESTS", known)
+
+
+@in_loop
+async def test_a_new_connection_that_asks_what_others_have_asked_is_in_the_lane_at_once() -> None:
+    for _ in range(2):
+        side = Side(Link)
+        side.wire.protocol.data_received(PLAIN[0])
+        side.link.write(HEADS[2] + b"x")
+    side = Side(Link)
+    side.wire.protocol.data_received(PLAIN[0])
+    assert side.link.in_flight()
+    assert side.server.heard == PLAIN[0]
+    assert side.place[0] == ENDS
+    side.link.write(HEADS[2] + b"x")
+    assert side.link.owes is False
+    assert side.place[0] == CLEAN
+
+
+LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+LAST_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
+
+
+@pytest.mark.usefixtures("_nothing_known")
+@pytest.mark.parametrize(
+    "answer",
+    [LAST_ANSWER, CHUNKED.replace(b"\r\n\r\n3", b"\r\nConnection: close\r\n\r\n3")],
+    ids=["length", "chunked"],
+)
+def test_the_last_exchange_of_a_connection_is_not_followed_once_it_is_known(answer: bytes) -> None:
+    @in_loop
+    async def test() -> None:
+        sides = []
+        for known in (False, True):
+            side = Side(Link)
+            sides.append(side)
+            assert (LAST in conn_lane.LAST_REQUESTS) == known
+            side.wire.protocol.data_received(LAST)
+            assert side.seen() == (True, bytes([ENDS]), LAST)
+            assert side.link.verdict().passes
+            assert (side.link._requests.begun == 0) == known
+            side.link.writelines([answer[:20], answer[20:-1]])
+            side.link.write(answer[-1:])
+            assert side.sent == answer
+            assert side.place[0] == ENDS, "it ends with this process, whatever comes"
+            assert side.link.verdict().reason
+            side.link.note()
+            assert side.place[0] == ENDS
+            side.link.close()
+            side.link.connection_lost(None)
+            assert not side.link.in_flight()
+        assert sides[0].wire.sent[-1] == sides[1].wire.sent[-1] == b"<closed>"
+
+    test()
+
+
+@pytest.mark.usefixtures("_nothing_known")
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (LAST, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\ndata: 1\n\n"),
+        (LAST, b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nx"),
+        (LAST.replace(b"GET", b"HEAD"), LAST_ANSWER[:-1]),
+        (LAST[:-2] + b"Content-Length: 1\r\n\r\nx", LAST_ANSWER),
+        (PLAIN[0], LAST_ANSWER),
+    ],
+    ids=["events", "until the end", "head", "body", "the server ends it"],
+)
+def test_what_may_be_more_than_an_answer_is_followed_each_time(request_: bytes, answer: bytes) -> None:
+    @in_loop
+    async def test() -> None:
+        for _ in range(2):
+            side = Side(Link)
+            side.wire.protocol.data_received(request_)
+            side.link.write(answer)
+            side.link.connection_lost(None)
+        assert not conn_lane.LAST_REQUESTS
+
+    test()
+
+
+@pytest.mark.usefixtures("_nothing_known")
+def test_while_somebody_watches_the_last_exchange_is_followed() -> None:
+    @in_loop
+    async def test() -> None:
+        conn_lane.LAST_REQUESTS.add(LAST)
+        side = Side(Link)
+        spoken: list[int] = []
+        side.hub.on_answer = lambda: spoken.append(1)
+        side.wire.protocol.data_received(LAST)
+        side.link.write(LAST_ANSWER)
+        assert spoken == [1]
+        assert side.link._requests.begun == 1
+
+    test()
+
+
+@in_loop
+async def test_a_reload_waits_for_the_last_answer_of_a_connection_and_leaves_it_behind() -> None:
+    conn_lane.LAST_REQUESTS.add(LAST)
+    async with stage(Waiting) as on:
+        reader, writer = await on.connect()
+        writer.write(LAST)
+        link = on.old.link
+        await until(lambda: link.in_flight())
+        quiesce = asyncio.create_task(on.old.hub.quiesce(5))
+        await asyncio.sleep(0.02)
+        assert not quiesce.done()
+        protocol: Any = link.get_protocol()
+        protocol.transport.write(LAST_ANSWER)
+        protocol.transport.close()
+        await quiesce
+        assert await reader.read() == LAST_ANSWER
+        numbers, _, staying = on.old.hub.export()
+        assert (numbers, staying) == ((), {})
+
+
+class Waiting(asyncio.Protocol):
+    """Answers when it is told to."""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
 
 
 @in_loop

@@ -183,7 +183,8 @@ def test_what_the_client_says_while_it_is_held_is_lost_with_the_process(
             _, writer = await on.connect()
             link: Any = on.old.link
             writer.write(first)
-            await until(lambda: link._responses.finished or link.kind in (Kind.WEBSOCKET, Kind.RAW))
+            seen = (Kind.WEBSOCKET, Kind.RAW)
+            await until(lambda: link._responses.finished or link.owes is False or link.kind in seen)
             on.old.hub.register(link)
             assert marked.mark == CLEAN
             await on.old.hub.quiesce(0)
