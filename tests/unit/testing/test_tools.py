@@ -61,6 +61,26 @@ def test_port_that_is_listened_on_is_not_free() -> None:
         assert not port_is_free(port)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="there are no abstract sockets here")
+def test_port_that_was_chosen_is_chosen_by_nobody_else_before_its_server_starts() -> None:
+    chosen = free_port()
+    source = (
+        "from livereload_core.testing import ports\n"
+        f"ports._RANGE = range({chosen}, {chosen + 1})\n"
+        "try:\n    print(ports.free_port())\nexcept RuntimeError:\n    print('none')\n"
+    )
+
+    def choose_elsewhere() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", source], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    assert choose_elsewhere() == "none"
+    for _ in range(32):
+        assert free_port() != chosen
+    assert choose_elsewhere() == str(chosen), "it is free again"
+
+
 @pytest.mark.parametrize(("how", "same_file"), [("rename", False), ("inplace", True), ("recreate", None)])
 def test_ways_of_saving_differ_in_the_file_that_is_there_after(
     tmp_path: Path, how: EditStyle, same_file: bool | None
