@@ -44,6 +44,7 @@ from livereload_core.state.tracked.pace import Pace
 from livereload_core.state.tracked.parts import Extent, Layer, Part, Writer, bytes_of, merged, parts_of
 from livereload_core.state.tracked.rows import OWN, Rows, changeable
 from livereload_core.state.tracked.settled import CONTAINERS, PLAIN, is_settled
+from livereload_core.state.tracked.tables import has_gaps
 
 __all__ = ["Compared"]
 
@@ -390,6 +391,8 @@ class Compared:
             self._extents, self._token = [], ""
             self._seen, self.rows, self._is_certain = {}, Rows(), True
         elif self._seen:
+            if has_gaps(self._seen):
+                self._seen = {**self._seen}  # in the order of what the program will have, which begins anew
             self._ready = list(self._seen.values()) if self._is_list else self._seen.copy()
 
     def settle(self) -> None:

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 from livereload_core.state.codec import uncollected
 
-__all__ = ["Differing", "differing"]
+__all__ = ["Differing", "differing", "has_gaps"]
 
 _VERSIONS = frozenset(((3, 11), (3, 12), (3, 13)))
 _KEYS, _VALUES = 32, 40
@@ -130,6 +130,16 @@ def differing(seen: dict[Any, Any], now: dict[Any, Any]) -> Differing | None:
         if words[number * size + place + 1]
     ]
     return Differing(gone, changed, more)
+
+
+def has_gaps(entries: dict[Any, Any]) -> bool:
+    """Whether entries of a dict that nobody else writes to have gone, and left their places empty."""
+    memory = _memory()
+    if memory is None:
+        return False
+    with uncollected():
+        table = memory.table(entries)
+    return table is not None and table.amount > len(entries)
 
 
 class _Memory:

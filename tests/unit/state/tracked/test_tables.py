@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from livereload_core.state.tracked import differences, tables
+from livereload_core.state.tracked import compared, comparisons, differences, tables
 from livereload_core.state.tracked.differences import apply, difference
+from tests.unit.state.tracked.generations import Generations
 
 pytestmark = pytest.mark.skipif(
     sys.version_info[:2] not in tables._VERSIONS, reason="the layout of a dict is not known for this CPython"
@@ -31,7 +32,7 @@ texts_and_numbers = pytest.mark.parametrize("text", [True, False], ids=["texts",
 
 
 def entries(*, text: bool, many: int = MANY) -> dict[Any, Any]:
-    return {f"key {number}" if text else number: [number] for number in range(many)}
+    return {f"key {number}" if text else number: (number,) for number in range(many)}
 
 
 def assert_same(seen: dict[Any, Any], now: dict[Any, Any]) -> None:
@@ -129,6 +130,33 @@ def test_dict_of_any_form_is_compared_with_any_other(make: Any) -> None:
     now = make()
     for seen in ({}, {"a": 1}, {**make()}, entries(text=True)):
         assert_same(seen, now)
+
+
+@texts_and_numbers
+def test_gaps_are_what_entries_leave_behind(text: bool) -> None:
+    some = entries(text=text)
+    assert not tables.has_gaps(some)
+    assert not tables.has_gaps({})
+    del some[[*some][7]]
+    assert tables.has_gaps(some)
+    assert not tables.has_gaps({**some})
+
+
+def test_next_generation_compares_tables_after_entries_have_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparisons, "WIDE", 1000)
+    generations = Generations(dict)
+    generations.kept.update(entries(text=True) | {"text": "a"})
+    generations.reload()
+    for round_ in range(3):
+        del generations.kept[f"key {round_ * 50}"]
+        generations.kept["text"] = str(round_)
+        monkeypatch.setattr(compared, "_MANY", 0)  # so it is written into parts
+        expected = [*generations.kept.items()]
+        assert [*generations.reload().items()] == expected
+        with monkeypatch.context() as patches:
+            patches.setattr(differences, "_the_long_way", None)
+            generations.engine.export().close()
+    generations.close()
 
 
 def test_key_in_another_place_is_not_told_from_the_table() -> None:
