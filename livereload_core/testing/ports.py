@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import sys
@@ -16,7 +17,7 @@ _random = random.SystemRandom()  # tests and tools seed the usual one: all worke
 
 # Between the choice of a port and the start of the server on it others choose, too, in other processes: with
 # some hundred starts beside as many two met once in some ten runs of a suite.
-_RESERVED: deque[socket.socket] = deque()
+_RESERVED: deque[int] = deque()
 _MOST_RESERVED = 32
 
 
@@ -55,7 +56,7 @@ def _reserve(port: int) -> bool:
     except OSError:
         reserved.close()
         return False
-    _RESERVED.append(reserved)
+    _RESERVED.append(reserved.detach())  # it stays open until the process ends, which is no leak to warn of
     while len(_RESERVED) > _MOST_RESERVED:
-        _RESERVED.popleft().close()
+        os.close(_RESERVED.popleft())
     return True

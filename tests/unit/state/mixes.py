@@ -214,9 +214,10 @@ class Mix:
         """Return the classes of what the roots lead to.
 
         Args:
-            certain: not through a set, which leaves out what has no hash.
+            certain: not through a set, which leaves out what has no hash, and not through a weak reference,
+                whose object may be gone.
         """
-        kinds = {self.nodes[number][0] for number in self.reached(certain=certain)}
+        kinds = {self.nodes[number][0] for number in self.reached(certain=certain, strongly=certain)}
         # A class that is kept by itself counts as if an instance of it were kept: the shapes do not tell.
         more = {"Data"} if "class" in kinds and not certain else set()
         return kinds | more | ({"Plain"} if "method" in kinds else set())
