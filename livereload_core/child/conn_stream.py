@@ -239,8 +239,8 @@ class Stream(asyncio.Protocol, Forwarding):
 
     def _knows(self, data: bytes) -> bool:
         """Deliver the first words of a client, if they are known and nothing has to be followed."""
-        if self._hub.watching or self.replay is not None or self.resumed:
-            return False
+        if self._hub.watching or self.replay is not None or self.resumed or self._last:
+            return False  # somebody watches, it is not new, or the server has spoken first
         if data in REQUESTS:
             self._enter_lane()
             if self._lane is None:

@@ -124,11 +124,8 @@ def differing(seen: dict[Any, Any], now: dict[Any, Any]) -> Differing | None:
             return None
     taken = range(common, then.amount)  # from the end
     gone += [memory.object_at(then, number) for number in taken if memory.key_at(then, number)]
-    more = [
-        words[number * size + place]
-        for number in range(then.amount, table.amount)
-        if words[number * size + place + 1]
-    ]
+    first, end = then.amount * size + place, table.amount * size
+    more = [*compress(words[first:end:size], words[first + 1 : end : size])]
     return Differing(gone, changed, more)
 
 

@@ -218,6 +218,18 @@ async def test_a_new_connection_that_asks_what_others_have_asked_is_in_the_lane_
     assert side.place[0] == CLEAN
 
 
+@in_loop
+async def test_a_connection_on_which_the_server_has_spoken_first_is_followed() -> None:
+    for _ in range(2):
+        side = Side(Link)
+        side.wire.protocol.data_received(PLAIN[0])
+        side.link.write(HEADS[2] + b"x")
+    side = Side(Link)
+    side.link.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n")
+    side.wire.protocol.data_received(PLAIN[0])
+    assert side.link.owes is None
+
+
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 LAST_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
 
