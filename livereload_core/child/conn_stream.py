@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import time
 from typing import TYPE_CHECKING, Any
 
 from livereload_core.child.conn_direct import Direct
-from livereload_core.child.conn_forwarding import Forwarding, learn_names
+from livereload_core.child.conn_following import WISH, Following
+from livereload_core.child.conn_forwarding import learn_names
 from livereload_core.child.conn_lane import (
     AN_ANSWER,
     LAST_REQUESTS,
@@ -36,84 +36,52 @@ from livereload_core.child.conn_lane import (
     learn_last_request,
     learn_request,
 )
-from livereload_core.framing.http1 import RequestFramer, RequestHead, ResponseFramer, without_header
-from livereload_core.framing.sessions import Session, recognise
-from livereload_core.framing.websocket import ClientFrames, ServerFrames
+from livereload_core.child.conn_marking import OPAQUE
 from livereload_core.state.connection import Connection, current
-from livereload_core.wire.links import BROKEN, CLEAN, ENDS, LOSES, Kind
+from livereload_core.wire.links import ENDS, LOSES, Kind
 
 if TYPE_CHECKING:
-    from livereload_core.child.conn_marks import Marks
     from livereload_core.child.conn_replay import Reentry, Replay
 
 __all__ = ["OPAQUE", "WISH", "Stream"]
 
-OPAQUE = "opaque"  # HTTP/2, TLS inside of the stream, extensions, garbage: served, never handed over
-WISH = b"sec-websocket-extensions"
-"""The header that is left out of requests for a WebSocket."""
 _ZEROS = memoryview(bytes(64 * 1024))
 _HTTP = Kind.HTTP
-_NOWHERE = memoryview(bytearray(1))
-_UNCOUNTED = memoryview(bytearray(8)).cast("q")
 _NO_CONTEXT = contextvars.Context()
-_DRAINED = 0.05
-"""Seconds between two looks at whether a slow client has caught up."""
 
 
-class Stream(asyncio.Protocol, Forwarding):
+class Stream(asyncio.Protocol, Following):
     """See the head of the module. Made by a server's protocol factory, in the loop's thread."""
 
     __slots__ = (
         "__weakref__",
-        "_before_last",
-        "_client",
         "_connection",
         "_context",
-        "_count",
-        "_early",
-        "_early_number",
         "_eof",
         "_events",
         "_farewell",
         "_final",
         "_has_read",
-        "_head",
         "_held",
-        "_held_head",
         "_holding",
         "_hub",
         "_in_hand",
-        "_kind",
         "_lane",
-        "_last",
-        "_looking",
         "_lost",
-        "_mark",
-        "_marks",
-        "_opened",
         "_paused",
-        "_read_early",
         "_received",
-        "_requests",
-        "_responses",
         "_send",
-        "_server_frames",
-        "_session",
         "_unheard",
-        "_unread",
-        "_unsent",
         "data_received",
         "gate",
         "generation",
         "is_closing",
-        "mark",
         "moved",
         "number",
         "reading",
         "receiving",
         "replay",
         "resumed",
-        "streams",
         "vaulted",
         "working",
         "write",
@@ -129,48 +97,26 @@ class Stream(asyncio.Protocol, Forwarding):
         self.replay: Replay | Reentry | None = None
         self.moved = False
         self.gate = ""
-        self.streams = False
         self.reading = 0
         self.receiving = 0
         self.working = 0
         self._hub = hub  # child.conn_hub.Connections
         self._transport = None
         self._send: Any = None
-        self._kind = Kind.HTTP
-        self._requests = RequestFramer()
-        self._responses = ResponseFramer()
-        self._head: RequestHead | None = None
-        self._early: bytearray | None = None
-        self._early_number = 0
-        self._client: ClientFrames | None = None
-        self._server_frames: ServerFrames | None = None
-        self._session: Session | None = None
         self._connection: Connection | None = None
         self._context = _NO_CONTEXT
         self._holding = False
         self._held: list[bytes] = []
-        self._held_head = b""
         self._eof = False
         self._farewell = False
         self._paused = False
         self._lost = False
-        self._last: Any = b""
-        self._before_last: Any = b""
-        self._unsent: list[bytes] = []
-        self._looking = False
         self._unheard = True
         self._final = False
-        self._unread = bytearray()
         self._has_read = False
         self._in_hand = False
-        self._read_early = 0
-        self.mark = -1
-        self._mark = _NOWHERE
-        self._count = _UNCOUNTED
-        self._marks: Marks | None = None
         self._lane: Lane | None = None
         self._events = False
-        self._opened = 0.0
         # Called for every piece that passes; a lane takes their places once it is known what repeats.
         self.data_received = self._data_received  # type: ignore[method-assign]
         self.write = self._write  # type: ignore[method-assign]
@@ -415,12 +361,6 @@ class Stream(asyncio.Protocol, Forwarding):
             self.writelines = self._writelines  # type: ignore[method-assign]
             self._transport.set_protocol(self)
 
-    @property
-    def owes(self) -> bool | None:
-        """Whether an answer is owed, as the fast lane knows it; None outside of it."""
-        owed = OUTSIDE if self._lane is None else self._lane.owes()
-        return None if owed == OUTSIDE else owed != 0
-
     def unfold(self) -> None:
         """Leave the fast lane: let the framers see what passed by."""
         if self._lane is None:
@@ -546,197 +486,6 @@ class Stream(asyncio.Protocol, Forwarding):
     def wake(self) -> None:
         """Let handlers go that are kept from receiving."""
 
-    # -- following what passes -----------------------------------------------------------------------------
-
-    def _received_slowly(self, data: bytes) -> None:
-        """The cases that are rare: split heads, pipelines, upgrades, other protocols."""
-        requests = self._requests
-        if self._early is not None:
-            # between the wish for an upgrade and its answer: what comes may be frames already
-            self._early += data
-            self._received(data)
-            return
-        split = self._held_head + data if self._held_head else data
-        number = requests.finished + requests.head_complete - len(requests.heads)
-        for head in requests.heads:
-            number += 1
-            self._head = head
-            self._responses.expect(head.method)
-            if head.wants_websocket:
-                split, rest = _without_extensions(split, head.raw)
-                self._early, self._early_number = bytearray(rest), number
-        requests.heads.clear()
-        if self._early is None and not requests.is_http:
-            if requests.is_http2:
-                self._kind = OPAQUE
-            else:
-                self._became_raw()
-            self._held_head = b""
-            self._received(split)
-            return
-        partial = requests.partial
-        if partial and not requests.head_complete and partial.startswith(b"GET ") and self._early is None:
-            # perhaps the wish for a WebSocket, which can only be read whole
-            before_it = len(split) - len(partial)
-            self._held_head = partial[max(0, -before_it) :]  # less than "GET " has passed already
-            if before_it > 0:
-                self._received(split[:before_it])
-            return
-        self._held_head = b""
-        self._received(split)
-
-    def _refused(self) -> None:
-        """The wish for a WebSocket is not granted: what came after it are requests."""
-        self._early = None
-        for head in self._requests.heads:
-            self._head = head
-            self._responses.expect(head.method)
-        self._requests.heads.clear()
-        if not self._requests.is_http:
-            self._kind = OPAQUE
-
-    def _became_raw(self) -> None:
-        self.is_raw()
-        self._hub.register(self)
-
-    def is_raw(self) -> None:
-        """No HTTP is spoken on it, but a protocol of the program's own."""
-        self._kind = Kind.RAW
-        if self.streams:
-            self._unread += (self._requests.partial or b"")[self._read_early :]
-        self.note()
-
-    def _upgraded(self, rest: bytes) -> None:
-        head = self._responses.head
-        if (
-            self._early is None
-            or head is None
-            or head.status != 101
-            or head.header(b"sec-websocket-extensions")
-        ):
-            self._kind = OPAQUE
-            return
-        self._kind = Kind.WEBSOCKET
-        self._client, self._server_frames = ClientFrames(), ServerFrames()
-        self._client.feed(bytes(self._early))
-        self._server_frames.feed(rest)
-        self._session = recognise(self._head, head) if self._head is not None else None
-        if self._session is not None:
-            self._session.answered(rest)
-        self._early = None
-        self._last = self._before_last = b""
-        self._opened = time.monotonic()
-        self.note()
-        if self.replay is None:  # else the parent has known of it since its own first answer
-            self._hub.register(self)
-
-    def _follow_session(self, session: Session, messages: int) -> None:
-        """A session inside of the stream goes on by these messages, which a handler takes."""
-        assert self._client is not None
-        taken = [item.raw for item in self._client.pending if item.kind == "message"][:messages]
-        if sum(session.sent(raw) for raw in taken):  # all of them, unlike any()
-            self._hub.register(self)
-        if not session.name:
-            self._session = None  # its first message has told: there is none
-
-    def _remember(self, data: Any) -> None:
-        """Keep what the kernel may not have taken: the last bytes that were written."""
-        size = self._transport.get_write_buffer_size()
-        if not size:
-            if self._unsent:
-                self._unsent = []
-                self.note()
-            return
-        if not self._unsent:
-            self._mark[0] = ENDS
-            self._look_later()
-        unsent = self._unsent
-        unsent.append(bytes(data))
-        total = sum(map(len, unsent))
-        while total - len(unsent[0]) >= size:
-            total -= len(unsent.pop(0))
-
-    def _look_later(self) -> None:
-        """No loop tells when the last byte is out: look for it."""
-        if not self._looking:
-            self._looking = True
-            asyncio.get_running_loop().call_later(_DRAINED, self._look_whether_sent)
-
-    def _look_whether_sent(self) -> None:
-        self._looking = False
-        if self._lost or self.moved:
-            return
-        if self._transport.get_write_buffer_size():
-            self._look_later()
-        else:
-            self._unsent = []
-            if self._lane is not None:
-                self._lane.looked()
-            self.note()
-
-    def note(self) -> None:
-        """Mark what would be lost if this process were killed now."""
-        if self.replay is not None:
-            return  # what it has brought along, and nobody has yet, is marked until it goes on
-        if self._unsent or self._kind is OPAQUE:
-            mark = ENDS
-        elif self._held:
-            mark = self._lost_with_held(self._kind)
-        elif self._client is not None:
-            loses = self._in_hand or self._client.pending
-            mark = BROKEN if self._client.unfinished else LOSES if loses else CLEAN
-        elif self._kind is Kind.RAW:
-            mark = LOSES if self._in_hand or self._unread else CLEAN
-        elif self._events:
-            mark = CLEAN if self._events_can_go_on() else ENDS
-        else:
-            owed = self.owes
-            if owed is None:
-                requests, responses = self._requests, self._responses
-                owed = requests.begun > responses.finished or self._early is not None or responses.closes
-                owed = owed or self._final
-            mark = ENDS if owed or self._looking else CLEAN
-        self._mark[0] = mark
-
-    def _lost_with_held(self, kind: str) -> int:
-        """What a death would leave of a connection whose client has said what is not delivered."""
-        if self._unsent or kind not in (Kind.RAW, Kind.WEBSOCKET):
-            return ENDS
-        # It is not looked at before it is delivered: a frame may begin in it.
-        return LOSES if kind == Kind.RAW else BROKEN
-
-    def _events_can_go_on(self) -> bool:
-        """Whether others can send the next event; notes the id behind which it would be."""
-        responses = self._responses
-        if not (responses.at_boundary and responses.at_event_boundary):
-            return False
-        name = responses.last_event_id
-        # without one its client takes what comes; an empty one says to forget what it had asked for
-        return name is None or (
-            name != b"" and self._marks is not None and self._marks.note_id(self.mark, name)
-        )
-
-    def give_mark(self, offset: int, marks: Marks) -> None:
-        """Write what is under way to this place from now on."""
-        self.mark = offset
-        self._marks = marks
-        self._mark, self._count = marks.at(offset), marks.count(offset) if offset >= 0 else _UNCOUNTED
-        if self._lane is not None:
-            self._lane.mark(self._mark, self._count)
-        self.note()
-
-    def count_from(self, received: int | None) -> None:
-        """So many bytes of the client's have come before there was a mark; None: nobody can tell."""
-        self._count[0] = received or 0
-        if self._lane is not None:
-            self._lane.mark(self._mark, self._count)
-
-    def lose_mark(self) -> None:
-        """Write to it no more: it is another generation's."""
-        self._marks, self._mark, self._count = None, _NOWHERE, _UNCOUNTED
-        if self._lane is not None:
-            self._lane.mark(_NOWHERE, _UNCOUNTED)
-
     def _fill_buffers(self, data: bytes) -> None:
         """Feed a BufferedProtocol."""
         view = memoryview(data)
@@ -752,16 +501,3 @@ class Stream(asyncio.Protocol, Forwarding):
 
 def _nothing(data: object) -> None:
     pass
-
-
-def _without_extensions(data: bytes, head: bytes) -> tuple[bytes, bytes]:
-    """Leave the wish for extensions out of ``head``, and return all that is to pass and what is behind it.
-
-    At most the three bytes in which no GET can be seen yet have passed before ``data``.
-    """
-    for passed in range(4):
-        start = data.find(head[passed:])
-        if start == 0 or (start > 0 and not passed):
-            rest = data[start + len(head) - passed :]
-            return data[:start] + without_header(head, WISH)[passed:] + rest, rest
-    return data, b""  # as it came: with extensions it is not handed over
