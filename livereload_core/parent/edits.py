@@ -101,7 +101,7 @@ class Edits:
         watched = settings.reload_dirs or roots
         rules = WatchRules(watched, include=settings.reload_include, exclude=settings.reload_exclude)
         self.roots, self._rules = roots, rules
-        self._watcher = Watcher(watched, rules, self._touched, self._run.warn)
+        self._watcher = Watcher(watched, rules, self._touched, self._run.warn, self._hear_at_once)
 
     def _know_base(self) -> None:
         before = self._base
@@ -176,8 +176,11 @@ class Edits:
     def _watch_also(self, files: Iterable[str]) -> None:
         if self._run.settings.reload:
             self._watcher.watch_more(files)
+        self._hear_at_once({os.path.dirname(file) for file in files})
+
+    def _hear_at_once(self, folders: Iterable[str]) -> None:
         if self._inotify is not None:
-            for folder in {os.path.dirname(file) for file in files}:
+            for folder in folders:
                 self._inotify.add(folder)
 
     def _written(self) -> None:

@@ -53,10 +53,15 @@ class News:
 
 
 class Sight:
-    """The list of watched folders and of the files that are never lost sight of."""
+    """The list of watched folders and of the files that are never lost sight of.
+
+    Attributes:
+        included: folders in which files lie that the rules include, whatever imports them.
+    """
 
     def __init__(self, rules: WatchRules) -> None:
         self._rules = rules
+        self.included: set[str] = set()
         self.roots: list[str] = []
         self._lock = threading.Lock()
         self._tracked = Tracked()
@@ -94,6 +99,7 @@ class Sight:
         for path in tree.files:
             if self._rules.includes(path):
                 self._tracked.add(path)
+                self.included.add(os.path.dirname(path))
         with self._lock:
             self._folders.update(tree.folders)
             self._links.update(tree.links)

@@ -47,10 +47,11 @@ PAUSE = HAND_OVER * STEP_MS / 1000
 """Seconds between two feeds: a user has 128 inotify instances in all, and mkdir may come in hundreds."""
 TIMEOUT_MS = 1000
 """How often an idle feed comes back to compare the tracked files."""
-DOZE_AFTER = 300.0
-"""Seconds without any change after which steps get longer, so that a forgotten run costs no battery."""
-DOZE = 0.009
-"""Seconds added to a step then."""
+DOZE_AFTER = 5.0
+"""Seconds without any change after which steps get longer: each wakes the processor, and 20 in a second were
+2 % of a core on a virtual machine."""
+DOZE = 0.2
+"""Seconds added to a step then. What is told by ``posix.inotify`` is not late for that."""
 RETRY_LIMIT = 30.0
 """Seconds after which watching is tried again where the kernel had no watches left."""
 
@@ -63,6 +64,7 @@ class Watcher:
         rules: what is left out; told of each .gitignore that is found, and of the real names of ``roots``.
         on_change: called with the real, absolute paths of files that changed, came or went.
         on_notice: called with one sentence when watching works less well than it could.
+        on_included: called with folders in which files lie that the rules include, whatever imports them.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Watcher:
         rules: WatchRules,
         on_change: Callable[[frozenset[str]], None],
         on_notice: Callable[[str], None],
+        on_included: Callable[[frozenset[str]], None] = lambda folders: None,
     ) -> None:
         self._sight = Sight(rules)
         for root in roots:
@@ -78,6 +81,7 @@ class Watcher:
         self._rules = rules
         self._on_change = on_change
         self._on_notice = on_notice
+        self._on_included = on_included
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._feed: _Feed | None = None  # the live one
@@ -178,6 +182,8 @@ class Watcher:
                 self._wanting = False
                 self._poll(frozenset(root for root in self._sight.roots if silent_mount(root)))
                 self._notice("there are watches again: files are no longer polled")
+        if self._sight.included:
+            self._call(self._on_included, frozenset(self._sight.included))
         # What was made or saved between the look at the folders and their first watch.
         self._act_on(self._sight.missed(feed.tops, feed.fresh))
         self._act_on(self._sight.sweep())
@@ -304,7 +310,7 @@ class _Feed(threading.Thread):
             if self._left <= 0:
                 self._stopped.set()
         if time.monotonic() - self._last_change > DOZE_AFTER:
-            time.sleep(DOZE)
+            self._stopped.wait(DOZE)
         return self._stopped.is_set()
 
     def run(self) -> None:

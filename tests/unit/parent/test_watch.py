@@ -43,7 +43,8 @@ class Watched:
         self._thread = threading.Thread(target=self._loop.run_forever)
         names = [str(root) for root in roots]
         rules = WatchRules(names, include=include, exclude=exclude)
-        self.watcher = Watcher(names, rules, self._changed, self._noticed)
+        self.included: set[str] = set()
+        self.watcher = Watcher(names, rules, self._changed, self._noticed, self._found)
 
     def __enter__(self) -> Watched:
         self._thread.start()
@@ -69,6 +70,11 @@ class Watched:
     def _noticed(self, text: str) -> None:
         with self._said:
             self.notices.append(text)
+            self._said.notify_all()
+
+    def _found(self, folders: frozenset[str]) -> None:
+        with self._said:
+            self.included |= folders
             self._said.notify_all()
 
     def wait_for(self, fact: Callable[[], bool], what: str, timeout: float = PATIENCE) -> None:
@@ -534,3 +540,27 @@ def test_very_many_tracked_files_are_compared_less_often(
     assert files.sweep() == set()
     assert not files.due(), "5 s of comparing are followed by 500 s of peace"
     assert files.due()
+
+
+def test_folders_of_included_files_are_told_so_that_somebody_quicker_can_watch_them(tmp_path: Path) -> None:
+    root, made = tmp_path / "root", tmp_path / "made"
+    templates, plain, new = root / "templates", root / "plain", root / "more"
+    for folder in (templates, plain, made):
+        folder.mkdir(parents=True)
+        (folder / "app.py").touch()
+    (templates / "page.html").touch()
+    (made / "page.html").touch()
+    with Watched(root, include=("*.html",)) as watched:
+        watched.wait_for(lambda: watched.included == {str(templates)}, "the folder of the template")
+        made.rename(new)
+        watched.wait_for(lambda: watched.included == {str(templates), str(new)}, "the new folder")
+
+
+def test_changes_are_reported_after_a_long_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "DOZE_AFTER", 0.0)
+    (tmp_path / "app.py").touch()
+    with Watched(tmp_path) as watched:
+        (tmp_path / "app.py").write_text("1")
+        watched.wait_for(lambda: str(tmp_path / "app.py") in watched.reported, "the change")
+        (tmp_path / "new.py").touch()
+        watched.wait_for(lambda: str(tmp_path / "new.py") in watched.reported, "the new file")
