@@ -227,12 +227,15 @@ class Compared:
                     self._token = os.urandom(12).hex()
                     self._pending = ([], {}, {})
                     self.is_behind = self._waits = False
-                    return
+                    break
                 build.count += pace.used
                 made_of = self._write(build, build.writer, part, unsettled, dump)
                 if build.rows.are_watched or not build.is_worth_it(chain(part[2].values(), made_of)):
                     self._leave(time.monotonic() - began)
                     return
+        else:
+            return
+        build.let_go(pace)
 
     def _write_pending(self, dump: Dump, pace: Pace, stop: Callable[[], bool]) -> None:
         gone, here, last = self._pending

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from livereload_core.state.store import BehindError
 from livereload_core.state.tracked import building, compared, comparisons, pace, parts
+from livereload_core.state.tracked.building import Keys
 from livereload_core.state.tracked.containers import TrackedDict
 from livereload_core.state.tracked.differences import apply, difference, entries_of
 from livereload_core.testing.waiting import scaled
@@ -543,3 +544,23 @@ def test_key_that_is_moved_while_its_dict_is_copied_is_there_once(monkeypatch: p
         build.copy()
     assert list(build.seen) == list(value)
     assert len(build.keys) == len(value)
+
+
+def test_what_a_build_needed_is_forgotten_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million keys that go with the last reference to them stop the program for a tenth of a second."""
+    slices: list[int] = []
+    forget = Keys.let_go
+
+    def noted(keys: Keys, amount: int) -> bool:
+        slices.append(len(keys))
+        return forget(keys, amount)
+
+    monkeypatch.setattr(Keys, "let_go", noted)
+    generations = Generations(dict)
+    generations.kept.update((f"key {number}", f"{number}" * 40) for number in range(30_000))
+    expected = dict(generations.kept)
+    generations.export().close()
+    assert slices[0] == 30_000
+    assert len(slices) == -(-30_000 // building._COPIED)
+    assert generations.reload() == expected
+    generations.close()
