@@ -24,8 +24,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from livereload_core.child import conn_quiet, conn_state
+from livereload_core.child.conn_arrival import PATIENT, Arrival, Arrivals
 from livereload_core.child.conn_heads import Heads
-from livereload_core.child.conn_link import MOVES, Link, Verdict
+from livereload_core.child.conn_link import IN_FLIGHT, MOVES, Link, Verdict
 from livereload_core.child.conn_marks import Marks
 from livereload_core.child.net_descriptors import inode_of
 from livereload_core.child.net_patches import Patches
@@ -73,9 +74,12 @@ class Server:
         self.factory = factory
         self.sockets: list[Any] = []
 
-    def __call__(self) -> Link:
-        """Make the link of a new connection."""
-        return self._hub.new_link(self.factory())
+    def __call__(self) -> Link | Arrival:
+        """Make what stands between a new connection and its protocol."""
+        protocol = self.factory()
+        if type(protocol) in PATIENT:
+            return Arrival(self._hub, protocol)
+        return self._hub.new_link(protocol)
 
     def serves(self, local: Any) -> bool:
         """Whether a connection to our end ``local`` is one of this server's."""
@@ -101,6 +105,7 @@ class Connections:
             waits for quiet, or the generation leaves.
         holding: whether a reload is under way.
         links: the open connections by number.
+        arrivals: those that have no link.
         parted: the inodes of sockets that another generation has: nothing may be done to them.
         marks: what is under way on them, in memory that outlives this process.
         waiting: fds of connections that are to be adopted.
@@ -113,6 +118,7 @@ class Connections:
         self.watching = False
         self.holding = False
         self.links: dict[int, Link] = {}
+        self.arrivals = Arrivals(self)
         self.servers: list[Server] = []
         self.on_server: Callable[[Server], None] | None = None
         self.arriving: Callable[[], Awaitable[None]] | None = None
@@ -125,11 +131,11 @@ class Connections:
         self._heads: Heads | None = None
         self._numbers = itertools.count(1)
         self._young: collections.deque[tuple[float, Link, int]] = collections.deque()
-        self._scanning = False
+        self._scans_in: asyncio.AbstractEventLoop | None = None
         self._leaving = False
         self._waiting = 0
         self._quiet: asyncio.Future[None] | None = None
-        self._busy: set[Link] = set()
+        self._busy: set[Link | Arrival] = set()
         self._judged: set[Link] = set()
         self._moved: list[Link] = []
         self._quiet_about_moved = False
@@ -157,7 +163,16 @@ class Connections:
 
     def filenos(self) -> set[int]:
         """Return the fds of the open connections, and of those to be adopted; from any thread."""
-        return self.waiting.union([link.fileno() for link in self.all()])
+        arrivals = [arrival.fileno() for arrival in self.arrivals.all()]
+        return self.waiting.union([link.fileno() for link in self.all()], arrivals)
+
+    def in_flight(self) -> int:
+        """Count the requests that have begun and are not answered; from any thread."""
+        return sum(link.in_flight() for link in self.all()) + len(self.arrivals.last)
+
+    def count(self) -> int:
+        """Count the open connections; from any thread."""
+        return len(self.links) + len(self.arrivals.all())
 
     # -- set-up --------------------------------------------------------------------------------------------
 
@@ -204,9 +219,14 @@ class Connections:
         """Tell the parent soon how a connection is."""
         loop = asyncio.get_running_loop()
         self._young.append((loop.time() + YOUNG, link, LOOKS))
-        if not self._scanning:
-            self._scanning = True
+        if self._scans_in is not loop:
+            self._scans_in = loop  # another one, where a program runs one loop after the other
             loop.call_later(YOUNG, self._scan)
+
+    def settle_in(self, link: Link) -> None:
+        """A connection has been open for a moment, and its client was silent."""
+        if link.number in self.links:
+            self.register(link)
 
     def leave(self, link: Link) -> None:
         """A connection has ended, or was cut off."""
@@ -218,7 +238,7 @@ class Connections:
             if self.marks is not None:
                 self.marks.free(link.mark)
         if self.watching:
-            self._settled(link)
+            self.settled(link)
 
     def register(self, link: Link) -> None:
         """Give a connection to the parent to hold, or tell what more is known of it."""
@@ -281,10 +301,11 @@ class Connections:
             if self.holding:
                 link.hold()
             if not link.in_flight() and not (self.holding and link.verdict().passes):
-                self._settled(link)
+                self.settled(link)
 
-    def _settled(self, link: Link) -> None:
-        self._busy.discard(link)
+    def settled(self, connection: Link | Arrival) -> None:
+        """Nothing has to be waited for there any more."""
+        self._busy.discard(connection)
         if not self._busy and self._quiet is not None and not self._quiet.done():
             self._quiet.set_result(None)
 
@@ -305,7 +326,7 @@ class Connections:
                 young.append((now + YOUNG, link, looks - 1))
             else:
                 self.register(link)
-        self._scanning = False
+        self._scans_in = None
 
     def _tell_end(self, link: Link) -> None:
         if link.vaulted and self._send is not None:
@@ -325,7 +346,8 @@ class Connections:
             link.hold()
         for _ in range(ROUNDS):
             await asyncio.sleep(0)
-        await self._wait_for({link for link in self.links.values() if link.verdict().passes}, grace)
+        passing = {link for link in self.links.values() if link.verdict().passes}
+        await self._wait_for(passing.union(last for last in self.arrivals.last if last.passes()), grace)
         for link in self.links.values():
             if not link.vaulted and link.verdict() is MOVES:
                 self.register(link)
@@ -362,6 +384,8 @@ class Connections:
                 self._moved.append(link)
             else:
                 staying[verdict.reason] += 1
+        if self.arrivals.last:
+            staying[IN_FLIGHT.reason] += len(self.arrivals.last)
         news = (link.export() for link in self._moved if not link.is_as_told())
         table = wire_links.pack(news) if self._moved else b""
         return tuple(link.number for link in self._moved), table, dict(staying)
@@ -396,9 +420,11 @@ class Connections:
         self._look()
         for link in tuple(self.links.values()):
             self._finish(link)
-        await self._wait_for(set(self.links.values()), grace)
+        await self._wait_for({*self.links.values(), *self.arrivals.last}, grace)
         for link in tuple(self.links.values()):
             link.close_with_reason()
+        for last in self.arrivals.last:
+            last.close()
 
     async def shut_down(self, grace: float) -> None:
         """Nobody comes after this generation: end what is idle, wait for what is in flight.
@@ -406,6 +432,7 @@ class Connections:
         The rest, such as WebSockets, is left to the program's own shutdown.
         """
         self.resume()
+        self.arrivals.settle()
         for link in tuple(self.links.values()):
             if link.kind == Kind.HTTP and not link.in_flight():
                 link.close()
@@ -416,15 +443,16 @@ class Connections:
         self._waiting += 1
         self._look()
         try:
-            await self._wait_for({link for link in self.links.values() if link.in_flight()}, timeout)
+            in_flight = {link for link in self.links.values() if link.in_flight()}
+            await self._wait_for({*in_flight, *self.arrivals.last}, timeout)
         finally:
             self._waiting -= 1
             self._look()
 
-    async def _wait_for(self, links: set[Link], seconds: float) -> None:
+    async def _wait_for(self, connections: set[Link | Arrival], seconds: float) -> None:
         """Wait until these are settled: gone, handed over, or no longer in flight."""
-        self._busy = links
-        if not links:
+        self._busy = connections
+        if not connections:
             return
         self._quiet = asyncio.get_running_loop().create_future()
         with contextlib.suppress(TimeoutError):
@@ -463,6 +491,7 @@ class Connections:
         """Note whether somebody watches; then no link may pass by what it carries."""
         self._note_watching()
         if self.watching:
+            self.arrivals.settle()
             for link in self.links.values():
                 link.unfold()
 

@@ -330,12 +330,14 @@ def learn_request(data: bytes, head: RequestHead) -> None:
         REQUESTS[data] = data
 
 
-def learn_last_request(head: RequestHead, answer: ResponseHead) -> None:
-    """Remember a request with whose answer, which has come to its end, its connection ends."""
-    if not (head.keep_alive or answer.is_event_stream) and answer.status >= 200 and _is_plain(head.raw, head):
-        if len(LAST_REQUESTS) >= _MOST:
-            LAST_REQUESTS.clear()
-        LAST_REQUESTS.add(head.raw)
+def learn_last_request(head: RequestHead, answer: ResponseHead) -> bool:
+    """Remember a request with whose answer, which has come to its end, its connection ends, if it is one."""
+    if head.keep_alive or answer.is_event_stream or answer.status < 200 or not _is_plain(head.raw, head):
+        return False
+    if len(LAST_REQUESTS) >= _MOST:
+        LAST_REQUESTS.clear()
+    LAST_REQUESTS.add(head.raw)
+    return True
 
 
 def _is_plain(data: bytes, head: RequestHead) -> bool:

@@ -30,7 +30,7 @@ from livereload_core.posix import epoll
 from livereload_core.wire.links import CLEAN, ENDS, Kind
 from livereload_core.wire.links import Link as Record
 
-__all__ = ["MOST_UNSENT", "MOVES", "SERVICE_RESTART", "SILENT", "Link", "Verdict"]
+__all__ = ["IN_FLIGHT", "MOST_UNSENT", "MOVES", "SERVICE_RESTART", "SILENT", "Link", "Verdict"]
 
 MOST_UNSENT = 16 * 1024 * 1024
 """Bytes that the kernel has not taken above which a slow client keeps its old generation."""
@@ -56,7 +56,7 @@ class Verdict(NamedTuple):
 
 MOVES = Verdict("")
 _GONE = Verdict("it is closing")
-_IN_FLIGHT = Verdict("a request in flight", passes=True)
+IN_FLIGHT = Verdict("a request in flight", passes=True)
 _AT_WORK = Verdict("a handler at work", passes=True)
 _SLOW = Verdict("a client that reads slowly", passes=True)
 
@@ -123,10 +123,10 @@ class Link(Stream):
                 return Verdict("it closes after its answer")
             if self.streams and requests.undecided and self._read_early and not self.reading:
                 return _AT_WORK  # a word of a protocol of its own, perhaps
-            return MOVES if requests.partial is not None else _IN_FLIGHT
+            return MOVES if requests.partial is not None else IN_FLIGHT
         if self._streams_events():
-            return MOVES if responses.at_boundary and responses.at_event_boundary else _IN_FLIGHT
-        return _IN_FLIGHT
+            return MOVES if responses.at_boundary and responses.at_event_boundary else IN_FLIGHT
+        return IN_FLIGHT
 
     def _streams_events(self) -> bool:
         requests, responses = self._requests, self._responses

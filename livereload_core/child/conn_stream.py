@@ -22,6 +22,7 @@ import asyncio
 import contextvars
 from typing import TYPE_CHECKING, Any
 
+from livereload_core.child.conn_arrival import learn_protocol
 from livereload_core.child.conn_direct import Direct
 from livereload_core.child.conn_following import WISH, Following
 from livereload_core.child.conn_forwarding import learn_names
@@ -237,7 +238,9 @@ class Stream(asyncio.Protocol, Following):
         if replay is not None:
             replay.left()
         self._protocol.connection_lost(exc)
-        # nothing of a connection that has ended waits for the collector
+        # Nothing of a connection that has ended waits for the collector: the tasks of its handlers, which its
+        # protocol may know, have it in their contexts.
+        self._protocol, self._received = _NOBODY, _nothing
         self._lane = None
         self._context = _NO_CONTEXT
         self.data_received = _nothing  # type: ignore[method-assign]
@@ -310,7 +313,8 @@ class Stream(asyncio.Protocol, Following):
         if asked is None or self._requests.finished != responses.finished:
             return
         if responses.closes:
-            learn_last_request(asked, head)
+            if learn_last_request(asked, head) and not self.streams:
+                learn_protocol(self._protocol)
             return
         if self._held_head or self._requests.partial:
             return
@@ -501,3 +505,7 @@ class Stream(asyncio.Protocol, Following):
 
 def _nothing(data: object) -> None:
     pass
+
+
+_NOBODY = asyncio.Protocol()
+"""In the place of the protocol of a connection that has ended: hears everything, and does nothing."""

@@ -185,13 +185,12 @@ class Net:
 
     def in_flight(self) -> int:
         """Count requests that have begun, or may be about to, and are not answered."""
-        linked = sum(link.in_flight() for link in self.connections.all())
-        return self.books.in_flight() + self._unseen_in_flight() + linked
+        return self.books.in_flight() + self._unseen_in_flight() + self.connections.in_flight()
 
     def open_connections(self) -> int:
         """Count accepted connections that are open, those of uvloop included."""
         extra = len(self._unseen_connections()) if self.accepts_in_c else 0
-        return len(self.books.connections()) + extra + len(self.connections.links)
+        return len(self.books.connections()) + extra + self.connections.count()
 
     def request_begun(self) -> None:
         """Count a request on a connection whose bytes cannot be seen (for adapters)."""
@@ -206,7 +205,7 @@ class Net:
         deadline = time.monotonic() + timeout
         self._in_loop(lambda: self.connections.wait_answered(timeout), timeout)
         left = self._wait_unlinked(max(0.0, deadline - time.monotonic()))
-        return left + sum(link.in_flight() for link in self.connections.all())
+        return left + self.connections.in_flight()
 
     def _wait_unlinked(self, timeout: float) -> int:
         if not self.accepts_in_c:
@@ -258,7 +257,7 @@ class Net:
 
     def _in_loop(self, make: Callable[[], Coroutine[Any, Any, None]], grace: float) -> None:
         loop = current_loop()
-        if loop is None or not (self.connections.links or self.connections.servers):
+        if loop is None or not (self.connections.count() or self.connections.servers):
             return  # a server without a link may have accepted one that is on its way to become one
         coroutine = make()
         try:
@@ -398,6 +397,7 @@ class Net:
         self.gate.after_fork()
         self.books.after_fork()
         self.connections.after_fork()
+        self.listeners.followed.clear()
         self._broker = None
         self._forked = True
         self._follower = None

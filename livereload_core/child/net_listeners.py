@@ -23,6 +23,7 @@ import dataclasses
 import errno
 import os
 import socket
+import weakref
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -65,10 +66,18 @@ class Listener:
 
 
 class Listeners:
-    """The table of listeners, by inode; dummies lead to the listener that they stand for."""
+    """The table of listeners, by inode; dummies lead to the listener that they stand for.
+
+    Attributes:
+        replaced: whether a dummy may be about: spares the look-up of every ``getsockname()``.
+        followed: socket objects on which connections were accepted that links follow, by fd, with how to make
+            such a connection. Emptied whenever an fd may come to show another socket: it spares a look at the
+            inode with each accept.
+    """
 
     def __init__(self) -> None:
-        self.replaced = False  # whether a dummy may be about: spares the look-up of every getsockname()
+        self.replaced = False
+        self.followed: dict[int, tuple[weakref.ref[socket.socket], tuple[int, int, int]]] = {}
         self._by_inode: dict[int, Listener] = {}
 
     def of(self, fd: int) -> Listener | None:
@@ -82,6 +91,7 @@ class Listeners:
         cleared it would make the others block inside ``accept()``. Programs that expect to block are served
         by the patched ``accept()``, which waits before it asks.
         """
+        self.followed.clear()
         os.set_blocking(fd, False)
         inode = inode_of(fd)
         return self._by_inode.setdefault(inode, Listener(address, inode, requested or address))
@@ -132,6 +142,7 @@ class Listeners:
         """
         if listener.dummy or not fds:
             return
+        self.followed.clear()
         original = _duplicate(fds[0], listener.inode)
         if original is None:
             return
@@ -149,6 +160,7 @@ class Listeners:
         """Undo :meth:`replace` for the fds that the program has not closed since."""
         if not listener.dummy:
             return
+        self.followed.clear()
         for fd in self.fds(listener):
             os.dup2(listener.original, fd, inheritable=False)
         self.release_original(listener)
@@ -157,6 +169,7 @@ class Listeners:
 
     def cut(self, listener: Listener, fd: int) -> None:
         """Part ``fd`` from ``listener`` for good: a dummy that nobody knows of takes its place."""
+        self.followed.clear()
         epoll.take_out(fd)
         with _dummy(listener.address) as dummy:
             os.dup2(dummy.fileno(), fd, inheritable=False)

@@ -20,6 +20,7 @@ import socket
 import stat
 import sys
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from livereload_core.child.accounting import TrackedSocket
@@ -65,6 +66,7 @@ class SocketLayer:
 
     def _install_listening(self) -> None:
         layer = self
+        listeners = self._net.listeners
 
         def bind(sock: socket.socket, address: Any, /) -> None:
             layer._bind(sock, address, sys._getframe(1).f_globals.get("__name__"))
@@ -83,8 +85,8 @@ class SocketLayer:
             return _plain.getsockopt(sock, level, option, *buffer)
 
         def getsockname(sock: socket.socket) -> Any:
-            if layer._net.listeners.replaced:
-                listener = layer._net.listeners.of(sock.fileno())
+            if listeners.replaced:
+                listener = listeners.of(sock.fileno())
                 if listener is not None and listener.dummy:
                     return listener.name  # closing a Unix server looks for its file by this
             return _plain.getsockname(sock)
@@ -95,8 +97,16 @@ class SocketLayer:
         layer = self
         plain_accept = socket.socket.accept
         plain_shutdown = socket.socket.shutdown
+        followed, gate = self._net.listeners.followed, self._net.gate
+        take: Any = _plain._accept  # type: ignore[attr-defined]
 
         def accept(sock: socket.socket) -> tuple[socket.socket, Any]:
+            known = followed.get(sock.fileno())
+            if known is not None and known[0]() is sock and sock.gettimeout() == 0.0:
+                with gate.lock:
+                    if gate.is_open:
+                        fd, peer = take(sock)
+                        return socket.socket(*known[1], fileno=fd), peer
             listener = layer._net.listeners.of(sock.fileno())
             return plain_accept(sock) if listener is None else layer._accept(sock, listener)
 
@@ -174,6 +184,7 @@ class SocketLayer:
             net.give_back(listener.requested, os.dup(sock.fileno()))
             os.dup2(fresh.fileno(), sock.fileno(), inheritable=sock.get_inheritable())
         finally:
+            net.listeners.followed.clear()
             fresh.close()
 
     def _before_shutdown(self, sock: socket.socket) -> None:
@@ -200,6 +211,8 @@ class SocketLayer:
             if net.gate.is_open:
                 fd, peer = sock._accept()  # type: ignore[attr-defined]
                 if listener.linked:
+                    kind = sock.family, sock.type, sock.proto
+                    net.listeners.followed[sock.fileno()] = weakref.ref(sock), kind
                     return socket.socket(sock.family, sock.type, sock.proto, fileno=fd), peer
                 return self._tracked(sock, fd, peer)
             if sock.fileno() in listener.told:  # it was, a moment after the loop had been told of a client

@@ -102,6 +102,10 @@ class Stage:
         await until(lambda: len(self.old.hub.links) > known)
         return reader, writer
 
+    def adopt_client(self, writer: asyncio.StreamWriter) -> None:
+        """End this client with the stage."""
+        self._writers.append(writer)
+
     async def switch(self, new: Callable[[], asyncio.BaseProtocol], *, grace: float = 5.0) -> dict[str, int]:
         """Hand everything over; returns what stays, with the reasons."""
         numbers, table, staying = await self.freeze(grace=grace)

@@ -423,7 +423,7 @@ def test_a_connection_that_has_ended_never_reaches_the_parent(file: int) -> None
             hub = on.old.hub
             writer.close()
             await until(lambda: not hub.links)
-            await until(lambda: not hub._scanning)
+            await until(lambda: hub._scans_in is None)
             assert on.old.told == marked.opened == []
 
     test()
