@@ -34,9 +34,9 @@ from livereload_core.state.fields import Shape
 from livereload_core.state.segments import Piece
 from livereload_core.state.tracked.building import LAYER, SAMPLE, Building, Keys
 from livereload_core.state.tracked.differences import (
+    Remembered,
     UnsettledKeyError,
     apply,
-    difference,
     first_number,
 )
 from livereload_core.state.tracked.journal import Dump
@@ -95,6 +95,7 @@ class Compared:
         self._ready: dict[Any, Any] | list[Any] | None = None
         self._layer = 0
         self._waits = False
+        self._difference = Remembered()
         self.is_behind = False
 
     # -- exporting ----------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ class Compared:
         self._pending = [], {}, {}  # refers to rows
         for attempt in range(_TRIES):
             try:
-                gone, here, last = difference(self._seen, value)
+                gone, here, last = self._difference.of(self._seen, value)
                 break
             except RuntimeError:
                 if attempt + 1 == _TRIES:

@@ -21,9 +21,9 @@ from typing import Any
 
 from livereload_core.state.tracked.parts import Part
 from livereload_core.state.tracked.settled import is_key
-from livereload_core.state.tracked.tables import Differing, differing
+from livereload_core.state.tracked.tables import Differing, differing, tag_of
 
-__all__ = ["UnsettledKeyError", "apply", "are_keys", "difference", "entries_of", "first_number"]
+__all__ = ["Remembered", "UnsettledKeyError", "apply", "are_keys", "difference", "entries_of", "first_number"]
 
 _END: Any = object()
 _FEW = 8
@@ -57,6 +57,38 @@ def difference(seen: dict[Any, Any], now: Any) -> Part:
         UnsettledKeyError: there is a new key, and it is not settled.
     """
     return _of_list(seen, now) if type(now) is list else _of_dict(seen, now)
+
+
+class Remembered:
+    """The difference of two dicts, found once for as long as nothing is done to either of them."""
+
+    __slots__ = ("_gone", "_here", "_last", "_tags")
+
+    def __init__(self) -> None:
+        self._tags: tuple[int | None, int | None] = (None, None)
+        self._gone: list[Any] = []
+        # Keys alone: how many references there are to a value says whether somebody else has it.
+        self._here: list[Any] = []
+        self._last: list[Any] = []
+
+    def of(self, seen: dict[Any, Any], now: Any) -> Part:
+        """Return what :func:`difference` does, and raise the same."""
+        if type(now) is not dict:
+            return difference(seen, now)
+        tags = tag_of(seen), tag_of(now)
+        if None not in tags and tags == self._tags:
+            try:
+                here, last = ({key: now[key] for key in keys} for keys in (self._here, self._last))
+            except KeyError:
+                raise RuntimeError("another thread has taken keys away") from None
+            if tag_of(now) != tags[1]:
+                raise RuntimeError("another thread has changed it")
+            return [*self._gone], here, last
+        self._tags = None, None
+        gone, here, last = difference(seen, now)
+        if tags == (tag_of(seen), tag_of(now)):
+            self._gone, self._here, self._last, self._tags = [*gone], [*here], [*last], tags
+        return gone, here, last
 
 
 def apply(part: Part, entries: dict[Any, Any]) -> None:

@@ -10,6 +10,9 @@ pointers are in it. So two tables are compared as memory, which takes some milli
     kind 0: hash, key, value; kind 1: key, value         │ entry 0  │ entry 1 │ entry 2 ...                 │
                                                          └──────────────────────────────────────────────────┘
 
+Its tag is another one, of all that there have been, after whatever is done to it (PEP 509): where it is still
+the same, nothing has to be compared at all.
+
 Source: ``Include/internal/pycore_dict.h`` of CPython 3.11, 3.12 and 3.13, whose layouts are the same. Where
 it is another one, or does not prove to be this one, nothing is compared here, and all goes the long way (see
 ``differences``).
@@ -26,18 +29,19 @@ import ctypes
 import functools
 import struct
 import sys
-from collections.abc import Iterable
-from itertools import compress, repeat, starmap
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import compress, islice, repeat, starmap
 from operator import add, call
 from typing import Any, NamedTuple
 
 from livereload_core.state.codec import uncollected
 
-__all__ = ["Differing", "differing", "has_gaps"]
+__all__ = ["Differing", "differing", "has_gaps", "tag_of"]
 
 _VERSIONS = frozenset(((3, 11), (3, 12), (3, 13)))
-_KEYS, _VALUES = 32, 40
-"""Where a dict has the pointer to its table, and the one to values that lie elsewhere."""
+_TAG, _KEYS, _VALUES = 24, 32, 40
+"""Where a dict has its tag, the pointer to its table, and the one to values that lie elsewhere."""
 _HEAD = struct.Struct("<8xBBB5xQQ")
 """Of a table: log2 of its size and of the bytes of its index, kind; entries that may come, and are there."""
 _ENTRY = {0: (24, 8), 1: (16, 0)}
@@ -129,6 +133,12 @@ def differing(seen: dict[Any, Any], now: dict[Any, Any]) -> Differing | None:
     return Differing(gone, changed, more)
 
 
+def tag_of(entries: dict[Any, Any]) -> int | None:
+    """Return what is never the same again once anything is done to a dict; ``None`` if it cannot be told."""
+    memory = _memory()
+    return None if memory is None else memory.tag(entries)
+
+
 def has_gaps(entries: dict[Any, Any]) -> bool:
     """Whether entries of a dict that nobody else writes to have gone, and left their places empty."""
     memory = _memory()
@@ -151,6 +161,10 @@ class _Memory:
         )
         library.memcpy.restype = None
         self._compare, self._copy = library.memcmp, library.memcpy
+
+    def tag(self, entries: dict[Any, Any]) -> int:
+        """Return the tag of a dict."""
+        return int.from_bytes(ctypes.string_at(id(entries) + _TAG, 8), "little")
 
     def table(self, entries: dict[Any, Any]) -> _Table | None:
         """Return where a dict has its table; ``None`` if it is not all there.
@@ -261,7 +275,35 @@ def _memory() -> _Memory | None:
     memory = _Memory()
     texts = {f"key {number}": [number] for number in range(50)}
     numbers = {number: [number] for number in range(300)}
-    return memory if _proves_right(memory, texts) and _proves_right(memory, numbers) else None
+    right = (
+        _proves_right(memory, texts) and _proves_right(memory, numbers) and _tags_prove_right(memory, texts)
+    )
+    return memory if right else None
+
+
+def _tags_prove_right(memory: _Memory, entries: dict[Any, Any]) -> bool:
+    """Whether a dict has another tag whenever it is another one, and keeps it while it is not."""
+    key, other = islice(entries, 2)
+    acts: tuple[Callable[[], object], ...] = (
+        partial(entries.__setitem__, key, []),
+        partial(entries.__setitem__, "new", []),
+        partial(entries.__delitem__, other),
+        partial(entries.update, {key: None}),
+        partial(entries.__ior__, {"one more": None}),
+        partial(entries.setdefault, "by default"),
+        partial(entries.pop, "new"),
+        entries.popitem,
+        entries.clear,
+        partial(entries.update, {number: number for number in range(100)}),
+    )
+    tags = [memory.tag(entries)]
+    for act in acts:
+        act()
+        tags.append(memory.tag(entries))
+        entries.get(key), [*entries.items()], entries.copy()
+        if memory.tag(entries) != tags[-1]:
+            return False
+    return len({*tags, memory.tag({})}) > len(acts) + 1
 
 
 def _proves_right(memory: _Memory, entries: dict[Any, Any]) -> bool:

@@ -6,6 +6,7 @@ import random
 import sys
 import threading
 import types
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -229,3 +230,86 @@ def test_another_thread_may_change_anything_meanwhile() -> None:
         sys.setswitchinterval(before)
     assert told
     assert_same(seen, now)
+
+
+def test_what_nothing_was_done_to_is_not_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared_: list[int] = []
+
+    def counted(seen: dict[Any, Any], now: dict[Any, Any]) -> Any:
+        compared_.append(1)
+        return difference(seen, now)
+
+    monkeypatch.setattr(differences, "difference", counted)
+    remembered = differences.Remembered()
+    seen = entries(text=True)
+    now = seen.copy()
+
+    def step(act: Callable[[], object], *, again: bool) -> None:
+        before = len(compared_)
+        act()
+        part = remembered.of(seen, now)
+        assert (len(compared_) > before) == again
+        part[0].append("what was returned is the caller's")
+        part[1]["so"] = part[2]["is"] = "this"
+        made = seen.copy()
+        apply(remembered.of(seen, now), made)
+        assert [*map(id, made)] == [*map(id, now)]
+        assert [*map(id, made.values())] == [*map(id, now.values())]
+
+    step(now.clear, again=True)
+    step(lambda: now.update(seen), again=True)
+    step(lambda: now.get("key 5"), again=False)
+    step(lambda: now.__setitem__("key 5", []), again=True)
+    step(lambda: None, again=False)
+    step(lambda: now["key 5"].append(1), again=False)
+    step(lambda: now.setdefault("key 5"), again=False)
+    step(lambda: now.setdefault("new"), again=True)
+    step(lambda: now.pop("key 7"), again=True)
+    step(lambda: None, again=False)
+    step(now.popitem, again=True)
+    step(lambda: seen.pop("key 9"), again=True)
+    step(lambda: apply(difference(seen, now), seen), again=True)
+    assert remembered.of(seen, now) == ([], {}, {})
+
+
+def test_what_is_remembered_refers_to_no_value() -> None:
+    seen = entries(text=True, many=100)
+    now = seen.copy()
+    now["key 5"] = row = [1]
+    now["more"] = another = [2]
+    remembered = differences.Remembered()
+    counts = sys.getrefcount(row), sys.getrefcount(another)
+    for _ in range(2):
+        remembered.of(seen, now)
+        assert (sys.getrefcount(row), sys.getrefcount(another)) == counts
+
+
+def test_values_that_come_while_what_is_remembered_is_read_are_not_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = entries(text=True, many=100)
+    now = seen.copy()
+    now["key 5"] = []
+    remembered = differences.Remembered()
+    remembered.of(seen, now)
+    tags = iter([tables.tag_of(seen), tables.tag_of(now), -1])
+    monkeypatch.setattr(differences, "tag_of", lambda _: next(tags))
+    with pytest.raises(RuntimeError, match="another thread"):
+        remembered.of(seen, now)
+
+
+def test_tags_that_do_not_prove_right_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables._Memory, "tag", lambda self, entries: 1)
+    tables._memory.cache_clear()
+    try:
+        assert tables.tag_of({}) is None
+        remembered = differences.Remembered()
+        seen = entries(text=True)
+        now = seen.copy()
+        assert remembered.of(seen, now) == ([], {}, {})
+        now["key 5"] = []
+        assert remembered.of(seen, now)[1] == {"key 5": []}
+    finally:
+        monkeypatch.undo()
+        tables._memory.cache_clear()
+    assert tables.tag_of({}) is not None
