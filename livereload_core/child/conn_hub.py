@@ -6,10 +6,7 @@
 
 Everything here runs in the thread of the main loop, save where a method says otherwise.
 
-Invariants:
-    * The parent holds a dup of each connection that lives longer than a moment, so it outlives this process.
-      Whatever ends here is told to the parent, which shuts it down: a dup keeps a connection open.
-    * Only what the parent holds is handed over.
+Invariant: only what the parent holds (see ``child.conn_vault``) is handed over.
 """
 
 from __future__ import annotations
@@ -24,78 +21,29 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from livereload_core.child import conn_quiet, conn_state
-from livereload_core.child.conn_arrival import PATIENT, Arrival, Arrivals
+from livereload_core.child.conn_arrival import Arrival, Arrivals
 from livereload_core.child.conn_heads import Heads
-from livereload_core.child.conn_link import IN_FLIGHT, MOVES, Link, Verdict
-from livereload_core.child.conn_marks import Marks
+from livereload_core.child.conn_judged import IN_FLIGHT, MOVES, Verdict
+from livereload_core.child.conn_link import Link
+from livereload_core.child.conn_server import Server
+from livereload_core.child.conn_vault import Send, Vaulting
 from livereload_core.child.net_descriptors import inode_of
 from livereload_core.child.net_patches import Patches
 from livereload_core.posix import memfd
-from livereload_core.posix.tcp import read_bytes
 from livereload_core.wire import links as wire_links
 from livereload_core.wire import messages as wire
 from livereload_core.wire.links import Kind
 
 __all__ = ["Connections", "Server"]
 
-YOUNG = 0.005
-"""Seconds after which a connection is given to the parent to hold: most that are not kept end before that.
-Each by its own age: of those that are open at one moment under load most were opened just before.
-
-To give it takes 0.06 ms here and 0.08 ms in the parent, where all of a short connection takes 0.13.
-"""
-LOOKS = 8
-"""How often it is put off, by as much each time, while the answer to a request is under way: that ends with
-the process whoever holds its connection, and many connections end with it. A stream of events does not wait
-for this: it is given to the parent before its first byte."""
-_TICK = 0.001
-"""Seconds that a loop's clock may be behind its timers: uvloop counts whole milliseconds."""
 ROUNDS = 6
 """Turns of the loop until a task that was woken by its last message has taken it, through all wrappers."""
 
 _BUSY = Verdict("the program was busy", passes=True)
 """It did not come to its loop in time to be held: what its handlers have in hand is not known."""
 
-Send = Callable[[wire.Message, Sequence[int]], None]
 
-
-class Server:
-    """A server of the program, as the loop's ``create_server`` was asked for it.
-
-    Attributes:
-        loop: its loop.
-        factory: makes the server's own protocol.
-        sockets: its listening sockets, once it is there.
-    """
-
-    def __init__(self, hub: Connections, loop: Any, factory: Callable[[], asyncio.BaseProtocol]) -> None:
-        self._hub = hub
-        self.loop = loop
-        self.factory = factory
-        self.sockets: list[Any] = []
-
-    def __call__(self) -> Link | Arrival:
-        """Make what stands between a new connection and its protocol."""
-        protocol = self.factory()
-        if type(protocol) in PATIENT:
-            return Arrival(self._hub, protocol)
-        return self._hub.new_link(protocol)
-
-    def serves(self, local: Any) -> bool:
-        """Whether a connection to our end ``local`` is one of this server's."""
-        for sock in self.sockets:
-            if sock.fileno() < 0:
-                continue
-            name = sock.getsockname()
-            if isinstance(name, tuple) and isinstance(local, tuple):
-                if name[1] == local[1] and (name[0] == local[0] or name[0] in ("0.0.0.0", "::")):
-                    return True
-            elif not isinstance(name, tuple) and os.fsdecode(name) == local:
-                return True
-        return False
-
-
-class Connections:
+class Connections(Vaulting):
     """See the head of the module.
 
     Attributes:
@@ -104,34 +52,25 @@ class Connections:
         watching: whether somebody wants to know of every answer: the next proves the generation, a reload
             waits for quiet, or the generation leaves.
         holding: whether a reload is under way.
-        links: the open connections by number.
         arrivals: those that have no link.
         parted: the inodes of sockets that another generation has: nothing may be done to them.
-        marks: what is under way on them, in memory that outlives this process.
         waiting: fds of connections that are to be adopted.
-        most: how many of them the parent can hold.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.generation = 1
         self.states: dict[int, dict[str, Any]] = {}
         self.watching = False
         self.holding = False
-        self.links: dict[int, Link] = {}
         self.arrivals = Arrivals(self)
         self.servers: list[Server] = []
         self.on_server: Callable[[Server], None] | None = None
         self.arriving: Callable[[], Awaitable[None]] | None = None
         self._on_answer: Callable[[], None] | None = None
-        self.marks: Marks | None = None
         self.waiting: set[int] = set()
-        self.most = sys.maxsize
-        self._vaulted = 0
-        self._send: Send | None = None
         self._heads: Heads | None = None
         self._numbers = itertools.count(1)
-        self._young: collections.deque[tuple[float, Link, int]] = collections.deque()
-        self._scans_in: asyncio.AbstractEventLoop | None = None
         self._leaving = False
         self._waiting = 0
         self._quiet: asyncio.Future[None] | None = None
@@ -215,57 +154,19 @@ class Connections:
         if self._send is not None and not link.vaulted:
             self.refresh(link)
 
-    def refresh(self, link: Link) -> None:
-        """Tell the parent soon how a connection is."""
-        loop = asyncio.get_running_loop()
-        self._young.append((loop.time() + YOUNG, link, LOOKS))
-        if self._scans_in is not loop:
-            self._scans_in = loop  # another one, where a program runs one loop after the other
-            loop.call_later(YOUNG, self._scan)
-
-    def settle_in(self, link: Link) -> None:
-        """A connection has been open for a moment, and its client was silent."""
-        if link.number in self.links:
-            self.register(link)
-
     def leave(self, link: Link) -> None:
         """A connection has ended, or was cut off."""
         self.links.pop(link.number, None)
         if not link.moved:
             self.states.pop(link.number, None)
-            self._tell_end(link)
-            self._vaulted -= link.vaulted
-            if self.marks is not None:
-                self.marks.free(link.mark)
+            self.ended(link)
         if self.watching:
             self.settled(link)
-
-    def register(self, link: Link) -> None:
-        """Give a connection to the parent to hold, or tell what more is known of it."""
-        if self._send is None or link.moved:
-            return
-        fds = [] if link.vaulted else [link.fileno()]
-        if fds == [-1] or (fds and self._vaulted >= self.most):
-            return
-        if link.mark < 0 and self.marks is not None and not link.vaulted:
-            link.give_mark(self.marks.allot(), self.marks)
-            link.count_from(read_bytes(link.fileno()))
-        told = link.export()
-        message = wire.Opened(link.number, wire_links.to_json(told))
-        with contextlib.suppress(OSError):  # the parent is gone: the control thread ends the process
-            self._send(message, fds)
-            link.told = told
-            self._vaulted += len(fds)
-            link.vaulted = True
 
     def is_users(self, protocol: object) -> bool:
         """Whether a protocol is the program's own, not a library's."""
         module = sys.modules.get(type(protocol).__module__)
         return self._is_user_path(getattr(module, "__file__", None) or "")
-
-    def adopted(self) -> None:
-        """One more is here that the parent holds already."""
-        self._vaulted += 1
 
     def heads(self) -> Heads:
         """The heads of answers that wait in the loop that runs."""
@@ -308,30 +209,6 @@ class Connections:
         self._busy.discard(connection)
         if not self._busy and self._quiet is not None and not self._quiet.done():
             self._quiet.set_result(None)
-
-    def _scan(self) -> None:
-        """Tell of those that are old enough."""
-        loop = asyncio.get_running_loop()
-        now, young = loop.time(), self._young
-        while young:
-            due, link, looks = young[0]
-            is_open = link.number in self.links
-            if is_open and due > now + _TICK:
-                loop.call_later(due - now, self._scan)
-                return
-            young.popleft()
-            if not is_open or link.told is not None or link.replay is not None:
-                continue
-            if looks and not link.vaulted and link.in_flight():
-                young.append((now + YOUNG, link, looks - 1))
-            else:
-                self.register(link)
-        self._scans_in = None
-
-    def _tell_end(self, link: Link) -> None:
-        if link.vaulted and self._send is not None:
-            with contextlib.suppress(OSError):  # as above
-                self._send(wire.Ended((link.number,)), ())
 
     # -- a reload, seen from the generation that serves ------------------------------------------------
 

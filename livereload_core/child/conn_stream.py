@@ -23,20 +23,10 @@ import contextvars
 from typing import TYPE_CHECKING, Any
 
 from livereload_core.child.conn_arrival import learn_protocol
-from livereload_core.child.conn_direct import Direct
-from livereload_core.child.conn_following import WISH, Following
+from livereload_core.child.conn_following import WISH
 from livereload_core.child.conn_forwarding import learn_names
-from livereload_core.child.conn_lane import (
-    AN_ANSWER,
-    LAST_REQUESTS,
-    OUTSIDE,
-    REQUESTS,
-    Lane,
-    lane,
-    learn_answer,
-    learn_last_request,
-    learn_request,
-)
+from livereload_core.child.conn_lane import learn_answer, learn_last_request, learn_request
+from livereload_core.child.conn_laned import NO_CONTEXT, Laned
 from livereload_core.child.conn_marking import OPAQUE
 from livereload_core.state.connection import Connection, current
 from livereload_core.wire.links import ENDS, LOSES, Kind
@@ -46,32 +36,26 @@ if TYPE_CHECKING:
 
 __all__ = ["OPAQUE", "WISH", "Stream"]
 
-_ZEROS = memoryview(bytes(64 * 1024))
 _HTTP = Kind.HTTP
-_NO_CONTEXT = contextvars.Context()
 
 
-class Stream(asyncio.Protocol, Following):
+class Stream(asyncio.Protocol, Laned):
     """See the head of the module. Made by a server's protocol factory, in the loop's thread."""
 
     __slots__ = (
         "__weakref__",
         "_connection",
-        "_context",
         "_eof",
         "_events",
         "_farewell",
-        "_final",
         "_has_read",
         "_held",
         "_holding",
         "_hub",
         "_in_hand",
-        "_lane",
         "_lost",
         "_paused",
         "_received",
-        "_send",
         "_unheard",
         "data_received",
         "gate",
@@ -82,7 +66,6 @@ class Stream(asyncio.Protocol, Following):
         "reading",
         "receiving",
         "replay",
-        "resumed",
         "vaulted",
         "working",
         "write",
@@ -93,7 +76,6 @@ class Stream(asyncio.Protocol, Following):
         super().__init__()
         self.number = number
         self.generation = hub.generation
-        self.resumed = False
         self.vaulted = False
         self.replay: Replay | Reentry | None = None
         self.moved = False
@@ -103,9 +85,7 @@ class Stream(asyncio.Protocol, Following):
         self.working = 0
         self._hub = hub  # child.conn_hub.Connections
         self._transport = None
-        self._send: Any = None
         self._connection: Connection | None = None
-        self._context = _NO_CONTEXT
         self._holding = False
         self._held: list[bytes] = []
         self._eof = False
@@ -113,15 +93,9 @@ class Stream(asyncio.Protocol, Following):
         self._paused = False
         self._lost = False
         self._unheard = True
-        self._final = False
         self._has_read = False
         self._in_hand = False
-        self._lane: Lane | None = None
         self._events = False
-        # Called for every piece that passes; a lane takes their places once it is known what repeats.
-        self.data_received = self._data_received  # type: ignore[method-assign]
-        self.write = self._write  # type: ignore[method-assign]
-        self.writelines = self._writelines  # type: ignore[method-assign]
         self.set_protocol(protocol)
 
     # -- towards the loop: a protocol ------------------------------------------------------------------
@@ -184,27 +158,6 @@ class Stream(asyncio.Protocol, Following):
             self._count[0] += len(data)
         self._received(data)
 
-    def _knows(self, data: bytes) -> bool:
-        """Deliver the first words of a client, if they are known and nothing has to be followed."""
-        if self._hub.watching or self.replay is not None or self.resumed or self._last:
-            return False  # somebody watches, it is not new, or the server has spoken first
-        if data in REQUESTS:
-            self._enter_lane()
-            if self._lane is None:
-                return False
-            self._lane.received(data)
-            return True
-        if data not in LAST_REQUESTS:
-            return False
-        # The answer is the last thing on it: it is under way until the server closes, and goes nowhere.
-        self._final = True
-        self._mark[0] = ENDS
-        self._count[0] += len(data)
-        self.write = self._send  # type: ignore[method-assign]
-        self.writelines = self._transport.writelines  # type: ignore[method-assign]
-        self._received(data)
-        return True
-
     def eof_received(self) -> bool | None:
         """The client will send nothing more."""
         if self._farewell:
@@ -242,10 +195,10 @@ class Stream(asyncio.Protocol, Following):
         # protocol may know, have it in their contexts.
         self._protocol, self._received = _NOBODY, _nothing
         self._lane = None
-        self._context = _NO_CONTEXT
+        self._context = NO_CONTEXT
         self.data_received = _nothing  # type: ignore[method-assign]
-        self.write = self._transport.write  # type: ignore[method-assign]
-        self.writelines = self._transport.writelines  # type: ignore[method-assign]
+        self.write = self._transport.write
+        self.writelines = self._transport.writelines
 
     # -- towards the server: a transport ---------------------------------------------------------------
 
@@ -329,64 +282,6 @@ class Stream(asyncio.Protocol, Following):
             self._look_later()
         else:
             self.note()
-
-    def _enter_lane(self) -> None:
-        """Nothing is under way, and nobody watches."""
-        if self._lane is None:
-            if isinstance(self._protocol, asyncio.BufferedProtocol):
-                return
-            # Connections of uvloop share one context, and a variable that changes with each request is dear.
-            self._lane = lane(
-                self._context.run,
-                self._received,
-                self._data_received,
-                self._send,
-                self._write,
-                Direct.of(self._transport),
-                self._look_later,
-                self._mark,
-                self._count,
-                self._transport.writelines,
-                self._hub.heads(),
-            )
-            self.data_received = self._lane.received  # type: ignore[method-assign, assignment]
-            self.write = self._lane.write  # type: ignore[method-assign, assignment]
-            self.writelines = self._lane.writelines  # type: ignore[method-assign, assignment]
-            self._transport.set_protocol(self)  # uvloop remembers the method
-        self._lane.enter()
-
-    def _close_lane(self) -> None:
-        """No more HTTP is spoken, or to somebody else."""
-        if self._lane is not None:
-            self.unfold()
-            self._lane = None
-            self.data_received = self._data_received  # type: ignore[method-assign]
-            self.write = self._write  # type: ignore[method-assign]
-            self.writelines = self._writelines  # type: ignore[method-assign]
-            self._transport.set_protocol(self)
-
-    def unfold(self) -> None:
-        """Leave the fast lane: let the framers see what passed by."""
-        if self._lane is None:
-            return
-        passed = self._lane.leave()
-        if passed.owed == OUTSIDE:
-            return
-        self._before_last, self._last = b"", passed.last
-        if not passed.owed:
-            return
-        self._requests.feed(passed.request)
-        self._head = head = self._requests.heads.popleft()
-        self._responses.expect(head.method)
-        if passed.owed != AN_ANSWER:
-            self._responses.feed(passed.head)
-            self._count_sent(passed.length - passed.owed)
-
-    def _count_sent(self, count: int) -> None:
-        """Let the framer see so many bytes of a body, of which only the number matters."""
-        while count > 0:
-            self._responses.feed(_ZEROS[:count])
-            count -= len(_ZEROS)
 
     def write_eof(self) -> None:
         """Close the sending half."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from livereload_core.child import conn_adopt, conn_hub
+from livereload_core.child import conn_adopt, conn_vault
 from livereload_core.child.conn_adopt import BATCH
 from livereload_core.child.net_descriptors import inode_of, open_sockets
 from livereload_core.child.net_unseen import find
@@ -216,7 +216,7 @@ async def test_a_program_that_has_stopped_the_collector_finds_it_so(made: list[i
 def test_tables_are_closed_whether_messages_share_one_or_not(
     made: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conn_hub, "YOUNG", 3600.0)  # or what is news here is told meanwhile
+    monkeypatch.setattr(conn_vault, "YOUNG", 3600.0)  # or what is news here is told meanwhile
 
     @in_loop
     async def test() -> None:
@@ -303,7 +303,7 @@ async def test_connections_that_were_prepared_are_adopted_by_number(made: list[i
 def test_a_connection_with_news_is_told_again_after_its_adoption(
     made: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conn_hub, "YOUNG", 3600.0)
+    monkeypatch.setattr(conn_vault, "YOUNG", 3600.0)
 
     @in_loop
     async def test() -> None:

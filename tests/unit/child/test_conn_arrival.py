@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from livereload_core.child import conn_arrival, conn_hub, conn_lane, conn_stream
+from livereload_core.child import conn_arrival, conn_lane, conn_laned, conn_server
 from livereload_core.child.conn_arrival import learn_protocol
 from livereload_core.child.conn_link import Link
 from livereload_core.state.connection import connection
@@ -62,10 +62,10 @@ class Asked(asyncio.Protocol):
 def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     known: set[bytes] = set()
     patient: set[type] = set()
-    for module in (conn_lane, conn_stream, conn_arrival):
+    for module in (conn_lane, conn_laned, conn_arrival):
         monkeypatch.setattr(module, "LAST_REQUESTS", known)
     monkeypatch.setattr(conn_arrival, "PATIENT", patient)
-    monkeypatch.setattr(conn_hub, "PATIENT", patient)
+    monkeypatch.setattr(conn_server, "PATIENT", patient)
     Asked.made = []
 
 

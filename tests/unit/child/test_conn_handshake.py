@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from livereload_core.child.conn_link import MOVES
+from livereload_core.child.conn_judged import MOVES
 from livereload_core.wire.links import Kind
 from tests.unit.child.conn_stage import in_loop, stage, until
 from tests.unit.child.test_conn_http import ASK, OPEN, Strict, Web, Web2, answer

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from livereload_core.child.conn_link import MOVES
+from livereload_core.child.conn_judged import MOVES
 from livereload_core.framing.websocket import accept_key
 from tests.unit.child.conn_stage import in_loop, stage, until
 

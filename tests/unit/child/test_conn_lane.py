@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from livereload_core.child import conn_lane, conn_stream
+from livereload_core.child import conn_lane, conn_laned
 from livereload_core.child.conn_direct import Direct
 from livereload_core.child.conn_hub import Connections
 from livereload_core.child.conn_link import Link
@@ -198,7 +198,7 @@ async def test_a_server_in_steady_state_is_in_the_lane() -> None:
 @pytest.fixture
 def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     known: set[bytes] = set()
-    for module in (conn_lane, conn_stream):
+    for module in (conn_lane, conn_laned):
         monkeypatch.setattr(module, "LAST_REQUESTS", known)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from livereload_core.child import conn_hub
+from livereload_core.child import conn_vault
 from livereload_core.child.conn_hub import Connections
 from livereload_core.child.conn_link import Link
 from livereload_core.child.conn_marks import Marks
@@ -396,7 +396,7 @@ def test_a_mark_that_is_used_again_has_no_id(file: int) -> None:
 def test_a_connection_is_given_to_the_parent_by_its_own_age(
     file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conn_hub, "YOUNG", 3600.0)
+    monkeypatch.setattr(conn_vault, "YOUNG", 3600.0)
 
     @in_loop
     async def test() -> None:
@@ -432,7 +432,7 @@ def test_a_connection_that_has_ended_never_reaches_the_parent(file: int) -> None
 def test_a_connection_on_which_an_answer_is_under_way_is_given_to_the_parent_after_it(
     file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conn_hub, "LOOKS", 10**9)
+    monkeypatch.setattr(conn_vault, "LOOKS", 10**9)
 
     @in_loop
     async def test() -> None:
@@ -466,7 +466,7 @@ def test_a_connection_whose_answer_takes_long_is_given_to_the_parent_meanwhile(f
 def test_a_stream_of_events_is_given_to_the_parent_before_its_first_byte(
     file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conn_hub, "YOUNG", 3600.0)
+    monkeypatch.setattr(conn_vault, "YOUNG", 3600.0)
 
     @in_loop
     async def test() -> None:

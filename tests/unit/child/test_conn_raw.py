@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from livereload_core.child.conn_gates import Gates
-from livereload_core.child.conn_link import MOVES
+from livereload_core.child.conn_judged import MOVES
 from livereload_core.wire import messages as wire
 from tests.unit.child.conn_stage import in_loop, stage, until
 
