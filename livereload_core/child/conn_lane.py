@@ -24,7 +24,6 @@ Invariants:
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -82,8 +81,7 @@ class Passed(NamedTuple):
     last: Any
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(NamedTuple):
     """The lane of one stream.
 
     Attributes:
