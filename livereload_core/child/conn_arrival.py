@@ -63,7 +63,14 @@ class Arrivals:
 
     def all(self) -> tuple[Arrival, ...]:
         """Return them; from any thread."""
-        return *tuple(self.silent), *tuple(self.last)
+        return *tuple(self.silent), *self.last_ones()
+
+    def last_ones(self) -> tuple[Arrival, ...]:
+        """Return those with a last request under way that have not changed their protocol since."""
+        for arrival in tuple(self.last):
+            if not arrival.is_here:
+                self.last.discard(arrival)
+        return tuple(self.last)
 
     def expect(self, arrival: Arrival) -> None:
         """One is there, and its client silent."""
@@ -173,6 +180,12 @@ class Arrival(asyncio.Protocol):
         if self._connection is None:
             self._connection = Connection(generation=self._hub.generation)
         return self._connection
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the loop still tells it of its connection, and no other protocol of the program."""
+        protocol = self._transport.get_protocol()
+        return protocol is self or protocol is None  # at the end it is told, and forgotten
 
     def passes(self) -> bool:
         """Whether a reload waits for its answer."""

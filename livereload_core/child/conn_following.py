@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -15,6 +16,8 @@ __all__ = ["WISH", "Following"]
 
 WISH = b"sec-websocket-extensions"
 """The header that is left out of requests for a WebSocket."""
+HEAD_PATIENCE = 0.1
+"""Seconds for which the beginning of a head waits for the rest: the program may be one that answers to it."""
 
 
 class Following(Marking):
@@ -41,6 +44,7 @@ class Following(Marking):
 
     _hub: Any
     _received: Any
+    _holding: bool
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,11 +96,22 @@ class Following(Marking):
             # perhaps the wish for a WebSocket, which can only be read whole
             before_it = len(split) - len(partial)
             self._held_head = partial[max(0, -before_it) :]  # less than "GET " has passed already
+            asyncio.get_running_loop().call_later(HEAD_PATIENCE, self._let_head_pass, len(self._held_head))
             if before_it > 0:
                 self._received(split[:before_it])
             return
         self._held_head = b""
         self._received(split)
+
+    def _let_head_pass(self, length: int) -> None:
+        """Nothing more has come of a head since so many bytes of it were held back."""
+        if len(self._held_head) != length or self._lost or self.moved:
+            return
+        if self._holding:  # else whoever goes on gets it
+            asyncio.get_running_loop().call_later(HEAD_PATIENCE, self._let_head_pass, length)
+            return
+        data, self._held_head = self._held_head, b""
+        self._received(data)
 
     def _refused(self) -> None:
         """The wish for a WebSocket is not granted: what came after it are requests."""
@@ -147,7 +162,8 @@ class Following(Marking):
         """A session inside of the stream goes on by these messages, which a handler takes."""
         assert self._client is not None
         taken = [item.raw for item in self._client.pending if item.kind == "message"][:messages]
-        if sum(session.sent(raw) for raw in taken):  # all of them, unlike any()
+        news = sum(session.sent(raw) for raw in taken)  # all of them, unlike any()
+        if news and self.replay is None:  # else the handshake is played to new code, and known better
             self._hub.register(self)
         if not session.name:
             self._session = None  # its first message has told: there is none
@@ -156,11 +172,13 @@ class Following(Marking):
 def _without_extensions(data: bytes, head: bytes) -> tuple[bytes, bytes]:
     """Leave the wish for extensions out of ``head``, and return all that is to pass and what is behind it.
 
-    At most the three bytes in which no GET can be seen yet have passed before ``data``.
+    Where more of it has passed already than the three bytes in which no GET can be seen yet, the wish may be
+    out: with extensions the connection is not handed over.
     """
-    for passed in range(4):
-        start = data.find(head[passed:])
-        if start == 0 or (start > 0 and not passed):
-            rest = data[start + len(head) - passed :]
-            return data[:start] + without_header(head, WISH)[passed:] + rest, rest
-    return data, b""  # as it came: with extensions it is not handed over
+    for passed in range(len(head)):
+        left = head[passed:]
+        start = data.find(left) if not passed else 0 if data.startswith(left) else -1
+        if start >= 0:
+            rest = data[start + len(left) :]
+            return (data[:start] + without_header(head, WISH)[passed:] + rest if passed < 4 else data), rest
+    return data, b""

@@ -107,7 +107,7 @@ class Connections(Vaulting):
 
     def in_flight(self) -> int:
         """Count the requests that have begun and are not answered; from any thread."""
-        return sum(link.in_flight() for link in self.all()) + len(self.arrivals.last)
+        return sum(link.in_flight() for link in self.all()) + len(self.arrivals.last_ones())
 
     def count(self) -> int:
         """Count the open connections; from any thread."""
@@ -224,7 +224,9 @@ class Connections(Vaulting):
         for _ in range(ROUNDS):
             await asyncio.sleep(0)
         passing = {link for link in self.links.values() if link.verdict().passes}
-        await self._wait_for(passing.union(last for last in self.arrivals.last if last.passes()), grace)
+        await self._wait_for(
+            passing.union(last for last in self.arrivals.last_ones() if last.passes()), grace
+        )
         for link in self.links.values():
             if not link.vaulted and link.verdict() is MOVES:
                 self.register(link)
@@ -261,8 +263,9 @@ class Connections(Vaulting):
                 self._moved.append(link)
             else:
                 staying[verdict.reason] += 1
-        if self.arrivals.last:
-            staying[IN_FLIGHT.reason] += len(self.arrivals.last)
+        last = self.arrivals.last_ones()
+        if last:
+            staying[IN_FLIGHT.reason] += len(last)
         news = (link.export() for link in self._moved if not link.is_as_told())
         table = wire_links.pack(news) if self._moved else b""
         return tuple(link.number for link in self._moved), table, dict(staying)
@@ -297,10 +300,10 @@ class Connections(Vaulting):
         self._look()
         for link in tuple(self.links.values()):
             self._finish(link)
-        await self._wait_for({*self.links.values(), *self.arrivals.last}, grace)
+        await self._wait_for({*self.links.values(), *self.arrivals.last_ones()}, grace)
         for link in tuple(self.links.values()):
             link.close_with_reason()
-        for last in self.arrivals.last:
+        for last in self.arrivals.last_ones():
             last.close()
 
     async def shut_down(self, grace: float) -> None:
@@ -321,7 +324,7 @@ class Connections(Vaulting):
         self._look()
         try:
             in_flight = {link for link in self.links.values() if link.in_flight()}
-            await self._wait_for({*in_flight, *self.arrivals.last}, timeout)
+            await self._wait_for({*in_flight, *self.arrivals.last_ones()}, timeout)
         finally:
             self._waiting -= 1
             self._look()

@@ -190,6 +190,9 @@ class Link(Judged):
             self._mark[0] = ENDS  # until it is caught up with, and known behind which event
         if outbound:
             self.pass_on(outbound)
+        told = self.told
+        if session is not None and told is not None and not session.is_as_in(told.prologue, told.answers):
+            self._hub.register(self)
 
     def pass_on(self, data: bytes) -> None:
         """Send what has been counted already."""
@@ -264,7 +267,7 @@ class Link(Judged):
         if client.pending or client.unfinished:
             return False
         session = self._session
-        return session is None or (session.prologue == told.prologue and session.answers == told.answers)
+        return session is None or session.is_as_in(told.prologue, told.answers)
 
     def _carried(self) -> bytes:
         if self._client is not None:
@@ -272,7 +275,9 @@ class Link(Judged):
         if self._kind is Kind.RAW:
             return bytes(self._unread)
         if self._requests.undecided and self._hub.is_users(self._protocol):
-            return b""  # a word of a protocol of the program's own: data_received() has had it
+            return (
+                self._held_head
+            )  # a word of a protocol of the program's own: data_received() has had the rest
         return self._requests.partial or b""
 
     def cut(self) -> None:

@@ -113,9 +113,11 @@ class Vaulting:
                 loop.call_later(due - now, self._scan)
                 return
             young.popleft()
-            if not is_open or link.told is not None or link.replay is not None:
+            if not is_open or link.told is not None:
                 continue
-            if looks and not link.vaulted and link.in_flight():
+            if link.replay is not None:
+                young.append((now + YOUNG, link, looks))  # the new code is still being told of it
+            elif looks and not link.vaulted and link.in_flight():
                 young.append((now + YOUNG, link, looks - 1))
             else:
                 self.register(link)

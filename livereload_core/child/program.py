@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from livereload_core.child.imports import UserImports
 
-__all__ = ["GUESSED_ATTRIBUTES", "Program", "load"]
+__all__ = ["GUESSED_ATTRIBUTES", "Program", "arguments", "load", "own_folder"]
 
 GUESSED_ATTRIBUTES = ("app", "application", "main", "create_app", "make_app")
 """What is looked for in ``livecore run pkg.mod``, in this order; the last two are factories."""
@@ -43,6 +43,23 @@ class Program:
         self.script = script
 
 
+def own_folder(settings: Settings) -> str:
+    """Return the folder that the program has first on its ``sys.path``."""
+    target = settings.target
+    if target.kind is TargetKind.SCRIPT:
+        return os.path.dirname(os.path.realpath(os.path.join(settings.cwd, target.name)))
+    return settings.cwd if target.kind is TargetKind.PACKAGE else settings.app_dir
+
+
+def arguments(settings: Settings) -> list[str]:
+    """Return what the program has as ``sys.argv`` while its modules are imported."""
+    target = settings.target
+    if target.kind is TargetKind.SCRIPT:
+        return [target.name, *target.args]
+    # As Python does it: a package that looks at sys.argv while it is imported for -m sees "-m" there.
+    return ["-m" if target.kind is TargetKind.PACKAGE else str(target), *target.args]
+
+
 def load(settings: Settings, imports: UserImports) -> Program:
     """Import the user's code as far as that is possible without running it.
 
@@ -51,12 +68,12 @@ def load(settings: Settings, imports: UserImports) -> Program:
         BaseException: whatever the user's code raises at import.
     """
     target = settings.target
+    sys.path.insert(0, own_folder(settings))
+    sys.argv[:] = arguments(settings)
     if target.kind is TargetKind.SCRIPT:
         return _script(settings, imports)
     if target.kind is TargetKind.PACKAGE:
         return _package(settings, imports)
-    sys.path.insert(0, settings.app_dir)
-    sys.argv[:] = [str(target), *target.args]
     module = importlib.import_module(target.name)
     found, factory = _attribute(module, target)
     if settings.factory or factory:
@@ -92,19 +109,13 @@ def _fresh_main(**attributes: Any) -> ModuleType:
 
 
 def _script(settings: Settings, imports: UserImports) -> Program:
-    written = settings.target.name
-    path = os.path.join(settings.cwd, written)
-    sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
-    sys.argv[:] = [written, *settings.target.args]
+    path = os.path.join(settings.cwd, settings.target.name)
     main = _fresh_main(__file__=path, __spec__=None, __package__=None, __doc__=None, __cached__=None)
     return Program(script=_body(imports, path, main))
 
 
 def _package(settings: Settings, imports: UserImports) -> Program:
     name = settings.target.name
-    sys.path.insert(0, settings.cwd)
-    # As Python does it: a package that looks at sys.argv while it is imported for -m sees "-m" there.
-    sys.argv[:] = ["-m", *settings.target.args]
     spec = importlib.util.find_spec(name)
     if spec is not None and spec.submodule_search_locations is not None:
         name = f"{name}.__main__"

@@ -3,7 +3,8 @@
 Nothing of the user's is touched before ``Activate``. What is imported here are the modules that the run
 needs in any case and third-party modules by name; a module that fails to import ahead is left to the
 program, which will see the same error where it belongs. A spare that finds the user's own code among what
-it imported gives itself up: that code would be the one of an earlier save.
+it imported gives itself up: that code would be the one of an earlier save. So does one that has imported
+what the program would find elsewhere (``child.hiding``), be it when it is activated.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import select
 import signal
 import socket
 import sys
+from typing import NoReturn
 
+from livereload_core.child import program
 from livereload_core.child.adapter import TargetAdapter, load_adapters
 from livereload_core.child.conn_marks import Marks
+from livereload_core.child.hiding import Hiding
 from livereload_core.child.runtime import Runtime
 from livereload_core.child.warming import collect_normally
 from livereload_core.core.settings import Settings
@@ -62,6 +66,7 @@ class _Spare:
         self._runtime: Runtime | None = None
         self._broken: UsageError | None = None
         self._looked_at: set[str] = set()
+        self._hiding: Hiding | None = None
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
 
@@ -77,8 +82,10 @@ class _Spare:
     def activate(self, order: wire.Activate, fds: list[int]) -> int:
         """Become the candidate."""
         runtime = self._runtime
-        if runtime is None:
+        if runtime is None or self._hiding is None:
             raise AssertionError("activated before it knew the run: a bug in the parent")
+        self._hiding.stop()
+        self._look_for_hidden(self._hiding)
         if self._broken is not None:
             runtime.attempt = order.attempt
             runtime.fail(runtime.failure_of(self._broken), self._broken)
@@ -100,8 +107,10 @@ class _Spare:
         if self._runtime is None:
             settings = Settings.from_json(message.settings)
             self._runtime = Runtime(self._channel, settings, message.roots, self._adapters(message.adapters))
-        # The program's folders come first on sys.path only with Activate, so a module of the user's that
-        # hides an installed one is not found here; its name is imported in vain at worst.
+            self._hiding = Hiding(program.own_folder(settings))
+            sys.argv[:] = program.arguments(settings)
+        assert self._hiding is not None
+        self._hiding.start()
         for name in message.modules:
             if self._is_called:
                 break  # activated while still cold: the program imports the rest itself
@@ -110,6 +119,7 @@ class _Spare:
                 with contextlib.suppress(BaseException):
                     importlib.import_module(name)
                 self._look_for_user_code(self._runtime, name)
+        self._hiding.stop()
         self._runtime.set_up()
         if not self._is_called:
             gc.collect()
@@ -130,5 +140,16 @@ class _Spare:
         self._looked_at |= new
         for module in new:
             if module != "__main__" and runtime.imports.is_user_module(module):
-                self._channel.send(wire.Spoiled(name, module))
-                os._exit(0)
+                self._give_up(name, module)
+        if self._hiding is not None:
+            self._hiding.imported(name, new)
+            self._look_for_hidden(self._hiding)
+
+    def _look_for_hidden(self, hiding: Hiding) -> None:
+        found = hiding.found()
+        if found is not None:
+            self._give_up(*found)
+
+    def _give_up(self, name: str, module: str) -> NoReturn:
+        self._channel.send(wire.Spoiled(name, module))
+        os._exit(0)

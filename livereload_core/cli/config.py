@@ -25,7 +25,6 @@ from livereload_core.cli.options import (
 )
 from livereload_core.cli.targets import check_target, script_path
 from livereload_core.core.dotenv import parse_env
-from livereload_core.core.preload import AUTO, OFF
 from livereload_core.core.settings import LogFormat, Settings, Target, TargetKind
 from livereload_core.errors import UsageError
 
@@ -219,7 +218,7 @@ def _resolve(option: Option, given: Given) -> Value | LogFormat:
         assert isinstance(given.value, tuple)
         return tuple(_folder(dataclasses.replace(given, value=item)) for item in given.value)
     if option.kind is Kind.MODULES:
-        return _modules(given, alone=(AUTO, OFF) if option.name == "preload" else ())
+        return _modules(given, alone=option.alone)
     if option.kind in (Kind.FILE, Kind.SOCKET):
         return _path(given)
     return LogFormat(given.value) if option.kind is Kind.CHOICE else given.value

@@ -15,6 +15,7 @@ import enum
 import math
 from collections.abc import Iterable, Mapping
 
+from livereload_core.core.preload import AUTO, OFF
 from livereload_core.core.settings import LogFormat, Settings
 from livereload_core.errors import UsageError
 
@@ -81,6 +82,7 @@ class Option:
         choices: the words that it takes, for ``Kind.CHOICE``.
         shown_default: what stands for the default where the bare value says little.
         antonym: what a switch's opposite is called, where ``no-`` does not say it.
+        alone: words that stand for a whole list; in the file they may stand as a string.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Option:
     choices: tuple[str, ...] = ()
     shown_default: str = ""
     antonym: str = ""
+    alone: tuple[str, ...] = ()
 
     @property
     def flag(self) -> str:
@@ -179,6 +182,7 @@ OPTIONS: tuple[Option, ...] = (
         "what the warm interpreter imports ahead: auto, off, or names of modules",
         _WATCH,
         shown_default="auto",
+        alone=(AUTO, OFF),
     ),
     Option(
         "preload-exclude",
@@ -303,8 +307,11 @@ def read_toml(option: Option, value: object, where: str) -> Value:
         UsageError: type or value do not fit the option.
     """
     if option.kind.is_list:
+        if isinstance(value, str) and value in option.alone:
+            return (value,)
         if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-            raise _wrong(where, value, 'a list of strings such as ["a", "b"]')
+            words = "".join(f'"{word}", ' for word in option.alone)
+            raise _wrong(where, value, f'{words and f"{words}or "}a list of strings such as ["a", "b"]')
         return tuple(value)
     if option.kind is Kind.SWITCH:
         if not isinstance(value, bool):

@@ -117,6 +117,10 @@ class Session:
         """What the server says first when it goes on: a heart-beat that every switch would put off."""
         return _PING if self.followed else b""
 
+    def is_as_in(self, prologue: bytes, answers: bytes) -> bool:
+        """Whether these frames tell all that is known of the handshake."""
+        return self.prologue == prologue and self.answers == answers
+
     def restore(self, prologue: bytes, answers: bytes) -> None:
         """Know what an older generation told, and nothing else."""
         self._open, self._rest = None, b""

@@ -53,6 +53,8 @@ class Warmth:
             os.path.join(sys.prefix, "pyvenv.cfg"),
             sys.executable,
             os.path.join(settings.root, "pyproject.toml"),
+            # what a library may read by itself while it is imported
+            *(os.path.join(folder, ".env") for folder in dict.fromkeys((settings.cwd, settings.root))),
             *self.files,
         ]
 

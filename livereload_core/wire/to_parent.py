@@ -173,7 +173,11 @@ class Warmed(Message):
 
 
 class Spoiled(Message):
-    """A spare gives itself up: importing ``name`` ahead pulled the user's own ``module`` in."""
+    """A spare gives itself up: importing ``name`` ahead pulled the user's own ``module`` in.
+
+    Or it loaded one in the place of that, or did without it. Also said when it is activated; then another one
+    gets the order.
+    """
 
     name: str
     module: str

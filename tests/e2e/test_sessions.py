@@ -257,13 +257,16 @@ def test_socketio_client_that_the_new_code_refuses_hears_that_it_ends(program: L
     _run(main())
 
 
-def test_socketio_session_goes_on_when_the_program_is_killed(program: LivecoreProcess) -> None:
+@pytest.mark.parametrize("edits", [0, 1, 2])
+def test_socketio_session_goes_on_when_the_program_is_killed(program: LivecoreProcess, edits: int) -> None:
     async def main() -> None:
         async with Client(program) as client:
             name = client.sio.get_sid()
+            for version in range(2, edits + 2):
+                await _edit(program, version)
             await client.ask("who")
             os.kill(await client.ask("pid"), signal.SIGKILL)
-            assert (await client.ask("who"))[:2] == ["1", name]
+            assert (await client.ask("who"))[:2] == [str(edits + 1), name]
             assert client.lost == []
 
     _run(main())

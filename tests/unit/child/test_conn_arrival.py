@@ -373,3 +373,22 @@ def test_the_second_loop_of_a_program_hands_connections_to_the_parent_as_well() 
         asyncio.run(serve(known=False))  # ends before anybody has looked
         generation.hub.links.clear()
         asyncio.run(serve(known=True))
+
+
+@LOOPS
+def test_a_connection_whose_program_sets_another_protocol_is_in_flight_no_more(loop: Any) -> None:
+    async def test() -> None:
+        async with acquainted() as on:
+            reader, _ = await ask(on, LAST)
+            transport = Asked.made[-1].transport
+            assert on.old.hub.in_flight() == 1
+            other = Asked()
+            other.connection_made(transport)
+            transport.set_protocol(other)
+            assert on.old.hub.in_flight() == 0
+            await on.old.hub.quiesce(60)  # would wait until the test's time is over
+            assert on.old.hub.export()[2] == {}
+            other.answer()
+            assert await reader.read() == LAST_ANSWER
+
+    run(loop, test())

@@ -319,3 +319,61 @@ def test_after_the_cut_uvloop_writes_nothing_more() -> None:
         [sys.executable, "-c", UVLOOP], cwd=root, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+class Hearing(asyncio.Protocol):
+    """Sends back what comes, in brackets that tell where it heard a piece end."""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(b"[" + data + b"]")
+
+
+@in_loop
+async def test_words_that_could_begin_a_request_are_heard_although_no_line_ends() -> None:
+    async with stage(Hearing) as on:
+        reader, writer = await on.connect()
+        writer.write(b"GET foo")
+        assert await reader.readexactly(9) == b"[GET foo]"
+        writer.write(b" and more")
+        assert await reader.readexactly(11) == b"[ and more]"
+        writer.write(b"\n")
+        assert await reader.readexactly(3) == b"[\n]"
+
+
+@in_loop
+async def test_half_a_head_that_no_protocol_has_heard_goes_to_the_new_one() -> None:
+    async with stage(Hearing) as on:
+        on.old.hub.attach(on.old._send, 1, lambda path: True)  # the protocol is the program's own
+        reader, writer = await on.connect()
+        writer.write(b"GET / HTTP")
+        await until(lambda: on.old.link._held_head)
+        assert await on.switch(Hearing) == {}
+        writer.write(b"/1.1\r\nHost: x\r\n\r\n")
+        heard = await reader.readuntil(b"\r\n\r\n]")
+        assert heard.replace(b"][", b"") == b"[GET / HTTP/1.1\r\nHost: x\r\n\r\n]"
+
+
+class Silent(asyncio.Protocol):
+    """Says nothing to what it hears."""
+
+    heard = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
+
+
+@in_loop
+async def test_a_wish_for_a_websocket_that_takes_its_time_is_seen_with_what_follows_it() -> None:
+    head = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\n\r\n"
+    for cut in (7, len(head) - 3):
+        async with stage(Silent) as on:
+            _, writer = await on.connect()
+            protocol: Any = on.old.link.get_protocol()
+            writer.write(head[:cut])
+            await until(lambda: protocol.heard == head[:cut])  # noqa: B023 - awaited at once
+            writer.write(head[cut:] + b"\x81\x80mask")
+            await until(lambda: protocol.heard == head + b"\x81\x80mask")  # noqa: B023
+            assert bytes(on.old.link._early or b"") == b"\x81\x80mask"
