@@ -307,9 +307,10 @@ class Control:
                     self._exports.not_saved(error)
             done.set()
 
-        if self._runtime.settings.save and self._worker.idle:
-            self._worker.do(hand_over)
-            done.wait(LAST_EXPORT)
+        if self._runtime.settings.save:
+            self._worker.do(hand_over)  # a snapshot in the background gives way to it
+            if not done.wait(LAST_EXPORT):
+                self._exports.not_saved(TimeoutError("the program was busy, or something of it hangs"))
 
     def wait_retired(self) -> None:
         """The main thread has come to its end first: let the dispose hooks have theirs."""

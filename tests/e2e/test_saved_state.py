@@ -143,6 +143,37 @@ def test_the_very_last_request_is_in_it(livecore: Launcher) -> None:
     assert count(livecore.app("--resume", source=COUNTER)) == 1
 
 
+LARGE = (
+    COUNTER
+    + """
+rows = preserve("rows", lambda: [[number] for number in range(300_000)])
+
+
+async def writing(request):
+    import sys
+
+    names = set()
+    for frame in sys._current_frames().values():
+        while frame is not None:
+            names.add(frame.f_code.co_name)
+            frame = frame.f_back
+    return web.json_response("catch_up" in names)
+
+
+app.router.add_get("/writing", writing)
+"""
+)
+
+
+def test_it_is_in_it_although_a_background_snapshot_is_under_way(livecore: Launcher) -> None:
+    first = livecore.app(source=LARGE)
+    first.get("/hit")
+    until(lambda: first.get("/writing").json(), what="rows written in slices beside the program")
+    assert first.get("/hit").json()["count"] == 2
+    assert command(first, "stop").returncode == 0
+    assert saved_count(first) == 2
+
+
 def test_a_last_state_that_cannot_be_carried_is_said_and_the_one_before_is_saved(livecore: Launcher) -> None:
     first = livecore.app(source=COUNTER)
     first.get("/hit")
