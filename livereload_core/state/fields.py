@@ -10,6 +10,9 @@
     plain       what ``__init__`` always assigns to self   the assigned value, where it is a literal, an
                                                            argument's default, or made by the standard library
 
+What ``__post_init__`` and ``__attrs_post_init__`` always assign counts as a field of dataclasses and attrs,
+too. Methods of the same object that these call are followed.
+
 Libraries are told by the marks that they leave on a class; none is imported.
 
 Invariant: a shape is made of JSON types only, and is equal for equal declarations.
@@ -25,18 +28,38 @@ import functools
 import sys
 import typing
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from livereload_core.state.matching import class_statement
 
-__all__ = ["NO_DEFAULT", "Shape", "default_of", "hint_of", "is_same", "kind_of", "shape_of"]
+__all__ = [
+    "LITERAL",
+    "NO_DEFAULT",
+    "Shape",
+    "default_of",
+    "hint_of",
+    "is_declared",
+    "is_same",
+    "kind_of",
+    "shape_of",
+]
 
 Shape = dict[str, Any]
-"""``{"kind": str, "fields": {name: annotation or ""}}``, fields in the order of the declaration."""
+"""``{"kind": str, "fields": {name: annotation or ""}}``, fields in the order of the declaration.
+
+Where a plain class has no annotation, and assigns a literal, its type stands there behind :data:`LITERAL`.
+Models of pydantic with private attributes have their names under ``"private"``.
+"""
+
+LITERAL = "="
 
 NO_DEFAULT: Any = object()
 
 _HARMLESS = frozenset(("builtins", "collections", "asyncio", "datetime", "queue", "_queue", "decimal"))
+
+_BEGINNINGS = ("__init__", "__post_init__", "__attrs_post_init__")
+_DISPLAYS = {ast.List: "list", ast.Dict: "dict", ast.Set: "set", ast.Tuple: "tuple", ast.JoinedStr: "str"}
 
 _ALLOWED = (
     *(ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.Name, ast.Attribute, ast.Call, ast.keyword),
@@ -74,7 +97,9 @@ def shape_of(cls: type) -> Shape | None:
         return None
     # Dataclasses with slots cross by position where they are frozen: they are a kind of their own.
     slots = kind == "dataclass" and "__slots__" in vars(cls)
-    return {"kind": f"{kind} with slots" if slots else kind, "fields": names}
+    shape = {"kind": f"{kind} with slots" if slots else kind, "fields": names}
+    private = sorted(getattr(cls, "__private_attributes__", ())) if kind == "pydantic" else []
+    return {**shape, "private": private} if private else shape
 
 
 def is_same(one: Shape | None, other: Shape | None) -> bool:
@@ -83,21 +108,30 @@ def is_same(one: Shape | None, other: Shape | None) -> bool:
 
 
 def _names(cls: Any, kind: str) -> dict[str, str] | None:
-    if kind == "dataclass":
-        return {field.name: _text(field.type) for field in dataclasses.fields(cls)}
-    if kind == "attrs":
-        return {field.name: _text(field.type) for field in cls.__attrs_attrs__}
+    if kind in ("dataclass", "attrs"):
+        declared = {field.name: _text(field.type) for field in _declared(cls, kind)}
+        return {**dict.fromkeys(_assigned(cls), ""), **declared} if cls.__dictoffset__ else declared
     if kind == "pydantic":
         return {name: _text(field.annotation) for name, field in cls.model_fields.items()}
     noted = _annotations(cls)
     if kind in ("msgspec", "tuple"):
         names = cls.__struct_fields__ if kind == "msgspec" else cls._fields
         return {name: noted.get(name, "") for name in names}
-    found = {name: assigned.annotation for name, assigned in _assigned(cls).items()}
+    found = {name: assigned.annotation or _literal(assigned) for name, assigned in _assigned(cls).items()}
     if kind == "slots":
         slots = vars(copyreg)["_slotnames"](cls)
         return {name: noted.get(name) or found.get(name, "") for name in slots}
     return {name: noted.get(name) or note for name, note in found.items()} if found else None
+
+
+def _declared(cls: Any, kind: str) -> tuple[Any, ...]:
+    return tuple(dataclasses.fields(cls) if kind == "dataclass" else cls.__attrs_attrs__)
+
+
+def is_declared(cls: Any, name: str) -> bool:
+    """Whether a field of a dataclass or attrs is declared, and not only assigned behind ``__init__``."""
+    kind = kind_of(cls)
+    return kind not in ("dataclass", "attrs") or any(field.name == name for field in _declared(cls, kind))
 
 
 def _annotations(cls: type) -> dict[str, str]:
@@ -141,8 +175,13 @@ def hint_of(cls: Any, name: str) -> Any:
 def default_of(cls: Any, name: str) -> Callable[[], Any] | None:
     """Return what makes the value of a new field, ``None`` where the code has none for it."""
     kind = kind_of(cls)
+    if not is_declared(cls, name):
+        return _value_of(cls, _assigned(cls)[name])
     if kind == "dataclass":
         field = next(field for field in dataclasses.fields(cls) if field.name == name)
+        info: Any = field.default
+        if hasattr(info, "get_default"):  # pydantic's own, which it leaves there
+            return None if info.is_required() else partial(info.get_default, call_default_factory=True)
         if field.default is not dataclasses.MISSING:
             return lambda: field.default
         return None if field.default_factory is dataclasses.MISSING else field.default_factory
@@ -169,7 +208,7 @@ def _attrs_default(default: Any) -> Callable[[], Any] | None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Assigned:
-    """``self.name: annotation = value`` in an ``__init__``."""
+    """``self.name: annotation = value`` in an ``__init__``, or in a method that it calls."""
 
     module: str
     init: Any
@@ -179,41 +218,111 @@ class _Assigned:
 
 @functools.lru_cache(maxsize=4096)
 def _assigned(cls: type) -> dict[str, _Assigned]:
-    """Return what the ``__init__`` of a class and its bases assigns in any case."""
+    """Return what the ``__init__`` of a class and its bases assigns in any case, or what runs behind it."""
     found: dict[str, _Assigned] = {}
+    methods: dict[str, _Method] = {}
     for base in reversed(cls.__mro__[:-1]):
         module = sys.modules.get(base.__module__)
-        init = vars(base).get("__init__")
+        functions = {name: one for name, one in vars(base).items() if hasattr(one, "__code__")}
+        foreign = base.__module__.partition(".")[0] in sys.stdlib_module_names - {"__main__"}
         statement = (
-            class_statement(module, base.__qualname__) if module and hasattr(init, "__code__") else None
+            class_statement(module, base.__qualname__) if module and functions and not foreign else None
         )
-        if statement is None or base.__module__.partition(".")[0] in sys.stdlib_module_names - {"__main__"}:
-            continue
-        for node in statement.body:
-            if isinstance(node, ast.FunctionDef) and node.name == "__init__" and node.args.args:
-                _collect(node.body, node.args.args[0].arg, base.__module__, init, found)
+        own: dict[str, _Method] = {}
+        for node in statement.body if statement is not None else ():
+            if isinstance(node, ast.FunctionDef) and node.args.args and node.name in functions:
+                own[node.name] = _Method(base.__module__, functions[node.name], node)
+        methods |= own
+        for name in _BEGINNINGS:
+            if name in own:
+                _Collector(methods, found).follow(own[name])
     return found
 
 
-def _collect(body: list[ast.stmt], me: str, module: str, init: Any, found: dict[str, _Assigned]) -> None:
-    for node in body:
-        if isinstance(node, (ast.With, ast.Try)):
-            _collect(node.body, me, module, init, found)
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        if isinstance(node, ast.AnnAssign) and node.value is not None:
-            targets = [node.target]
-        for target in targets:
-            parts = target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]
-            for index, part in enumerate(parts):
-                if not (isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name)):
-                    continue
-                if part.value.id == me:
-                    note = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else ""
-                    value = typing.cast("ast.expr | None", getattr(node, "value", None))
-                    if part is not target:
-                        several = value if isinstance(value, (ast.Tuple, ast.List)) else None
-                        value = several.elts[index] if several and len(several.elts) == len(parts) else None
-                    found[part.attr] = _Assigned(module, init, note, value)
+class _Method(typing.NamedTuple):
+    module: str
+    function: Any
+    node: ast.FunctionDef
+
+
+class _Collector:
+    """Goes through a method, and those of the same object that it calls in any case."""
+
+    def __init__(self, methods: dict[str, _Method], found: dict[str, _Assigned]) -> None:
+        self._methods, self._found = methods, found
+        self._under_way: list[_Method] = []
+
+    def follow(self, method: _Method) -> None:
+        """Collect what a method assigns."""
+        if method not in self._under_way:
+            self._under_way.append(method)
+            self._statements(method.node.body)
+            self._under_way.pop()
+
+    def _statements(self, body: list[ast.stmt]) -> None:
+        for node in body:
+            if isinstance(node, (ast.With, ast.Try, ast.For)):
+                self._statements(node.body)
+            elif isinstance(node, ast.Assign):
+                for target in node.targets:
+                    self._target(target, "", node.value)
+            elif isinstance(node, ast.AnnAssign) and node.value is not None:
+                self._target(node.target, ast.unparse(node.annotation), node.value)
+            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+                self._call(node.value)
+
+    def _target(self, target: ast.expr, note: str, value: ast.expr) -> None:
+        if isinstance(target, (ast.Tuple, ast.List)):
+            several = value.elts if isinstance(value, (ast.Tuple, ast.List)) else []
+            known = len(several) == len(target.elts)
+            for index, part in enumerate(target.elts):
+                self._assign(self._attribute_of_self(part), note, several[index] if known else None)
+        elif isinstance(target, ast.Subscript) and self._is_space(target.value):
+            self._assign(_constant(target.slice), note, value)
+        else:
+            self._assign(self._attribute_of_self(target), note, value)
+
+    def _call(self, call: ast.Call) -> None:
+        called, arguments = call.func, call.args
+        if isinstance(called, ast.Name) and called.id == "setattr" and len(arguments) == 3:
+            if self._is_self(arguments[0]):
+                self._assign(_constant(arguments[1]), "", arguments[2])
+        elif isinstance(called, ast.Attribute) and called.attr == "update" and self._is_space(called.value):
+            for keyword in call.keywords:
+                self._assign(keyword.arg, "", keyword.value)
+        else:
+            name = self._attribute_of_self(called)
+            if name is not None and name in self._methods and name not in _BEGINNINGS:
+                self.follow(self._methods[name])
+
+    def _assign(self, name: str | None, note: str, value: ast.expr | None) -> None:
+        if name is not None:
+            method = self._under_way[-1]
+            self._found[name] = _Assigned(method.module, method.function, note, value)
+
+    def _is_self(self, node: ast.expr) -> bool:
+        return isinstance(node, ast.Name) and node.id == self._under_way[-1].node.args.args[0].arg
+
+    def _is_space(self, node: ast.expr) -> bool:
+        """Whether it is ``self.__dict__`` or ``vars(self)``."""
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) == 1:
+            return node.func.id == "vars" and self._is_self(node.args[0])
+        return self._attribute_of_self(node) == "__dict__"
+
+    def _attribute_of_self(self, node: ast.expr) -> str | None:
+        return node.attr if isinstance(node, ast.Attribute) and self._is_self(node.value) else None
+
+
+def _constant(node: ast.expr) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _literal(assigned: _Assigned) -> str:
+    """Return the type of a literal that is assigned without an annotation, as a shape has it."""
+    value = assigned.value
+    if isinstance(value, ast.Constant):
+        return "" if value.value is None else LITERAL + type(value.value).__name__
+    return next((LITERAL + name for kind, name in _DISPLAYS.items() if isinstance(value, kind)), "")
 
 
 def _value_of(cls: type, assigned: _Assigned) -> Callable[[], Any] | None:

@@ -14,6 +14,7 @@ Invariant: where the new code could mean two things, the reload is refused; noth
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import copyreg
 import dataclasses
@@ -22,7 +23,17 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from livereload_core.state import parking
-from livereload_core.state.fields import NO_DEFAULT, Shape, default_of, hint_of, is_same, kind_of, shape_of
+from livereload_core.state.fields import (
+    LITERAL,
+    NO_DEFAULT,
+    Shape,
+    default_of,
+    hint_of,
+    is_declared,
+    is_same,
+    kind_of,
+    shape_of,
+)
 from livereload_core.state.fitting import fits
 from livereload_core.state.inplace import attributes, set_attributes
 from livereload_core.state.refusals import RefusedError
@@ -40,6 +51,7 @@ __all__ = [
 ]
 
 _VERSION = "raise version= and pass migrate="
+_NUMBERS = frozenset(LITERAL + name for name in ("bool", "int", "float", "complex"))
 
 
 @dataclasses.dataclass(slots=True)
@@ -154,7 +166,7 @@ def _edit(cls: type, written: Shape, renamed: Mapping[str, str | None]) -> Edit:
     gone = [name for name in then if name not in now and name not in renamed]
     for name in added:
         for other in gone:
-            if not (now[name] and then[other]) or now[name] == then[other]:
+            if _is_vague(now[name]) or _is_vague(then[other]) or now[name] == then[other]:
                 raise RefusedError(
                     f"{class_key(cls)} has lost {other!r} and has {name!r} now, which may be its new name",
                     f'say @preserve(renamed={{"{other}": "{name}"}}) on the class, or {{"{other}": None}}',
@@ -162,9 +174,19 @@ def _edit(cls: type, written: Shape, renamed: Mapping[str, str | None]) -> Edit:
     retyped = {
         name: (note, now[name])
         for name, note in carried.items()
-        if note and now.get(name) and now[name] != note
+        if note and now.get(name) and _is_another(note, now[name])
     }
     return Edit(added, retyped)
+
+
+def _is_vague(note: str) -> bool:
+    """Whether the code does not say what type a field has: a literal is but one of its values."""
+    return not note or note.startswith(LITERAL)
+
+
+def _is_another(then: str, now: str) -> bool:
+    """Whether two notes of a field's type are of two types; of two numbers nobody can tell."""
+    return then != now and _is_vague(then) == _is_vague(now) and not _NUMBERS.issuperset((then, now))
 
 
 def _renamed(cls: type) -> dict[str, str | None]:
@@ -201,11 +223,50 @@ def set_fields(obj: Any, fields: dict[str, Any], pydantic: dict[str, Any] | None
         object.__setattr__(obj, "__dict__", {})
         names = set((pydantic or {}).get("__pydantic_fields_set__", fields))
         more = {**(pydantic or {}), "__pydantic_fields_set__": {_renamed(cls).get(n) or n for n in names}}
+        more["__pydantic_private__"] = _private(cls, more.get("__pydantic_private__"))
+        more["__pydantic_extra__"] = _without_declared(cls, more.get("__pydantic_extra__"), fields)
         for name in ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
             object.__setattr__(obj, name, more.get(name))
     homeless = _apply(obj, cls, fields, lambda values: _placed(obj, cls, values))
     if homeless:
         _current.aside.append((obj, homeless))
+
+
+def _private(cls: Any, kept: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the private attributes of a model of pydantic: the kept ones, and what the others begin with."""
+    attributes_ = cls.__private_attributes__
+    if not attributes_:
+        return None
+    private = {name: value for name, value in (kept or {}).items() if name in attributes_}
+    for name, attribute in attributes_.items():
+        if name not in private:
+            make = getattr(attribute, "default_factory", None) or attribute.get_default
+            value = make()
+            if type(value).__name__ != "PydanticUndefinedType":
+                private[name] = value
+                _note(f"private attribute {name!r} of {cls.__name__} is new")
+    return private
+
+
+def _without_declared(
+    cls: Any, extra: dict[str, Any] | None, fields: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Make fields of what a model of pydantic had as extra values, and declares now; return the others.
+
+    Raises:
+        RefusedError: one does not fit its field.
+    """
+    for name in [name for name in extra or () if name in cls.model_fields and name not in fields]:
+        assert extra is not None
+        if not fits(extra[name], cls.model_fields[name].annotation):
+            raise RefusedError(
+                f"field {name!r} of {cls.__name__} is new, and its instances have an extra value of that name"
+                f" of type {type(extra[name]).__name__}, which does not fit",
+                _VERSION,
+            )
+        fields[name] = extra[name]
+        extra = {key: value for key, value in extra.items() if key != name}
+    return extra
 
 
 def _slots_of_unchanged(cls: type) -> frozenset[str] | None:
@@ -230,16 +291,22 @@ def _apply(
     obj: Any, cls: type, fields: dict[str, Any], place: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> dict[str, Any]:
     """Bring fields of then to what the class wants now; return those that have no place."""
+    known = (shape_of(cls) or {"fields": {}})["fields"]
     for old, new in _renamed(cls).items():
         if new is not None and old in fields and new not in fields:
             fields[new] = fields.pop(old)
             _note(f"field {old!r} of {cls.__name__} is {new!r} now")
+        elif new is not None and old in fields and old in known:
+            raise RefusedError(
+                f"renamed= says that field {old!r} of {cls.__name__} is {new!r} now, and there are both",
+                f"take it out of renamed=, or {_VERSION}",
+            )
     edit = _current.edits.get(cls)
     for name, (then, now) in edit.retyped.items() if edit else ():
-        hint = hint_of(cls, name) if name in fields else NO_DEFAULT
-        if name in fields and (hint is NO_DEFAULT or not fits(fields[name], hint)):
+        if name in fields and not _fits(fields[name], cls, name, now):
             raise RefusedError(
-                f"field {name!r} of {cls.__name__} was {then} and is {now} now,"
+                f"field {name!r} of {cls.__name__} was {then.removeprefix(LITERAL)}"
+                f" and is {now.removeprefix(LITERAL)} now,"
                 f" which a value of type {type(fields[name]).__name__} does not fit",
                 _VERSION,
             )
@@ -250,10 +317,18 @@ def _apply(
     return homeless
 
 
+def _fits(value: Any, cls: type, name: str, note: str) -> bool:
+    if note.startswith(LITERAL):  # None is what many begin with, or end with
+        return value is None or fits(value, getattr(builtins, note.removeprefix(LITERAL)))
+    hint = hint_of(cls, name)
+    return hint is not NO_DEFAULT and fits(value, hint)
+
+
 def _fill_in(obj: Any, cls: type, fields: dict[str, Any], place: Callable[[dict[str, Any]], Any]) -> None:
     shape, edit = shape_of(cls), _current.edits.get(cls)
     strict = shape is not None and shape["kind"] not in ("plain", "slots", "")
-    wanted = list(shape["fields"]) if shape and strict else edit.added if edit else []
+    wanted = [name for name in shape["fields"] if is_declared(cls, name)] if shape and strict else []
+    wanted += [name for name in edit.added if name not in wanted] if edit else []
     for name in wanted:
         if name in fields or (not strict and _has(obj, cls, name)):
             continue

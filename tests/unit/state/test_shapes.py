@@ -150,3 +150,18 @@ def test_class_with_its_own_setstate_keeps_its_say(program: Program) -> None:
     source = DATA.format(options="")
     thing, _ = edit(program, source, source + "    c: int = 1\n" + own)
     assert (thing.b, thing.own) == (0, True)
+
+
+def test_two_fields_that_renamed_swaps_are_refused(program: Program) -> None:
+    """It stands there in the next edit as well: nobody could tell whether they have been swapped."""
+    decorated = "@preserve(renamed={'a': 'b', 'b': 'a'})\n"
+    with pytest.raises(CannotCarryError, match="there are both") as refused:
+        edit(program, DATA.format(options=""), decorated + DATA.format(options=""))
+    assert "raise version=" in refused.value.remedy
+
+
+def test_method_that_init_calls_by_itself_is_followed_once(program: Program) -> None:
+    before = "class Thing:\n    def __init__(self, a, b):\n        self.a, self.b = a, b\n"
+    after = before + "        self.more()\n    def more(self):\n        self.more()\n        self.c = []\n"
+    thing, detail = edit(program, before, after)
+    assert (thing.a, thing.b, thing.c, detail) == (1, 2, [], "field 'c' of Thing is new")

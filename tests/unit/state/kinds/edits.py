@@ -125,6 +125,38 @@ EDITS = [
         plain("self.a = a; self.b: str = b"),
         "(v.a, v.b) == (1, '2')",
     ),
+    Edit(
+        "plain: attribute begins with a literal of another type",
+        plain("self.a = a; self.b = []"),
+        plain("self.a = a; self.b = {}"),
+        "(v.a, v.b) == (1, {})",
+    ),
+    Edit(
+        "plain: attribute begins with another number",
+        plain("self.a = 1; self.b = 2"),
+        plain("self.a = 1.5; self.b = 3"),
+    ),
+    Edit(
+        "plain: attribute that was None begins with a list",
+        plain("self.a, self.b = a, b; self.c = None"),
+        plain("self.a, self.b = a, b; self.c = []"),
+        "(v.a, v.b, v.c) == (1, 2, None)",
+    ),
+    *[
+        Edit(
+            f"plain: one more is assigned {how}",
+            plain(),
+            plain(f"self.a, self.b = a, b; {line}") + more,
+            "(v.a, v.b, v.c) == (1, 2, 3)",
+        )
+        for how, line, more in (
+            ("by a method", "self.begin()", "    def begin(self): self.c = 3\n"),
+            ("in a loop", "for _ in 'x': self.c = 3", ""),
+            ("by `setattr`", "setattr(self, 'c', 3)", ""),
+            ("in `__dict__`", "self.__dict__.update(c=3)", ""),
+            ("in `vars()`", "vars(self)['c'] = 3", ""),
+        )
+    ],
     Edit("plain becomes slots", plain(), SLOTS.format("('a', 'b')")),
     Edit(
         "slots: slot added",
@@ -153,6 +185,18 @@ EDITS = [
         "v.c == [] and v.c is not type(v)(1, 2).c",
     ),
     Edit(
+        "dataclass: `__post_init__` assigns one more, a literal",
+        fields("@dataclass", "a: int", "b: int"),
+        fields("@dataclass", "a: int", "b: int", "def __post_init__(self): self.c = 3"),
+        "(v.a, v.b, v.c) == (1, 2, 3)",
+    ),
+    Edit(
+        "dataclass: `__post_init__` assigns one more, of other fields",
+        fields("@dataclass", "a: int", "b: int"),
+        fields("@dataclass", "a: int", "b: int", "def __post_init__(self): self.c = self.a * 3"),
+        "(v.a, v.b, v.c) == (1, 2, 3)",
+    ),
+    Edit(
         "dataclass becomes frozen with slots",
         fields("@dataclass", "a: int", "b: int"),
         fields("@dataclass(frozen=True, slots=True)", "a: int", "b: int"),
@@ -162,6 +206,74 @@ EDITS = [
     *family("NamedTuple", "", "c: int = 3", "class Thing(NamedTuple):"),
     *family("attrs", "@attrs.define", "c: int = 3", imports="import attrs\n"),
     *family("pydantic", "", "c: int = 3", "class Thing(pydantic.BaseModel):", "import pydantic\n"),
+    Edit(
+        "attrs: `__attrs_post_init__` assigns one more, of other fields",
+        "import attrs\n" + fields("@attrs.define(slots=False)", "a: int", "b: int"),
+        "import attrs\n"
+        + fields(
+            "@attrs.define(slots=False)",
+            "a: int",
+            "b: int",
+            "def __attrs_post_init__(self): self.c = self.a * 3",
+        ),
+        "(v.a, v.b, v.c) == (1, 2, 3)",
+    ),
+    *[
+        Edit(
+            f"pydantic: {what}",
+            "import pydantic\n" + fields(decorator, *before, head=head),
+            "import pydantic\n" + fields(decorator, *after, head=head),
+            check,
+            make,
+        )
+        for what, decorator, head, before, after, check, make in (
+            (
+                "private attribute added",
+                "",
+                "class Thing(pydantic.BaseModel):",
+                ("a: int", "b: int"),
+                ("a: int", "b: int", "_c: list = pydantic.PrivateAttr(default_factory=list)"),
+                "(v.a, v.b, v._c) == (1, 2, [])",
+                "Thing(a=1, b=2)",
+            ),
+            (
+                "one more private attribute",
+                "",
+                "class Thing(pydantic.BaseModel):",
+                ("a: int", "b: int", "_c: int = 3"),
+                ("a: int", "b: int", "_c: int = 4", "_d: int = 5"),
+                "(v.a, v.b, v._c, v._d) == (1, 2, 3, 5)",
+                "Thing(a=1, b=2)",
+            ),
+            (
+                "extra value becomes a field",
+                "",
+                "class Thing(pydantic.BaseModel):",
+                ("model_config = {'extra': 'allow'}", "a: int"),
+                ("model_config = {'extra': 'allow'}", "a: int", "b: int = 9"),
+                "v.b == 2 and v.model_dump() == {'a': 1, 'b': 2}",
+                "Thing(a=1, b=2)",
+            ),
+            (
+                "extra value becomes a field that it does not fit",
+                "",
+                "class Thing(pydantic.BaseModel):",
+                ("model_config = {'extra': 'allow'}", "a: int"),
+                ("model_config = {'extra': 'allow'}", "a: int", "b: str = ''"),
+                "v.b == '2'",
+                "Thing(a=1, b=2)",
+            ),
+            (
+                "dataclass: field added with a factory of its own",
+                "@pydantic.dataclasses.dataclass",
+                "class Thing:",
+                ("a: int", "b: int"),
+                ("a: int", "b: int", "c: list = pydantic.Field(default_factory=list)"),
+                "(v.a, v.b, v.c) == (1, 2, [])",
+                "Thing(1, 2)",
+            ),
+        )
+    ],
     *family("msgspec", "", "c: int = 3", "class Thing(msgspec.Struct):", "import msgspec\n"),
     Edit(
         "Enum: members in another order",
