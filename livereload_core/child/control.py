@@ -41,6 +41,9 @@ LATE_IMPORT_DELAY = 0.2
 """Seconds after a late import until the sources are handed over: an import pulls in many modules."""
 WORKER_BUSY = 0.1
 """Seconds between two looks at whether the worker has done what a reload asked of it."""
+TRIAL = 5.0
+"""Seconds from an export for a trial in which no snapshot is taken in the background: it was given up by
+then, or the verdict has come."""
 LAST_EXPORT = 2.0
 """Seconds that the export of the last state may take, of the 5 that livecore gives a program to end."""
 LAST_WARNING = 2.0
@@ -59,6 +62,7 @@ class Control:
         self._next_checkpoint: float | None = None
         self._next_look: float | None = None
         self._not_before = 0.0
+        self._tried_until = 0.0
         self._late: dict[str, float] = {}
         self._interrupted = False
         self._retired = native.Event()
@@ -144,7 +148,7 @@ class Control:
         if self._next_checkpoint is not None and self._next_checkpoint <= now:
             self._next_checkpoint = now + self._runtime.settings.checkpoint
             self._exports.modules()
-            if now >= self._not_before and self._worker.idle:
+            if now >= max(self._not_before, self._tried_until) and self._worker.idle:
                 self._worker.do(self._checkpoint)
 
     def _checkpoint(self) -> None:
@@ -179,6 +183,8 @@ class Control:
                 limit = runtime.settings.timeout_hook
                 self._work(0, "serving", lambda: self._exports.newest(limit, asked=True))
             case wire.Export():
+                # A snapshot in the background could keep the loop busy when it is to come to rest.
+                self._tried_until = time.monotonic() + TRIAL
                 self._work(message.attempt, "precopy", lambda: self._exports.state(message))
             case wire.Quiesce():
                 self._standstill.switch_often()
@@ -187,6 +193,7 @@ class Control:
             case wire.Freeze():
                 self._work(message.attempt, "freeze", lambda: self._standstill.freeze(message))
             case wire.Resume():
+                self._tried_until = 0.0
                 self._standstill.give_up()
                 runtime.net.release_connections()
                 runtime.net.resume_accepting()

@@ -35,6 +35,10 @@ LOCK_FILES = (
 """Files of a project whose change means that the installation is about to change."""
 
 
+_MOST_SPOILING = 3
+"""Modules of a package that pull the user's code in, from which on the package counts as one that does."""
+
+
 class Warmth:
     """The modules of one project, and the fingerprint of its installation."""
 
@@ -85,8 +89,14 @@ class Warmth:
         return True
 
     def exclude(self, name: str) -> None:
-        """Importing ``name`` ahead pulled the user's code in: leave it to the program."""
+        """Importing ``name`` ahead pulled the user's code in: leave it to the program.
+
+        When it was so for some modules of a package, the whole package is left to it: each costs a spare.
+        """
         self._spoiling.add(name)
+        package = name.partition(".")[0]
+        if sum(other.partition(".")[0] == package for other in self._spoiling) >= _MOST_SPOILING:
+            self._spoiling.add(package)
 
     def fingerprint(self) -> tuple[tuple[str, int], ...]:
         """What a spare depends on, as modification times; equal before and after means that it is good."""

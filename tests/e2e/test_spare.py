@@ -311,6 +311,56 @@ def test_modules_that_pull_the_users_code_in_are_left_to_the_program_however_man
     assert "keeps dying" not in run.transcript()
 
 
+def test_modules_that_the_programs_own_folder_hides_are_the_programs_in_each_generation(world: World) -> None:
+    """Installed ones, those of the standard library, and those that come between two edits."""
+    (world.installed / "hidden.py").write_text('WHOSE = "installed"\n')
+    (world.installed / "later.py").write_text('WHOSE = "installed"\n')
+    (world.installed / "user.py").write_text("import hidden, colorsys\n")
+    source = HEAVY_APP.replace("import heavy", "import colorsys, hidden, later, user, heavy")
+    shown = '"version": [VERSION, colorsys.WHOSE, hidden.WHOSE, later.WHOSE, user.hidden.WHOSE]'
+    mine = 'WHOSE = "mine"\n'
+    run = world.run(
+        source=source.replace('"version": VERSION', shown), colorsys__py=mine, hidden__py=mine, later__py=mine
+    )
+    assert run.get().json()["version"] == ["1", "mine", "mine", "mine", "mine"]
+    (run.cwd / "later.py").unlink()
+    run.wait_reload("committed")
+    assert run.get().json()["version"] == ["1", "mine", "mine", "installed", "mine"]
+    world.wait_warm(run)
+    commit(run)
+    assert run.get().json()["version"] == ["2", "mine", "mine", "installed", "mine"]
+    world.wait_warm(run)
+    (run.cwd / "later.py").write_text(mine)
+    commit(run, 'VERSION = "2"', 'VERSION = "3"')
+    assert run.get().json()["version"] == ["3", "mine", "mine", "mine", "mine"]
+
+
+def test_a_module_of_the_programs_that_an_installed_one_can_do_without_is_found(world: World) -> None:
+    plug = "try:\n    import mine\n    WHOSE = mine.WORDS\nexcept ImportError:\n    WHOSE = 'nobody'\n"
+    (world.installed / "plug.py").write_text(plug)
+    source = HEAVY_APP.replace("import heavy", "import plug, heavy")
+    run = world.run(
+        source=source.replace('"version": VERSION', '"version": plug.WHOSE'), mine__py='WORDS = "mine"\n'
+    )
+    assert run.get().json()["version"] == "mine"
+    for old, new in (("1", "2"), ("2", "3")):
+        world.wait_warm(run)
+        commit(run, f'VERSION = "{old}"', f'VERSION = "{new}"')
+        assert run.get().json()["version"] == "mine"
+    run.edit("mine.py", '"mine"', '"new"')
+    run.wait_reload("committed")
+    assert run.get().json()["version"] == "new"
+
+
+def test_what_is_imported_ahead_sees_the_arguments_of_the_program(world: World) -> None:
+    (world.installed / "arguments.py").write_text("import sys\nSEEN = list(sys.argv)\n")
+    source = HEAVY_APP.replace("import heavy", "import arguments, heavy")
+    run = world.run(source=source.replace('"version": VERSION', '"version": arguments.SEEN'))
+    world.wait_warm(run)
+    commit(run)
+    assert run.get().json()["version"] == ["app:app"]
+
+
 def test_a_kind_of_target_that_cannot_be_loaded_is_named(world: World) -> None:
     info = world.installed / "broken-1.0.dist-info"
     info.mkdir()

@@ -276,3 +276,11 @@ def test_other_settings_of_the_project_count_from_then_on(settings: Settings, tm
     warmth.configure(dataclasses.replace(settings, preload_exclude=("fastapi",), env_file=str(file)))
     assert warmth.modules() == (("json", "numpy"), "")
     assert str(file) in warmth.files
+
+
+def test_a_package_of_which_several_modules_pull_the_users_code_in_is_left_out(settings: Settings) -> None:
+    warmth = Warmth(settings)
+    warmth.learn(("json", "web.a", "web.b", "web.c", "web.d", "webby"))
+    for name, left in (("web.a", "web.b web.c web.d "), ("web.c", "web.b web.d "), ("web.b", "")):
+        warmth.exclude(name)
+        assert warmth.modules() == (tuple(f"json {left}webby".split()), "")
