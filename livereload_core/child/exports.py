@@ -61,7 +61,7 @@ class Exports:
         self._contents: object = None
         self._failed = 0
         self._told: set[tuple[str, bool]] = set()
-        self._modules_known = 0
+        self._modules_known: tuple[int, tuple[str, ...]] = (0, ())
 
     def called_from(self, thread: int) -> None:
         """What the control thread (its ``get_ident()``) does is not the program's work."""
@@ -178,9 +178,13 @@ class Exports:
 
     def modules(self) -> None:
         """What a spare may import ahead, when there is more of it than before."""
-        if len(sys.modules) != self._modules_known:
-            self._modules_known = len(sys.modules)
-            self._runtime.channel.send(wire.Modules(tuple(self._runtime.imports.third_party())))
+        imports = self._runtime.imports
+        known = len(sys.modules), imports.changed_environ
+        if known != self._modules_known:
+            self._modules_known = known
+            # Where it is not known which modules were to see a change, the next interpreter finds it out.
+            names = () if imports.unforeseen_environ else imports.third_party()
+            self._runtime.channel.send(wire.Modules(tuple(names), imports.changed_environ))
 
     def _program_cpu(self) -> float:
         """CPU seconds of this process without those of the threads that are ours."""

@@ -51,6 +51,8 @@ class UserImports:
     Attributes:
         on_late_import: called with the real path of each user module that is loaded after :meth:`mark`, in
             the thread that imports it and before its code runs; it must not raise.
+        known_environ: the variables of ``os.environ`` that the user's code was known to change when modules
+            were imported ahead; None if none were.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class UserImports:
         self._compiled: dict[str, CodeType] = {}
         self._marked = False
         self._before_change: frozenset[str] | None = None
+        self._at_first: dict[Any, Any] = {}
+        self.known_environ: frozenset[str] | None = None
         self._executing: list[tuple[dict[Any, Any], frozenset[str]]] = []
 
     # --- set-up -------------------------------------------------------------
@@ -119,8 +123,29 @@ class UserImports:
         self._compiled[key] = code
         return code
 
+    def begin(self) -> None:
+        """From now on the user's code runs."""
+        self._at_first = _environment()
+
+    @property
+    def changed_environ(self) -> tuple[str, ...]:
+        """The variables of ``os.environ`` that have changed since the user's code began."""
+        now, then = _environment(), self._at_first
+        return tuple(
+            sorted(os.fsdecode(key) for key in now.keys() | then.keys() if now.get(key) != then.get(key))
+        )
+
+    @property
+    def unforeseen_environ(self) -> tuple[str, ...]:
+        """Those of them of which nothing was known when modules were imported ahead.
+
+        These may have been meant to see the change.
+        """
+        known = self.known_environ
+        return () if known is None else tuple(name for name in self.changed_environ if name not in known)
+
     def executing(self) -> Callable[[], None]:
-        """A user module begins to execute; call what is returned when it has ended."""
+        """A module or function of the user's begins to run; call what is returned when it has ended."""
         self._look_at_environ()
         began = (_environment(), frozenset(sys.modules))
         self._executing.append(began)

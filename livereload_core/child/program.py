@@ -79,7 +79,11 @@ def load(settings: Settings, imports: UserImports) -> Program:
     if settings.factory or factory:
         if not callable(found):
             raise UsageError(f"{target} is not callable", advice="leave --factory out, or name a function")
-        found = found()
+        ended = imports.executing()
+        try:
+            found = found()
+        finally:
+            ended()
     return Program(target=found)
 
 

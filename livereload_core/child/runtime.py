@@ -124,6 +124,7 @@ class Runtime:
         self.engine.generation = order.generation
         self._ahead = frozenset(sys.modules)
         self._install()
+        self.imports.begin()
         try:
             began = time.perf_counter()
             self._program = load(self.settings, self.imports)
@@ -134,6 +135,7 @@ class Runtime:
                 adapter = choose(self.adapters, self._program.target, str(self.settings.target))
                 self.kind = adapter.name
                 context = RunContext(self)
+                self.imports.executing()  # to its end
                 if isinstance(adapter, PreparingAdapter):
                     adapter.prepare(self._program.target, context)
                 self.await_start()
@@ -166,6 +168,10 @@ class Runtime:
         if self._started:
             return
         run_hooks("prepare", self.settings.timeout_prepare)
+        unforeseen = self.imports.unforeseen_environ
+        if unforeseen:
+            self.channel.send(wire.Spoiled("", unforeseen[0]))  # another one begins anew, and cold
+            os._exit(0)
         foreign = tuple(self.imports.third_party(beyond=self._ahead))
         loaded = self.imports.loaded()
         self.announced_files = loaded.keys()

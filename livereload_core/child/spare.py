@@ -109,6 +109,8 @@ class _Spare:
             self._runtime = Runtime(self._channel, settings, message.roots, self._adapters(message.adapters))
             self._hiding = Hiding(program.own_folder(settings))
             sys.argv[:] = program.arguments(settings)
+        if message.modules:
+            self._runtime.imports.known_environ = frozenset(message.environ)
         assert self._hiding is not None
         self._hiding.start()
         for name in message.modules:

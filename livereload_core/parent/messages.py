@@ -123,7 +123,7 @@ class ChildMessages:
             self._run.emit(Notice(NoticeKind.INFO, reason))
         settings, roots = self._run.settings.to_json(), self._run.user_roots()
         handle.wanted = len(modules)
-        handle.send(wire.Warm(settings, roots, adapters, codecs, modules))
+        handle.send(wire.Warm(settings, roots, adapters, codecs, modules, self.warmth.environ))
 
     def activate(self, command: cmd.Activate) -> None:
         """Let a child import the user's code."""
@@ -308,12 +308,15 @@ class ChildMessages:
             case wire.LateImport():
                 self._run.edits.loaded(child, message.loaded)
             case wire.Modules():
-                if active and self.warmth.learn(message.names):
-                    self._run.warm_again()
+                if active and self.warmth.learn(message.names, message.environ):
+                    self._run.warm_again(anew=not message.names)
             case wire.Warmed():
                 handle.warmed = message.modules
             case wire.Spoiled():
-                self.warmth.exclude(message.name)
+                if message.name:
+                    self.warmth.exclude(message.name)
+                else:
+                    self.warmth.forget()
                 self._run.spares.spoiled(child)
             case wire.Opened():
                 link = wire_links.from_json(message.number, message.link)

@@ -275,10 +275,13 @@ class Supervisor:
             process.set_background(handle.pid, background=True)
         self.messages.warm(handle)
 
-    def warm_again(self) -> None:
-        """More modules are known: tell the spare that waits."""
-        handle = self.children.get(self.machine.spare or 0)
-        if handle is not None:
+    def warm_again(self, *, anew: bool = False) -> None:
+        """More modules are known: tell the spare that waits; ``anew`` if what it has imported is too much."""
+        spare = self.machine.spare or 0
+        handle = self.children.get(spare)
+        if handle is not None and anew:
+            self.spares.renew(spare)
+        elif handle is not None:
             self.messages.warm(handle)
 
     def configure(self, change: Change) -> None:

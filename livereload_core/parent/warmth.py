@@ -40,10 +40,15 @@ _MOST_SPOILING = 3
 
 
 class Warmth:
-    """The modules of one project, and the fingerprint of its installation."""
+    """The modules of one project, and the fingerprint of its installation.
+
+    Attributes:
+        environ: variables that the user's code changes, when the modules have been imported.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._path = os.path.join(project_folder(settings.root), "modules.json")
+        self.environ: tuple[str, ...] = ()
         self._learned: tuple[str, ...] = self._read()
         self._spoiling: set[str] = set()
         self._plugins: tuple[object, tuple[tuple[str, ...], tuple[str, ...]]] = (None, ((), ()))
@@ -80,13 +85,22 @@ class Warmth:
             self._plugins = (world, registered(search_path(env)))
         return self._plugins[1]
 
-    def learn(self, names: tuple[str, ...]) -> bool:
-        """Take the list of the serving generation over; returns whether it says anything new."""
-        if names == self._learned:
+    def learn(self, names: tuple[str, ...], environ: tuple[str, ...] = ()) -> bool:
+        """Take the list of the serving generation over; returns whether it says anything new.
+
+        Args:
+            names: the modules.
+            environ: variables that the user's code changes, behind the import of these.
+        """
+        if (names, environ) == (self._learned, self.environ):
             return False
-        self._learned = names
+        self._learned, self.environ = names, environ
         self._write()
         return True
+
+    def forget(self) -> None:
+        """What was learned is not right any more: nothing is imported ahead until it is learned anew."""
+        self._learned, self.environ = (), ()
 
     def exclude(self, name: str) -> None:
         """Importing ``name`` ahead pulled the user's code in: leave it to the program.
@@ -115,11 +129,13 @@ class Warmth:
                 return ()
             data = json.loads(Path(self._path).read_text(encoding="utf-8"))
             if data["python"] == sys.version and data["prefix"] == sys.prefix:
+                self.environ = tuple(str(name) for name in data["environ"])
                 return tuple(str(name) for name in data["modules"])
         return ()
 
     def _write(self) -> None:
         data = {"python": sys.version, "prefix": sys.prefix, "modules": list(self._learned)}
+        data["environ"] = list(self.environ)
         with contextlib.suppress(OSError):  # a read-only home: the next run starts cold, nothing else
             write_private(self._path, [json.dumps(data).encode()])
 

@@ -38,6 +38,7 @@ class Warm(Message):
         adapters: entry points of the kinds of target, each as ``name = module:attribute``.
         codecs: those of codecs of third-party types.
         modules: what to import ahead, in order.
+        environ: variables that the user's code is known to change: the modules were imported before that.
     """
 
     settings: Json
@@ -45,6 +46,7 @@ class Warm(Message):
     adapters: tuple[str, ...]
     codecs: tuple[str, ...]
     modules: tuple[str, ...]
+    environ: tuple[str, ...] = ()
 
 
 class Activate(Message):

@@ -157,9 +157,15 @@ class Sources(Message):
 
 
 class Modules(Message):
-    """Modules that are not the user's and are safe to import ahead, in import order."""
+    """Modules that are not the user's and are safe to import ahead, in import order.
+
+    Attributes:
+        names: the modules.
+        environ: variables that the user's own code has changed in ``os.environ``.
+    """
 
     names: tuple[str, ...]
+    environ: tuple[str, ...] = ()
 
 
 class Warmed(Message):
@@ -176,7 +182,8 @@ class Spoiled(Message):
     """A spare gives itself up: importing ``name`` ahead pulled the user's own ``module`` in.
 
     Or it loaded one in the place of that, or did without it. Also said when it is activated; then another one
-    gets the order.
+    gets the order. Without a name: nothing may be imported ahead, because the user's code has changed a
+    variable (``module``) of ``os.environ`` that was not known to be changed.
     """
 
     name: str

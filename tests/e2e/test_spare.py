@@ -405,6 +405,43 @@ def test_a_program_that_changes_its_environment_before_its_imports_keeps_working
     assert {colour for _, colour in world.imports("heavy")} == {"red"}
 
 
+def test_an_edit_that_begins_to_change_the_environment_before_its_imports_is_right_at_once(
+    world: World,
+) -> None:
+    run = world.run()
+    world.wait_warm(run)
+    commit(run, "import heavy\n", 'os.environ["COLOUR"] = "red"\nimport heavy\n')
+    assert (run.get().json()["pid"], "red") in world.imports("heavy")
+    spare = until(lambda: (child_of(run, "spare").get("warm") and spare_pid(run)) or 0, what="a warm spare")
+    commit(run)
+    assert run.get().json() == {"version": "2", "pid": spare}
+    assert (spare, "red") in world.imports("heavy")
+    commit(run, 'os.environ["COLOUR"] = "red"\n', "")
+    run.get()
+    assert commit(run, 'VERSION = "2"', 'VERSION = "3"')["outcome"] == "committed"
+    assert (run.get().json()["pid"], "-") in world.imports("heavy")
+
+
+@pytest.mark.parametrize("when", ["factory", "start-up"])
+def test_what_is_imported_behind_a_change_of_the_environment_is_so_in_each_generation(
+    world: World, when: str
+) -> None:
+    head, body = HEAVY_APP.replace("import heavy\n", "").split("app = ")
+    late = 'os.environ["COLOUR"] = "red"\n    import heavy\n'
+    if when == "factory":
+        body = "app = " + body.replace("\n", "\n    ")
+        source = f"{head}\ndef app():\n    {late}    {body}\n    return app\n"
+    else:
+        started = f"async def start(_):\n    {late}    yield\n\n"
+        source = f"{head}\n{started}app = {body}".replace("FastAPI()", "FastAPI(lifespan=start)")
+    run = world.run(*["--factory"] * (when == "factory"), source=source)
+    for number in (1, 2, 3):
+        assert (run.get().json()["pid"], "red") in world.imports("heavy")
+        until(lambda: child_of(run, "spare").get("warm"), what="a warm spare")
+        commit(run, f'VERSION = "{number}"', f'VERSION = "{number + 1}"')
+    assert {colour for _, colour in world.imports("heavy")} == {"red"}
+
+
 def test_the_parent_stays_small_over_several_edits(livecore: Launcher) -> None:
     run = livecore.app(source=PLAYGROUND_APP)
     for version in range(1, 4):
