@@ -83,9 +83,15 @@ class Collected(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Checked(Event):
-    """Answer to ``Check``: why files do not compile, empty when all do."""
+    """Answer to ``Check``.
+
+    Attributes:
+        failures: why files do not compile, empty when all do.
+        more: files that were saved meanwhile, and were checked with the others.
+    """
 
     failures: tuple[Failure, ...]
+    more: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -114,6 +114,8 @@ class Machine(Failing):
     def _on_checked(self, event: ev.Checked) -> None:
         if self.state is not State.CHECK:
             return
+        if self.attempt is not None:
+            self.attempt.files |= event.more
         if event.failures:
             self._fail(event.failures[0])
         else:

@@ -6,8 +6,8 @@ change what the module becomes. So these are left out:
     * everything, when the program patches the standard library (gevent, eventlet): the patch comes first;
     * parts of matplotlib that fix the backend, which ``matplotlib.use()`` chooses before they are imported;
     * what the program imported after its own code had changed ``os.environ``;
-    * what the user excludes (``--preload-exclude``), and modules that pulled the user's own code in, or would have
-      if they had been imported by the program (``child.hiding``).
+    * what the user excludes (``--preload-exclude``), and modules that pulled the user's own code in, or would
+      have if they had been imported by the program (``child.hiding``).
 """
 
 from __future__ import annotations

@@ -190,14 +190,32 @@ class Edits:
     # -- touched files ------------------------------------------------------------------------------
 
     def _touched(self, files: frozenset[str]) -> None:
+        relevant = self._relevant(files)
+        if relevant:
+            self._run.dispatch(ev.FilesTouched(relevant, _seconds_since_save(relevant)))
+
+    def _relevant(self, files: frozenset[str]) -> frozenset[str]:
         self._run.configuration.touched(files)
-        relevant = frozenset(
+        return frozenset(
             file
             for file in files
             if self._rules.verdict(file, imported=self._imported, named=self._named) is Verdict.RELOAD
         )
-        if relevant:
-            self._run.dispatch(ev.FilesTouched(relevant, _seconds_since_save(relevant)))
+
+    def saved_meanwhile(self) -> frozenset[str]:
+        """Return what else was saved while an edit was hashed and compiled: it is a part of it.
+
+        Later it would supersede the attempt, and the spare interpreter would be lost with that.
+        """
+        relevant = self._relevant(self._inotify.read()) if self._inotify is not None else frozenset()
+        if not relevant or git_busy(self._run.settings.root) or any(map(_is_passing, relevant)):
+            if relevant:
+                self._run.dispatch(ev.FilesTouched(relevant, _seconds_since_save(relevant)))
+            return frozenset()
+        tried = {**self._known, **self._trying}
+        changed = {file: value for file in relevant if (value := digest(file)) != tried.get(file)}
+        self._trying.update(changed)
+        return frozenset(changed)
 
     def collect(self, files: frozenset[str]) -> None:
         """Hash ``files`` (and those that still wait) once the tree is at rest, and say what changed."""

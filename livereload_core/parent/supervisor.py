@@ -86,6 +86,11 @@ def run(
     return asyncio.run(Supervisor(settings, emit, console if interactive else None, source).main())
 
 
+SAVING = 0.0005
+"""Seconds for which whoever saves several files at once may go on before the spare interpreter is taken: on a
+busy machine we would run in their place."""
+
+
 class Supervisor:
     """One run."""
 
@@ -324,7 +329,12 @@ class Supervisor:
         self.edits.give_back()
 
     def _check(self, command: cmd.Check) -> None:
-        self.dispatch(ev.Checked(self.edits.check(command.files)))
+        failures = self.edits.check(command.files)
+        time.sleep(SAVING)
+        more = self.edits.saved_meanwhile()
+        if more:
+            failures = self.edits.check(command.files | more)
+        self.dispatch(ev.Checked(failures, more))
 
     def _fall_back(self, command: cmd.FallBack) -> None:
         self.messages.fall_back()

@@ -405,6 +405,23 @@ def test_a_program_that_changes_its_environment_before_its_imports_keeps_working
     assert {colour for _, colour in world.imports("heavy")} == {"red"}
 
 
+def test_two_files_that_are_saved_at_once_are_one_edit_and_taken_by_the_spare(world: World) -> None:
+    source = HEAVY_APP.replace("import heavy", "import heavy, other").replace(
+        '"version": VERSION', '"version": VERSION + other.MORE'
+    )
+    run = world.run(source=source, other__py='MORE = "a"\n')
+    spare = world.wait_warm(run)
+    os.kill(run.pid, signal.SIGSTOP)  # what is saved now is heard of at once
+    try:
+        (run.cwd / "other.py").write_text('MORE = "b"\n')
+        (run.cwd / "app.py").write_text(source.replace(*SAYS_VERSION))
+    finally:
+        os.kill(run.pid, signal.SIGCONT)
+    record = run.wait_reload("committed")
+    assert sorted(record["files"]) == ["app.py", "other.py"]
+    assert run.get().json() == {"version": "2b", "pid": spare}
+
+
 def test_an_edit_that_begins_to_change_the_environment_before_its_imports_is_right_at_once(
     world: World,
 ) -> None:

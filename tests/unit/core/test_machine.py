@@ -225,6 +225,19 @@ def test_syntax_error_is_rejected_without_a_process() -> None:
     assert record.pause == 0.0
 
 
+def test_what_is_saved_while_an_edit_is_compiled_is_a_part_of_it() -> None:
+    play = Play().started()
+    play.edited()
+    play.step()
+    number = play.number
+    play.say(ev.Checked((), frozenset({"/project/other.py"})))
+    assert play.at(State.PREPARE)
+    assert play.number == number
+    play.reach(State.PROBATION)
+    (record,) = play.reloads()
+    assert set(record.files) == {"app.py", "other.py"}
+
+
 @pytest.mark.parametrize("state", ATTEMPT_STATES)
 @pytest.mark.parametrize("how", ["says so", "dies", "is silent"])
 def test_a_candidate_that_fails_leaves_the_old_one_serving(state: State, how: str) -> None:
