@@ -86,6 +86,7 @@ class _Spare:
             raise AssertionError("activated before it knew the run: a bug in the parent")
         self._hiding.stop()
         self._look_for_hidden(self._hiding)
+        self._channel.send(wire.Begun())
         if self._broken is not None:
             runtime.attempt = order.attempt
             runtime.fail(runtime.failure_of(self._broken), self._broken)

@@ -41,6 +41,7 @@ class GenerationHandle:
 
     Attributes:
         wanted, warmed: how many modules it was to import ahead, and how many it has; -1 before it said so.
+        begun: whether it may have run some of the user's code.
         spared: processes that it started and that go on with the state when it ends.
 
     Raises:
@@ -60,6 +61,7 @@ class GenerationHandle:
         self.number = number
         self.env = env
         self.wanted, self.warmed = 0, -1
+        self.begun = False
         self._loop = loop
         self._on_message = on_message
         self._on_exit = on_exit

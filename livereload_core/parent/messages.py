@@ -312,6 +312,8 @@ class ChildMessages:
                     self._run.warm_again(anew=not message.names)
             case wire.Warmed():
                 handle.warmed = message.modules
+            case wire.Begun():
+                handle.begun = True
             case wire.Spoiled():
                 if message.name:
                     self.warmth.exclude(message.name)

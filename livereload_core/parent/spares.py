@@ -6,8 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from livereload_core.core import events as ev
+from livereload_core.core.states import State
 
 if TYPE_CHECKING:
+    from livereload_core.parent.children import GenerationHandle
     from livereload_core.parent.supervisor import Supervisor
 
 __all__ = ["Spares"]
@@ -26,6 +28,7 @@ class Spares:
         self._run = run
         self._made_for: dict[ev.Child, object] = {}
         self._seen: object = None
+        self._taken_over = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -67,6 +70,27 @@ class Spares:
         if child in (self._run.machine.spare, self._run.machine.candidate):
             self.renew(child)
             self._run.messages.activate_again(child)
+
+    def takes_over(self, dead: GenerationHandle) -> bool:
+        """Whether another interpreter takes the place of one that died before it had begun with its order.
+
+        A spare may be killed in the moment of a save (for want of memory): that says nothing of the new code.
+        Once for each attempt, so that one whose interpreter cannot live at all comes to an end.
+        """
+        machine = self._run.machine
+        attempt = machine.attempt
+        if (
+            dead.begun
+            or dead.number != machine.candidate
+            or machine.state is not State.PREPARE
+            or attempt is None
+            or attempt.number == self._taken_over
+        ):
+            return False
+        self._taken_over = attempt.number
+        self._run.start_child(dead.number)
+        self._run.messages.activate_again(dead.number)
+        return True
 
     def _look(self) -> None:
         # An installation takes a while: it has come to rest when two looks see the same.

@@ -252,6 +252,8 @@ class Supervisor:
         if self._at_keyboard == handle.number:
             self.on_terminal(handle, taken=False)
         self.exits.reap({child.pid for child in self.children.values()})
+        if self.spares.takes_over(handle):
+            return
         self.dispatch(ev.ChildExited(handle.number, process.status_sentence(code)))
 
     # -- commands -----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from livereload_core.wire.kinds import Json, Message
 
 __all__ = [
     "Adopted",
+    "Begun",
     "Checkpoint",
     "Closed",
     "Ended",
@@ -176,6 +177,10 @@ class Warmed(Message):
     """
 
     modules: int
+
+
+class Begun(Message):
+    """The order to be the candidate has come: from now on the user's code may be why it dies."""
 
 
 class Spoiled(Message):

@@ -209,6 +209,20 @@ def test_a_spare_that_is_killed_is_replaced_and_the_next_edit_goes_live(world: W
     assert run.get().json() == {"version": "2", "pid": another}
 
 
+def test_a_spare_that_is_killed_in_the_moment_of_a_save_costs_no_edit(world: World) -> None:
+    run = world.run()
+    for number in (1, 2):
+        spare = world.wait_warm(run)
+        os.kill(run.pid, signal.SIGSTOP)  # it hears of both at once, in whichever order
+        try:
+            run.edit("app.py", f'VERSION = "{number}"', f'VERSION = "{number + 1}"')
+            os.kill(spare, signal.SIGKILL)
+        finally:
+            os.kill(run.pid, signal.SIGCONT)
+        run.wait_reload("committed")
+        assert run.get().json()["version"] == f"{number + 1}"
+
+
 def test_without_a_spare_the_next_interpreter_is_started_by_the_edit(world: World) -> None:
     run = world.run("--no-spare")
     for version in ("2", "3"):
