@@ -37,9 +37,9 @@ __all__ = [
     "LITERAL",
     "NO_DEFAULT",
     "Shape",
+    "declared_fields",
     "default_of",
     "hint_of",
-    "is_declared",
     "is_same",
     "kind_of",
     "shape_of",
@@ -128,10 +128,13 @@ def _declared(cls: Any, kind: str) -> tuple[Any, ...]:
     return tuple(dataclasses.fields(cls) if kind == "dataclass" else cls.__attrs_attrs__)
 
 
-def is_declared(cls: Any, name: str) -> bool:
-    """Whether a field of a dataclass or attrs is declared, and not only assigned behind ``__init__``."""
+@functools.lru_cache(maxsize=4096)
+def declared_fields(cls: Any) -> tuple[str, ...]:
+    """Return the fields that a class declares; those that are only assigned behind ``__init__`` are none."""
     kind = kind_of(cls)
-    return kind not in ("dataclass", "attrs") or any(field.name == name for field in _declared(cls, kind))
+    if kind in ("dataclass", "attrs"):
+        return tuple(field.name for field in _declared(cls, kind))
+    return tuple((shape_of(cls) or {"fields": ()})["fields"])
 
 
 def _annotations(cls: type) -> dict[str, str]:
@@ -175,7 +178,7 @@ def hint_of(cls: Any, name: str) -> Any:
 def default_of(cls: Any, name: str) -> Callable[[], Any] | None:
     """Return what makes the value of a new field, ``None`` where the code has none for it."""
     kind = kind_of(cls)
-    if not is_declared(cls, name):
+    if kind in ("dataclass", "attrs") and name not in declared_fields(cls):
         return _value_of(cls, _assigned(cls)[name])
     if kind == "dataclass":
         field = next(field for field in dataclasses.fields(cls) if field.name == name)
@@ -251,13 +254,16 @@ class _Collector:
     def __init__(self, methods: dict[str, _Method], found: dict[str, _Assigned]) -> None:
         self._methods, self._found = methods, found
         self._under_way: list[_Method] = []
+        self._knows_values = True
 
-    def follow(self, method: _Method) -> None:
-        """Collect what a method assigns."""
+    def follow(self, method: _Method, *, knows_values: bool = True) -> None:
+        """Collect what a method assigns; not the values, if what it is called with has a part in them."""
         if method not in self._under_way:
+            before, self._knows_values = self._knows_values, self._knows_values and knows_values
             self._under_way.append(method)
             self._statements(method.node.body)
             self._under_way.pop()
+            self._knows_values = before
 
     def _statements(self, body: list[ast.stmt]) -> None:
         for node in body:
@@ -293,12 +299,13 @@ class _Collector:
         else:
             name = self._attribute_of_self(called)
             if name is not None and name in self._methods and name not in _BEGINNINGS:
-                self.follow(self._methods[name])
+                self.follow(self._methods[name], knows_values=not (arguments or call.keywords))
 
     def _assign(self, name: str | None, note: str, value: ast.expr | None) -> None:
         if name is not None:
             method = self._under_way[-1]
-            self._found[name] = _Assigned(method.module, method.function, note, value)
+            known = value if self._knows_values else None
+            self._found[name] = _Assigned(method.module, method.function, note, known)
 
     def _is_self(self, node: ast.expr) -> bool:
         return isinstance(node, ast.Name) and node.id == self._under_way[-1].node.args.args[0].arg

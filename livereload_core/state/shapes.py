@@ -27,9 +27,9 @@ from livereload_core.state.fields import (
     LITERAL,
     NO_DEFAULT,
     Shape,
+    declared_fields,
     default_of,
     hint_of,
-    is_declared,
     is_same,
     kind_of,
     shape_of,
@@ -327,7 +327,7 @@ def _fits(value: Any, cls: type, name: str, note: str) -> bool:
 def _fill_in(obj: Any, cls: type, fields: dict[str, Any], place: Callable[[dict[str, Any]], Any]) -> None:
     shape, edit = shape_of(cls), _current.edits.get(cls)
     strict = shape is not None and shape["kind"] not in ("plain", "slots", "")
-    wanted = [name for name in shape["fields"] if is_declared(cls, name)] if shape and strict else []
+    wanted = list(declared_fields(cls)) if strict else []
     wanted += [name for name in edit.added if name not in wanted] if edit else []
     for name in wanted:
         if name in fields or (not strict and _has(obj, cls, name)):

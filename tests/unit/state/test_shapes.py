@@ -165,3 +165,10 @@ def test_method_that_init_calls_by_itself_is_followed_once(program: Program) -> 
     after = before + "        self.more()\n    def more(self):\n        self.more()\n        self.c = []\n"
     thing, detail = edit(program, before, after)
     assert (thing.a, thing.b, thing.c, detail) == (1, 2, [], "field 'c' of Thing is new")
+
+
+def test_what_a_method_assigns_of_what_it_is_called_with_is_not_guessed(program: Program) -> None:
+    before = "class Thing:\n    def __init__(self, a, b):\n        self.a, self.b = a, b\n"
+    after = before + "        self.more(5)\n    def more(self, c=3):\n        self.c = c\n"
+    with pytest.raises(CannotCarryError, match="new field 'c' without a default"):
+        edit(program, before, after)
