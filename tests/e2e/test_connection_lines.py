@@ -95,7 +95,7 @@ def test_a_hundred_websockets_twenty_kept_alive_and_twenty_raw_clients_lose_noth
             crowd.join(WebSocketClient(port, name=f"websocket {n}") for n in range(100))
             crowd.join(KeepAliveClient(port, name=f"keep-alive {n}") for n in range(20))
             crowd.join(LineClient(talk.lines, name=f"line {n}") for n in range(20))
-            with Load(port, rate=scaled(200, least=80), timeout=60) as load:
+            with Load(port, rate=min(200, scaled(200, least=80)), timeout=60) as load:
                 steps = itertools.cycle([Talk.edit, break_syntax, mend, Talk.edit, break_in_start_up, mend])
                 for step in itertools.islice(steps, EDITS):
                     crowd.exchanged(2)
