@@ -135,3 +135,12 @@ def test_reference_lists_every_option_and_exit_code() -> None:
 def test_kinds_have_short_names_for_help() -> None:
     assert Kind.FOLDERS.metavar == "FOLDER"
     assert Kind.SECONDS_OR_ZERO.metavar == "SECONDS"
+
+
+@pytest.mark.parametrize("word", ["auto", "off"])
+def test_words_that_stand_for_a_whole_list_may_stand_as_a_string_in_the_file(word: str) -> None:
+    assert read_toml(BY_NAME["preload"], word, "") == read_toml(BY_NAME["preload"], [word], "") == (word,)
+    with pytest.raises(UsageError, match='it takes "auto", "off", or a list'):
+        read_toml(BY_NAME["preload"], "numpy", "HERE")
+    with pytest.raises(UsageError, match="it takes a list"):
+        read_toml(BY_NAME["preload-exclude"], word, "HERE")

@@ -284,3 +284,14 @@ def test_a_package_of_which_several_modules_pull_the_users_code_in_is_left_out(s
     for name, left in (("web.a", "web.b web.c web.d "), ("web.c", "web.b web.d "), ("web.b", "")):
         warmth.exclude(name)
         assert warmth.modules() == (tuple(f"json {left}webby".split()), "")
+
+
+@pytest.mark.parametrize("place", ["root", "cwd"])
+def test_the_usual_environment_file_is_part_of_the_world_although_nobody_names_it(
+    settings: Settings, place: str
+) -> None:
+    warmth = Warmth(settings)
+    before = warmth.fingerprint()
+    Path(getattr(settings, place), ".env").write_text("A=1\n")
+    assert warmth.fingerprint() != before
+    assert not any(file.endswith(".env") for file in warmth.files), "it reloads nothing by itself"
