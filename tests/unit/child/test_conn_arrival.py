@@ -37,7 +37,6 @@ class Asked(asyncio.Protocol):
         self.events: list[Any] = []
         self.transport: Any = None
         self.generation = -1
-        self.policy = "resume"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.events.append("made")
@@ -340,7 +339,8 @@ def test_nothing_of_a_connection_that_has_ended_waits_for_the_collector(loop: An
                 writer.write(words)
                 assert await reader.read() == LAST_ANSWER
                 await until(lambda: not on.old.hub.count())
-                await asyncio.sleep(2 * conn_arrival.PATIENCE)  # what asks how it is a moment later has asked
+                hub = on.old.hub  # what asks a moment later how it is has asked
+                await until(lambda: hub._scans_in is None and hub.arrivals._looks_in is None)  # noqa: B023
                 server = weakref.ref(Asked.made[-1])
                 assert isinstance(Asked.made.pop().transport, Link) == (words is KEPT or not known)
                 writer.close()
