@@ -201,13 +201,14 @@ class Runtime:
             self._send(wire.Precopied(self.attempt, roots))
         elif isinstance(order, wire.Rehydrate):
             self._phase = "rehydrate"
+            began = time.perf_counter()
             self.required = frozenset(Address.from_json(address) for address in order.required)
             if fds:
                 self._with_state = True
                 with memfd.mapped(fds[0]) as data:
                     waive = Waive(order.reset, order.resumed)
                     self.engine.adopt(data, spread(fds[1:], order.gone), waive)
-            self._send(wire.Adopted(self.attempt))
+            self._send(wire.Adopted(self.attempt, time.perf_counter() - began))
             self._phase = "verify"
             self._started = True
             self._expect_restored()

@@ -53,12 +53,30 @@ class Attempt:
         self.phases.append((phase, now - self.entered))
         self.entered = now
 
-    def split_prepare(self, imported: float, now: float) -> None:
-        """Book what the child measured as its import apart from the rest of PREPARE, the way there."""
+    def mark_parts(self, parts: tuple[str, str], now: float, *, second: float) -> None:
+        """Book the time since the last mark on two phases.
+
+        Args:
+            parts: their names; the first one is the way to what was measured.
+            now: monotonic seconds.
+            second: seconds of the second one, as the child measured them; at most all of the time is taken.
+        """
         whole = now - self.entered
-        imported = min(imported, whole)
-        self.phases += [("activate", whole - imported), ("import", imported)]
+        second = min(second, whole)
+        self.phases += [(parts[0], whole - second), (parts[1], second)]
         self.entered = now
+
+    def mark_wait(self, waited: float, now: float) -> None:
+        """Book what the parent waited on purpose on ``debounce``, and leave the rest to the next mark.
+
+        Args:
+            waited: seconds; at most the time since the last mark is taken, for a wait may have begun before
+                the attempt.
+            now: monotonic seconds.
+        """
+        waited = min(waited, now - self.entered)
+        self.phases.append(("debounce", waited))
+        self.entered += waited
 
     def record(
         self, outcome: Outcome, generation: int, root: str, now: float, failure: Failure | None

@@ -73,12 +73,12 @@ class Decider:
         kind: Kind,
         *,
         files: frozenset[str] = frozenset(),
-        noticed: float = 0.0,
+        noticed: float | None = None,
     ) -> None:
         self._last_attempt += 1
         self._deadlines.pop(("retry", 0), None)
         self.attempt = Attempt(kind, self._last_attempt, self._now, files, entered=self._now)
-        if noticed:
+        if noticed is not None:
             self.attempt.since -= noticed
             self.attempt.phases.append(("notice", noticed))
 

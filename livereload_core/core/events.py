@@ -76,9 +76,14 @@ class FilesTouched(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Collected(Event):
-    """Answer to ``Collect``: the files whose content differs from what was last tried."""
+    """Answer to ``Collect``: the files whose content differs from what was last tried.
+
+    Attributes:
+        waited: seconds that were waited on purpose, for git or for files that were missing or empty.
+    """
 
     changed: frozenset[str]
+    waited: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,10 +93,12 @@ class Checked(Event):
     Attributes:
         failures: why files do not compile, empty when all do.
         more: files that were saved meanwhile, and were checked with the others.
+        waited: seconds that were waited on purpose, for these files.
     """
 
     failures: tuple[Failure, ...]
     more: frozenset[str] = frozenset()
+    waited: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -228,10 +235,15 @@ class Frozen(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Adopted(Event):
-    """The decisive state is in place; the user's start-up begins."""
+    """The decisive state is in place; the user's start-up begins.
+
+    Attributes:
+        seconds: what filling it in took, as measured in the child.
+    """
 
     child: Child
     attempt: int
+    seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -95,10 +95,12 @@ class Machine(Failing):
                 self.attempt = None
                 self._rest()
                 return
+            attempt.mark_wait(event.waited, self._now)
             attempt.files |= event.changed
             self._retries = 0
             self._check()
         elif event.changed and self.state in SUPERSEDABLE:
+            # What was waited for these files was time of the attempt that they put an end to.
             attempt.files |= event.changed
             if attempt.kind is Kind.RECOVER:
                 # The last good code comes back first: it is known to serve, the edit is not.
@@ -115,6 +117,7 @@ class Machine(Failing):
         if self.state is not State.CHECK:
             return
         if self.attempt is not None:
+            self.attempt.mark_wait(event.waited, self._now)
             self.attempt.files |= event.more
         if event.failures:
             self._fail(event.failures[0])

@@ -10,6 +10,7 @@ import enum
 
 __all__ = [
     "DOING",
+    "PARTS",
     "PAUSED",
     "PAUSE_PHASES",
     "PHASES",
@@ -166,10 +167,19 @@ PHASES = {
     State.VERIFY: "start",
     State.COMMIT: "commit",
 }
-"""What the time that a state took is called in reports; ``notice`` comes before, and ``import`` and
-``export`` are split off from PREPARE and PRECOPY."""
+"""What the time that a state took is called in reports; ``notice`` comes before."""
 
-PAUSE_PHASES = tuple(PHASES[state] for state in PAUSED)
+PARTS = {
+    State.COLLECT: ("debounce", "hash"),
+    State.CHECK: ("debounce", "compile"),
+    State.PREPARE: ("activate", "import"),
+    State.PRECOPY: ("export", "decode"),
+    State.REHYDRATE: ("transfer", "refresh"),
+}
+"""States whose time is told in two parts, once an answer tells them apart. A state that ends without it (a
+failure, a death) has all of its time under the name in ``PHASES``."""
+
+PAUSE_PHASES = tuple(part for state in PAUSED for part in PARTS.get(state, (PHASES[state],)))
 """Phases in which nobody accepts."""
 
 DOING = {

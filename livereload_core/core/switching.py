@@ -7,7 +7,7 @@ from livereload_core.core import events as ev
 from livereload_core.core.attempt import Attempt, Kind
 from livereload_core.core.decider import STOP_GRACE, Decider
 from livereload_core.core.records import NoticeKind, Outcome
-from livereload_core.core.states import State
+from livereload_core.core.states import PARTS, State
 from livereload_core.facts import RootFate
 
 __all__ = ["MAX_DRAINING", "Switching"]
@@ -25,7 +25,7 @@ class Switching(Decider):
         attempt = self._current(event.child, event.attempt, self.candidate, State.PREPARE)
         if attempt is None:
             return
-        attempt.split_prepare(event.seconds, self._now)
+        attempt.mark_parts(PARTS[State.PREPARE], self._now, second=event.seconds)
         attempt.foreign = event.foreign
         if self.active is None:
             self._rehydrate(attempt)
@@ -90,7 +90,9 @@ class Switching(Decider):
         self._do(cmd.AskRehydrate(self.candidate, attempt.number, with_state, attempt.keys, attempt.earlier))
 
     def _on_adopted(self, event: ev.Adopted) -> None:
-        if self._current(event.child, event.attempt, self.candidate, State.REHYDRATE):
+        attempt = self._current(event.child, event.attempt, self.candidate, State.REHYDRATE)
+        if attempt is not None:
+            attempt.mark_parts(PARTS[State.REHYDRATE], self._now, second=event.seconds)
             self._enter(State.VERIFY)
 
     def _on_ready(self, event: ev.Ready) -> None:

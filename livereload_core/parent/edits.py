@@ -58,6 +58,8 @@ class Edits:
         self._collecting: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._busy_since: float | None = None
+        self._asleep_since = 0.0
+        self._slept = 0.0
         self._waited: set[str] = set()
         self._base: frozenset[str] = frozenset()
         self._inotify: Inotify | None = None
@@ -223,13 +225,21 @@ class Edits:
         if self._timer is None:
             self._try_collect()
 
+    def _wait(self, seconds: float) -> None:
+        self._asleep_since = self._run.loop.time()
+        self._timer = self._run.loop.call_later(seconds, self._go_on_collecting)
+
+    def _go_on_collecting(self) -> None:
+        self._slept += self._run.loop.time() - self._asleep_since
+        self._try_collect()
+
     def _try_collect(self) -> None:
         self._timer = None
         loop = self._run.loop
         if git_busy(self._run.settings.root):
             self._busy_since = self._busy_since or loop.time()
             if loop.time() - self._busy_since < GIT_PATIENCE:
-                self._timer = loop.call_later(GIT_POLL, self._try_collect)
+                self._wait(GIT_POLL)
                 return
         self._busy_since = None
         digests = {file: digest(file) for file in self._collecting}
@@ -238,7 +248,7 @@ class Edits:
         unsettled = {file for file in changed if _is_passing(file)} - self._waited
         if unsettled:
             self._waited |= unsettled
-            self._timer = loop.call_later(REAPPEAR, self._try_collect)
+            self._wait(REAPPEAR)
             return
         self._waited.clear()
         self._collecting = set()
@@ -247,7 +257,8 @@ class Edits:
             self._run.emit(Notice(NoticeKind.INFO, "the files are back to the code that runs; nothing to do"))
             changed = set()
         self._trying.update((file, digests[file]) for file in changed)
-        self._run.dispatch(ev.Collected(frozenset(changed)))
+        slept, self._slept = self._slept, 0.0
+        self._run.dispatch(ev.Collected(frozenset(changed), slept))
 
     def _is_back_to_what_runs(self, changed: set[str], digests: dict[str, str | None]) -> bool:
         """Whether an edit that was turned down has been undone."""

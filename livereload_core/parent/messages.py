@@ -249,7 +249,7 @@ class ChildMessages:
                         )
                     )
             case wire.Adopted():
-                dispatch(ev.Adopted(child, message.attempt))
+                dispatch(ev.Adopted(child, message.attempt, message.seconds))
             case wire.Ready():
                 dispatch(ev.Ready(child, message.attempt, message.roots, message.notes))
             case wire.Serving():

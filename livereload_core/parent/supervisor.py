@@ -332,11 +332,13 @@ class Supervisor:
 
     def _check(self, command: cmd.Check) -> None:
         failures = self.edits.check(command.files)
+        began = time.monotonic()
         time.sleep(SAVING)
+        waited = time.monotonic() - began
         more = self.edits.saved_meanwhile()
         if more:
             failures = self.edits.check(command.files | more)
-        self.dispatch(ev.Checked(failures, more))
+        self.dispatch(ev.Checked(failures, more, waited))
 
     def _fall_back(self, command: cmd.FallBack) -> None:
         self.messages.fall_back()

@@ -17,6 +17,7 @@ from livereload_core.cli.docs import COMMAND, PARTS, fill
 from livereload_core.cli.options import COMMANDS, OPTIONS
 from livereload_core.cli.parser import Control, Run, settings_from
 from livereload_core.cli.statewords import StateCommand
+from livereload_core.core import states
 from livereload_core.core.records import Failure, Notice, NoticeKind, Outcome, ReloadRecord, as_json
 from livereload_core.facts import RootFate
 from livereload_core.state.declare import _OPTIONS
@@ -165,6 +166,18 @@ def test_the_reference_names_every_field_of_the_records() -> None:
     assert table(text, "A failure:") == set(reload["failure"])
     for kind in NoticeKind:
         assert f"`{kind.value}`" in text
+
+
+def test_the_reference_and_the_design_name_every_phase() -> None:
+    parts = {part for both in states.PARTS.values() for part in both}
+    reference, design = ((DOCS / name).read_text() for name in ("api.md", "design.md"))
+    row = next(line for line in reference.splitlines() if line.startswith("| `phases_ms`"))
+    told = design[design.index("## Phases\n") : design.index("## Messages\n")]
+    for phase in {"notice", *states.PHASES.values(), *parts}:
+        assert f"`{phase}`" in row
+        assert f"`{phase}`" in told
+    for state, (first, second) in states.PARTS.items():
+        assert f"| `{state.name}` | `{first}`, `{second}` |" in told
 
 
 def test_the_command_line_reference_shows_every_command() -> None:

@@ -26,15 +26,33 @@ def test_phases_follow_each_other_without_a_gap_and_sum_up_to_the_total() -> Non
 
 def test_the_import_is_booked_apart_from_the_way_there() -> None:
     attempt = _attempt()
-    attempt.split_prepare(0.75, 11.0)
+    attempt.mark_parts(("activate", "import"), 11.0, second=0.75)
     attempt.mark("decode", 11.5)
     assert attempt.phases == [("activate", 0.25), ("import", 0.75), ("decode", 0.5)]
 
 
 def test_an_import_that_claims_more_than_has_passed_gets_what_has_passed() -> None:
     attempt = _attempt()
-    attempt.split_prepare(5.0, 11.0)
+    attempt.mark_parts(("activate", "import"), 11.0, second=5.0)
     assert attempt.phases == [("activate", 0.0), ("import", 1.0)]
+
+
+def test_a_wait_is_booked_apart_from_what_was_done_around_it() -> None:
+    attempt = _attempt()
+    attempt.mark_wait(0.75, 11.0)
+    attempt.mark("hash", 11.0)
+    attempt.mark_wait(0.0, 11.5)
+    attempt.mark("compile", 11.5)
+    record = attempt.record(Outcome.COMMITTED, 2, "/p", 11.5, None)
+    assert record.phases == (("debounce", 0.75), ("hash", 0.25), ("compile", 0.5))
+    assert sum(seconds for _, seconds in record.phases) == record.total
+
+
+def test_a_wait_that_began_before_the_attempt_gets_no_more_than_has_passed() -> None:
+    attempt = _attempt()
+    attempt.mark_wait(5.0, 11.0)
+    attempt.mark("hash", 11.0)
+    assert attempt.phases == [("debounce", 1.0), ("hash", 0.0)]
 
 
 def test_phases_that_came_twice_are_added_up_where_they_first_stood() -> None:

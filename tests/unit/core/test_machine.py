@@ -20,6 +20,7 @@ from livereload_core.core.machine import (
 )
 from livereload_core.core.records import Notice, NoticeKind, Outcome, ReloadRecord
 from livereload_core.core.settings import Settings, Target, TargetKind
+from livereload_core.core.states import PAUSE_PHASES, PHASES
 from livereload_core.facts import Failure, RootFate, RootReport
 
 APP = "/project/app.py"
@@ -170,6 +171,84 @@ def test_a_good_edit_commits_in_order_and_with_phases_that_sum_up() -> None:
         "AskRehydrate",
         "AskCommit",
     ]
+
+
+def test_an_edit_of_a_program_with_state_has_each_phase_of_its_own() -> None:
+    play = Play().started()
+    play.say(ev.FilesTouched(frozenset({APP}), noticed=0.5))
+    while play.machine.attempt is not None:
+        play.now += 1.0
+        state = play.machine.state
+        if state is State.COLLECT:
+            play.say(ev.Collected(frozenset({APP}), waited=0.75))
+        elif state is State.CHECK:
+            play.say(ev.Checked((), waited=0.25))
+        elif state is State.PREPARE:
+            play.say(ev.Prepared(play.candidate, play.number, seconds=0.25))
+        elif state is State.PRECOPY:
+            play.say(ev.Exported(play.active, play.number))
+            play.now += 1.0
+            play.say(ev.Precopied(play.candidate, play.number))
+        elif state is State.REHYDRATE:
+            play.say(ev.Adopted(play.candidate, play.number, seconds=0.75))
+        else:
+            play.step()
+    (record,) = play.reloads()
+    assert record.phases == (
+        ("notice", 0.5),
+        ("debounce", 1.0),
+        ("hash", 0.25),
+        ("compile", 0.75),
+        ("activate", 0.75),
+        ("import", 0.25),
+        ("export", 1.0),
+        ("decode", 1.0),
+        ("quiesce", 1.0),
+        ("freeze", 1.0),
+        ("transfer", 0.25),
+        ("refresh", 0.75),
+        ("start", 1.0),
+        ("commit", 1.0),
+    )
+    assert sum(seconds for _, seconds in record.phases) == record.total == 10.5
+    assert record.pause == 5.0
+
+
+def test_an_edit_that_nobody_waited_for_and_whose_age_is_not_known_has_zeros() -> None:
+    play = Play().started().reloaded()
+    phases = dict(play.reloads()[0].phases)
+    assert phases["notice"] == phases["debounce"] == 0.0
+
+
+def test_phases_of_a_superseded_attempt_add_up_and_what_was_waited_beside_it_is_its_own() -> None:
+    play = Play().started()
+    play.edited()
+    play.now += 1.0
+    play.say(ev.Collected(frozenset({APP}), waited=0.75))
+    play.now += 1.0
+    play.say(ev.Checked((), waited=0.5))
+    other = frozenset({"/project/other.py"})
+    play.say(ev.FilesTouched(other))
+    play.now += 1.0  # the candidate imports, while these files are waited for
+    play.say(ev.Collected(other, waited=1.0))
+    play.now += 1.0
+    play.say(ev.Checked((), waited=0.25))
+    play.reach(State.PROBATION)
+    (record,) = play.reloads()
+    phases = {name: seconds for name, seconds in record.phases if seconds}
+    assert phases == {"debounce": 1.5, "hash": 0.25, "compile": 1.25, "activate": 1.0}
+    assert sum(phases.values()) == record.total == 4.0
+
+
+@pytest.mark.parametrize("state", [State.PREPARE, State.PRECOPY, State.REHYDRATE])
+def test_a_state_that_ends_without_the_answer_that_parts_its_time_has_it_under_one_name(state: State) -> None:
+    play = Play().started().edited().reach(state)
+    play.now += 1.0
+    play.say(ev.ChildFailed(play.candidate, play.number, BROKEN))
+    (record,) = play.reloads()
+    assert {name: seconds for name, seconds in record.phases if seconds} == {PHASES[state]: 1.0}
+    assert record.total == 1.0
+    assert record.pause == (1.0 if PHASES[state] in PAUSE_PHASES else 0.0)
 
 
 def test_the_old_one_stays_frozen_until_a_first_good_answer() -> None:
