@@ -97,10 +97,7 @@ def _measures(
         if weight not in parts:
             continue
         for style in plan.styles:
-            who = contenders
-            if weight == "heavy":
-                # Most heavy runs wait for imports; only those who see no rename are also asked in place.
-                who = [one for one in main_ones if style == "rename" or one.name in _ASKED_IN_PLACE]
+            who = contenders if weight == "light" else main_ones
             found.append(
                 measure_latency(
                     who, folder / "latency", plan, weight=weight, style=style, said=said, progress=progress
@@ -130,8 +127,6 @@ def _measures(
         found.append(measure_exporting(folder / "exporting", plan, progress))
     return found
 
-
-_ASKED_IN_PLACE = ("livecore asgi", "jurigged")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -57,7 +57,7 @@ def measure_latency(
         if weight == "heavy" and contender.name == "livecore asgi" and style == "rename":
             progress("edit to new answer: the same without the heavy imports")
             rows.append(_light_at_heavy_pace(contender, folder / "pace", plan, style))
-    gap = _pace(plan, weight)[1]
+    gap = plan.pace(weight, style)[1]
     return Measure(
         f"latency_{weight}_{style}",
         f"Edit to first answer by new code, {weight} app, {_HOW[style]}, every {gap:g} s",
@@ -65,10 +65,6 @@ def measure_latency(
         tuple(rows),
         lead="p50",
     )
-
-
-def _pace(plan: Plan, weight: Weight) -> tuple[int, float]:
-    return (plan.edits, plan.gap) if weight == "light" else (plan.heavy_edits, plan.heavy_gap)
 
 
 def _light_at_heavy_pace(contender: Contender, folder: Path, plan: Plan, style: SaveStyle) -> Row:
@@ -83,7 +79,7 @@ def _light_at_heavy_pace(contender: Contender, folder: Path, plan: Plan, style: 
 
 
 def _edits(serving: Serving, plan: Plan, style: SaveStyle, pace: Weight) -> Row:
-    count, gap = _pace(plan, pace)
+    count, gap = plan.pace(pace, style)
     rests = random.Random(serving.contender.name)  # the same rests in every run of the benchmark
     took: list[float | None] = []
     blind = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from bench.sources import SaveStyle
+from bench.sources import SaveStyle, Weight
 
 __all__ = ["Plan"]
 
@@ -22,6 +22,7 @@ class Plan:
     Attributes:
         edits: counted edits per contender and way of saving, light apps.
         heavy_edits: the same for apps with heavy imports.
+        heavy_inplace_edits: and for those, where they are saved in place.
         gap: mean rest between an answer and the next edit; the same for all, and long enough for each to come
             to rest. Varied by half, so that no watcher that polls is met in step.
         heavy_gap: the same for apps with heavy imports.
@@ -52,6 +53,7 @@ class Plan:
 
     edits: int = 10
     heavy_edits: int = 5
+    heavy_inplace_edits: int = 4  # one more takes all contenders together a quarter of a minute
     gap: float = 0.5
     heavy_gap: float = 2.0
     patience: float = 3.0
@@ -90,6 +92,7 @@ class Plan:
             plan = cls(
                 edits=2,
                 heavy_edits=1,
+                heavy_inplace_edits=1,
                 gap=0.3,
                 heavy_gap=1.0,
                 patience=3.0,
@@ -122,4 +125,11 @@ class Plan:
         if not text.isdigit() or int(text) < 1:
             raise ValueError(f"BENCH_EDITS is {text!r}: give a number of edits of at least 1")
         edits = int(text)
-        return dataclasses.replace(plan, edits=edits, heavy_edits=max(1, edits // 2))
+        heavy, inplace = max(1, edits // 2), max(1, edits * 2 // 5)
+        return dataclasses.replace(plan, edits=edits, heavy_edits=heavy, heavy_inplace_edits=inplace)
+
+    def pace(self, weight: Weight, style: SaveStyle) -> tuple[int, float]:
+        """Return the counted edits per contender, and the mean rest before each."""
+        if weight == "light":
+            return self.edits, self.gap
+        return (self.heavy_edits if style == "rename" else self.heavy_inplace_edits), self.heavy_gap

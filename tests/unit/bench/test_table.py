@@ -197,6 +197,17 @@ def test_the_number_of_edits_comes_from_the_environment() -> None:
     assert Plan.from_environment({}).edits == Plan().edits
     assert Plan.from_environment({"BENCH_EDITS": "7"}).edits == 7
     assert Plan.from_environment({"BENCH_QUICK": "1"}).edits < Plan().edits
+    few = Plan.from_environment({"BENCH_EDITS": "1"})
+    assert (few.heavy_edits, few.heavy_inplace_edits) == (1, 1)
+    assert Plan.from_environment({"BENCH_EDITS": str(Plan().edits)}) == Plan()
+
+
+def test_heavy_apps_rest_longer_and_fewer_of_their_edits_are_saved_in_place() -> None:
+    plan = Plan()
+    assert plan.pace("light", "rename") == plan.pace("light", "inplace") == (plan.edits, plan.gap)
+    assert plan.pace("heavy", "rename") == (plan.heavy_edits, plan.heavy_gap)
+    assert plan.pace("heavy", "inplace") == (plan.heavy_inplace_edits, plan.heavy_gap)
+    assert plan.heavy_inplace_edits < plan.heavy_edits
     with pytest.raises(ValueError, match="'many'"):
         Plan.from_environment({"BENCH_EDITS": "many"})
 
