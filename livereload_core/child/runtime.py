@@ -121,7 +121,7 @@ class Runtime:
         """Lead the generation to its end; returns the exit code of the process."""
         self.set_up()
         self.attempt = order.attempt
-        self.engine.generation = order.generation
+        self.engine.generation, self.engine.awaits = order.generation, order.awaits
         self._ahead = frozenset(sys.modules)
         self._install()
         self.imports.begin()
@@ -208,6 +208,8 @@ class Runtime:
                 with memfd.mapped(fds[0]) as data:
                     waive = Waive(order.reset, order.resumed)
                     self.engine.adopt(data, spread(fds[1:], order.gone), waive)
+            else:
+                self.engine.start_anew()
             self._send(wire.Adopted(self.attempt, time.perf_counter() - began))
             self._phase = "verify"
             self._started = True
@@ -259,6 +261,7 @@ class Runtime:
             self.control.wait_retired()
             return 0
         if not self.committed.is_set():
+            self.engine.give_up()
             self.fail(
                 failure
                 or Failure(self._phase, f"the program ended with exit code {code} before it was ready"),

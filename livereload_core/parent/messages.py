@@ -133,7 +133,8 @@ class ChildMessages:
         if command.last_good and self._sources.fd is not None:
             fds = (self._code.fd or self._sources.fd, self._sources.fd)
         marks = self.vault.marks_for(command.generation)
-        order = wire.Activate(command.attempt, command.generation, self.vault.most)
+        awaits = command.generation > 1 or self.states.newest is not None
+        order = wire.Activate(command.attempt, command.generation, self.vault.most, awaits)
         self._send(command.child, order, (marks, *fds))
 
     def activate_again(self, child: ev.Child) -> None:

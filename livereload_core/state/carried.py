@@ -69,6 +69,10 @@ class Carried:
             os.close(fd)
             del self._waiting[fd]
 
+    def open_fds(self) -> list[int]:
+        """Return those fds of this process that belong to some of the snapshot."""
+        return [fd for fds in self.by_place() for fd in fds if fd != GONE]
+
     def by_place(self) -> list[list[int]]:
         """Return which fds of this process belong to each fd of the snapshot."""
         waiting = {place: fd for fd, place in self._waiting.items()}

@@ -42,6 +42,10 @@ class ClassForms:
         if options.renamed:
             self.renamed[cls] = options.renamed
 
+    def declares(self, cls: type) -> bool:
+        """Whether instances of a class are kept."""
+        return bool(self._options) and self._of(cls) is not None
+
     def find(self, key: str, type_key: str = "") -> Root | None:
         """Return the instance under ``module:variable`` as a root, if there is one.
 

@@ -38,6 +38,7 @@ from livereload_core.state.tracked.comparisons import Comparisons
 from livereload_core.state.tracked.family import kind_of
 from livereload_core.state.tracked.journal import attached, is_container
 from livereload_core.state.waiving import Waive, give_up
+from livereload_core.state.withheld import Withheld
 
 __all__ = ["Engine", "Export", "Waive"]
 
@@ -52,11 +53,13 @@ class Engine:
 
     Attributes:
         generation: the number of this generation. Whoever leads the process sets it: the parent counts.
+        awaits: state may come for what is declared. Set by the same, before user code is imported.
         took: CPU seconds for which the last export kept the program; on a busy machine it was kept longer.
     """
 
     def __init__(self, *, is_user_module: Callable[[str], bool]) -> None:
         self.generation = 1
+        self.awaits = False
         self.took = 0.0
         self._is_user_module = _remembered(is_user_module)
         self._lock = threading.RLock()
@@ -75,6 +78,7 @@ class Engine:
         self._committed = False
         self._at_commit: list[Callable[[], None]] = []
         self._carried = Carried()
+        self._withheld = Withheld(self._classes.declares)
         self._watch = MainWatch(self._retry)
 
     def activate(self) -> None:
@@ -84,6 +88,8 @@ class Engine:
     def deactivate(self) -> None:
         """Make ``preserve`` a no-op again (tests)."""
         self._watch.stop()
+        self._withheld.unwatch()
+        self._withheld.forget()
         if runtime.current is self:
             runtime.current = None
 
@@ -100,7 +106,7 @@ class Engine:
                 value = global_of(key) if root.slot else UNSET
                 return root.value if value is UNSET else value
             try:
-                root.value = factory()
+                root.value = self._fresh(root, factory)
             except BaseException:
                 del self._roots[key]
                 raise
@@ -112,6 +118,7 @@ class Engine:
             root.slot = is_immutable(root.value)
             root.initial = class_key(type(root.value))
             self._claim(root)
+            self._decide()
             return root.value
 
     def share(self, array: Any) -> Any:
@@ -151,6 +158,8 @@ class Engine:
         """Declare a class whose module-level instances are kept; return the class."""
         with self._lock:
             self._classes.declare(cls, Options.of(options))
+            if self.awaits:
+                self._withheld.watch()
             self._restore_found()
         return cls
 
@@ -292,6 +301,18 @@ class Engine:
             self._restore_found(final=final)
             if not final and any(key.startswith("__main__:") for key in self._held):
                 self._watch.start()
+            self.awaits = False
+            self._decide()
+
+    def give_up(self) -> None:
+        """This generation ends before it serves; what the old one has must stay as it is."""
+        self._withheld.forget()
+
+    def start_anew(self) -> None:
+        """There is no state for this generation after all."""
+        with self._lock:
+            self.awaits = False
+            self._decide()
 
     def carrying(self) -> list[list[int]]:
         """Return which fds of this process belong to each fd of the snapshot that was adopted."""
@@ -319,6 +340,8 @@ class Engine:
             self._settled = True
             self._watch.stop()
             self._restore_found()
+            self.awaits = False
+            self._decide()
             self._carried.forget(self._restorer.leave_groups())
             for key, entry in list(self._held.items()):
                 if entry.kind == Kind.GROUP:
@@ -362,10 +385,32 @@ class Engine:
     def _made(self, root: Root) -> Any:
         with self._lock:
             if root.value is UNSET and root.factory is not None:
-                root.value = root.factory()
+                root.value = self._fresh(root, root.factory)
                 if is_container(root.value):
                     attached(root.value)
             return root.value
+
+    def _fresh(self, root: Root, factory: Callable[[], Any]) -> Any:
+        """Return what a factory makes: before the state is there, or where it has none for the root."""
+        if not self._is_awaited(root.key):
+            return factory()
+        with self._withheld.making(root.key):
+            return factory()
+
+    def _is_awaited(self, key: str) -> bool:
+        """Whether a root may still be filled; ``""``: any instance of a class."""
+        if self.awaits or self._settled:
+            return self.awaits
+        if not key:
+            return bool(self._held)
+        names = {key, *(alias for alias, target in self._aliases.items() if target == key)}
+        return not names.isdisjoint(self._held)
+
+    def _decide(self) -> None:
+        """Let what was opened for roots that are filled by now, or never will be, be what it is."""
+        self._withheld.decide(self._carried.open_fds, self._is_awaited)
+        if not self._is_awaited(""):
+            self._withheld.unwatch()
 
     def _find(self, key: str, type_key: str = "") -> Root | None:
         """Return today's root for a key of then: declared, under another key, or found as an instance."""

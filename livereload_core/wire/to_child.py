@@ -57,11 +57,13 @@ class Activate(Message):
 
     Attributes:
         connections: how many established connections the parent can hold.
+        awaits: whether state may come for it.
     """
 
     attempt: int
     generation: int
     connections: int = 0
+    awaits: bool = False
 
 
 class Export(Message):

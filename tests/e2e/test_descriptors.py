@@ -557,3 +557,50 @@ def test_process_outlives_an_old_generation_that_has_to_be_killed(livecore: Laun
     assert step(run, 2)["worker"] == first["worker"]
     assert run.get("/finish").json() == {"code": 7}
     os.kill(run.pid, signal.SIGKILL)  # the shutdown hangs by design
+
+
+WRITER = """
+from aiohttp import web
+from livereload_core import preserve
+VERSION = 1
+def make():
+    file = open("table.txt", "w")
+    file.write("head\\n")
+    file.flush()
+    return {"file": file}
+table = preserve("table", make)
+@preserve
+class Journal:
+    def __init__(self):
+        self.file = open("journal.txt", "w")
+        self.file.write("head\\n")
+journal = Journal()
+async def index(request):
+    for file in table["file"], journal.file:
+        file.write(f"{VERSION}\\n")
+        file.flush()
+    return web.Response(text=str(VERSION))
+app = web.Application()
+app.add_routes([web.get("/", index)])
+"""
+
+
+def test_file_that_is_written_anew_at_import_is_never_emptied(livecore: Launcher) -> None:
+    run = livecore.program("app:app", files={"app.py": WRITER})
+    assert run.get("/").text == "1"
+    run.edit("app.py", "VERSION = 1", "VERSION = 2")
+    run.wait_reload("committed")
+    assert run.get("/").text == "2"
+    run.edit("app.py", "VERSION = 2", "VERSION = 3 / 0")
+    run.wait_reload("rejected")
+    assert run.get("/").text == "2"
+    run.edit("app.py", "VERSION = 3 / 0", "VERSION = 4")
+    run.wait_reload("committed")
+    assert run.get("/").text == "4"
+    for name in ("table.txt", "journal.txt"):
+        assert (run.cwd / name).read_text().split() == ["head", "1", "2", "2", "4"], name
+    (run.cwd / "other.txt").write_text("of somebody else")
+    run.edit("app.py", '"table.txt"', '"other.txt"')
+    run.wait_reload("committed")
+    assert run.get("/").text == "4"
+    assert (run.cwd / "other.txt").read_text() == "of somebody else", "the kept file is still table.txt"

@@ -39,9 +39,14 @@ class Program:
 
     def start(self, **sources: str) -> Any:
         """Begin a generation: an engine without state, the modules imported anew; returns ``app``."""
+        return self.begin(sources, awaits=False)
+
+    def begin(self, sources: dict[str, str], *, awaits: bool) -> Any:
+        """The same, where state may come."""
         self.forget()
         self.write(**sources)
         self.engine = Engine(is_user_module=self.is_user_module)
+        self.engine.awaits = awaits
         self.engine.activate()
         importlib.invalidate_caches()
         return importlib.import_module("app")
@@ -49,7 +54,7 @@ class Program:
     def reload(self, **sources: str) -> Any:
         """Go through a whole reload into edited sources; returns the new ``app``."""
         export = self.engine.export()
-        app = self.start(**sources)
+        app = self.begin(sources, awaits=True)
         self.engine.trial(export.data, export.handed.fds)
         self.engine.adopt(export.data, export.handed.fds)
         export.handed.close()
