@@ -1,8 +1,8 @@
 """What open WebSockets feel: of an edit, with hundreds of them, and of the death of the serving process.
 
-The pause is compared with a floor of the same run: the bare hand-over of as many sockets (``handover``).
-Peers that start afresh lose every connection; how many each keeps is counted by asking on all of them
-afterwards.
+The pause is compared with floors of the same run: hand-overs of as many sockets to nobody, and to programs
+that do nothing else (``handover``). Peers that start afresh lose every connection; how many each keeps is
+counted by asking on all of them afterwards.
 """
 
 from __future__ import annotations

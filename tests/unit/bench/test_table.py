@@ -118,6 +118,22 @@ def test_goals_come_only_from_what_was_measured() -> None:
     ]
 
 
+def test_the_pause_is_held_against_a_hand_over_to_an_event_loop() -> None:
+    def row(name: str, pause: float, *, ours: bool = False, flawed: bool = False) -> Row:
+        values = {"pause": pause, "open": 100.0, "kept": 100.0} if ours else {"pause": pause}
+        return Row(name, "100 sockets", ours, values, flawed=flawed)
+
+    rows = (
+        row("floor: 100 fds to another process", 0.1),
+        row("100 fds to an event loop", 2.0),
+        row("100 fds to an event loop that answers each client", 7.0),
+        row("livecore asgi, 100 WebSockets", 8.0, ours=True),
+        row("livecore aiohttp, 100 WebSockets", 1.0, ours=True, flawed=True),
+    )
+    found = goals([Measure("websockets_pause", "", (), rows, lead="pause")])
+    assert [(goal.limit, goal.got) for goal in found] == [(5, 4.0), (0, 0.0), (0, 0.0)]
+
+
 def test_quantiles_are_samples_that_were_seen() -> None:
     assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
     assert quantile([3.0, 1.0, 2.0], 0.95) == 3.0
