@@ -109,7 +109,7 @@ def converting(
         trial: what is loaded is thrown away.
 
     Raises:
-        RefusedError: what became of a field cannot be told.
+        RefusedError: what became of a field, or of a kind of class, cannot be told.
     """
     global _current
     outer, _current = _current, Conversion(renamed, trial=trial)
@@ -119,6 +119,11 @@ def converting(
         if cls is None:
             continue
         names = _renamed(cls)
+        if kind_of(cls) == "msgspec" != old["kind"]:
+            raise RefusedError(
+                f"{class_key(cls)} was no msgspec.Struct and is one now, which its __init__ alone can make",
+                'keep the old class beside it until migrate= has made the new ones, or say on_error="reset"',
+            )
         if names or not is_same(shape_of(cls), old):
             _current.edits[cls] = _edit(cls, old, names)
             changed[cls] = old

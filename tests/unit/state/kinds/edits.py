@@ -276,6 +276,12 @@ EDITS = [
     ],
     *family("msgspec", "", "c: int = 3", "class Thing(msgspec.Struct):", "import msgspec\n"),
     Edit(
+        "dataclass: becomes a struct of msgspec",
+        fields("@dataclass", "a: int", "b: int"),
+        "import msgspec\n" + fields("", "a: int", "b: int", head="class Thing(msgspec.Struct):"),
+        make="Thing(1, 2)",
+    ),
+    Edit(
         "Enum: members in another order",
         ENUM + "    A = auto()\n    B = auto()\n",
         ENUM + "    B = auto()\n    A = auto()\n",
