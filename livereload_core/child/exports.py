@@ -75,7 +75,7 @@ class Exports:
             StateError: it cannot be carried.
         """
         limit = self._runtime.settings.timeout_prepare
-        with contextlib.closing(self._export(limit, reset=message.reset)) as export:
+        with contextlib.closing(self._export(limit, reset=message.reset, allowed=message.allowed)) as export:
             self._send(wire.Exported(message.attempt, export.roots), export)
 
     def checkpoint(self) -> float:

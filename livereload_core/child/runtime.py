@@ -177,7 +177,10 @@ class Runtime:
         self.announced_files = loaded.keys()
         sources = memfd.create(self.imports.bundle(), "livecore-sources")
         try:
-            self._send(wire.Prepared(self.attempt, self.kind, loaded, self._seconds, foreign), [sources])
+            prepared = wire.Prepared(
+                self.attempt, self.kind, loaded, self._seconds, foreign, self.engine.allowed()
+            )
+            self._send(prepared, [sources])
         finally:
             os.close(sources)
         started = False

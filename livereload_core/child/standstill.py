@@ -23,7 +23,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from livereload_core.child import native
@@ -41,6 +41,7 @@ from livereload_core.wire import messages as wire
 
 if TYPE_CHECKING:
     from livereload_core.child.runtime import Runtime
+    from livereload_core.state.roots import Allowed
 
 __all__ = ["Standstill"]
 
@@ -142,6 +143,7 @@ class Standstill:
         timeout: float,
         *,
         reset: Collection[str] = (),
+        allowed: Mapping[str, Allowed] | None = None,
         stop: Callable[[], bool] | None = None,
         lenient: bool = False,
     ) -> Export:
@@ -152,6 +154,7 @@ class Standstill:
         Args:
             timeout: seconds to wait for such a moment.
             reset: keys of roots whose contents the user has given up.
+            allowed: what the next generation does without; see ``Engine.export``.
             stop: nobody waits for it; it is given up when this says so. None: somebody does.
             lenient: see ``Engine.export``.
 
@@ -160,18 +163,17 @@ class Standstill:
             StateError: the state cannot be carried.
         """
         engine = self._runtime.engine
+        export = functools.partial(engine.export, reset=reset, allowed=allowed or {}, lenient=lenient)
         for _ in range(_ROUNDS):
             try:
-                return self._export(timeout, reset, patient=True, lenient=lenient)
+                return self._export(timeout, functools.partial(export, patient=True))
             except BehindError:
                 engine.catch_up(hurry=stop is None, stop=stop or (lambda: False))
             if stop is not None and stop():
                 raise TimeoutError("something else is to be done first")
-        return self._export(timeout, reset, patient=False, lenient=lenient)
+        return self._export(timeout, export)
 
-    def _export(self, timeout: float, reset: Collection[str], *, patient: bool, lenient: bool) -> Export:
-        engine = self._runtime.engine
-        export = functools.partial(engine.export, patient=patient, reset=reset, lenient=lenient)
+    def _export(self, timeout: float, export: Callable[..., Export]) -> Export:
         if current_loop() is not None or self._runtime.net.listening() or PAUSE_SIGNAL is None:
             return at_safe_point(export, timeout=timeout)
         try:
@@ -251,7 +253,7 @@ class Standstill:
         if not message.export:
             return Export(b"", ())
         try:
-            return self._runtime.engine.export(reset=message.reset)
+            return self._runtime.engine.export(reset=message.reset, allowed=message.allowed)
         except StateError:
             if message.needed:
                 raise

@@ -83,6 +83,7 @@ class ChildMessages:
         self._reason_told = False
         self._servers: set[ev.Child] = set()
         self._activation: cmd.Activate | None = None
+        self._allowed: dict[str, Any] = {}
         self._before: tuple[_Held | None, HeldSnapshot | None, int, tuple[dict[str, Any], ...]] | None = None
 
     def configure(self, settings: Settings) -> None:
@@ -127,7 +128,7 @@ class ChildMessages:
 
     def activate(self, command: cmd.Activate) -> None:
         """Let a child import the user's code."""
-        self._activation = command
+        self._activation, self._allowed = command, {}
         self._generations[command.child] = command.generation
         fds = self._code.fds()
         if command.last_good and self._sources.fd is not None:
@@ -148,7 +149,7 @@ class ChildMessages:
         settings = self._run.settings
         match command:
             case cmd.AskExport():
-                self._send(command.child, wire.Export(number, command.keys))
+                self._send(command.child, wire.Export(number, command.keys, self._allowed))
             case cmd.AskPrecopy():
                 held = self.states.take_trial(earlier=command.earlier)
                 precopy = wire.Precopy(number, command.keys, held is not None and held.resumed)
@@ -160,7 +161,8 @@ class ChildMessages:
                 self._send(command.child, wire.Quiesce(number, settings.timeout_quiesce))
             case cmd.AskFreeze():
                 freeze = wire.Freeze(
-                    number, settings.timeout_hook, command.export, command.keys, command.needed
+                    *(number, settings.timeout_hook, command.export, command.keys, command.needed),
+                    self._allowed,
                 )
                 self._send(command.child, freeze)
             case cmd.AskResume():
@@ -208,6 +210,7 @@ class ChildMessages:
         match message:
             case wire.Prepared():
                 self._prepared.put(fds.pop())
+                self._allowed = message.allowed
                 self._run.edits.loaded(child, message.loaded)
                 dispatch(ev.Prepared(child, message.attempt, message.seconds, message.foreign))
             case wire.Failed():

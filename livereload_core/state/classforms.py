@@ -42,6 +42,10 @@ class ClassForms:
         if options.renamed:
             self.renamed[cls] = options.renamed
 
+    def declared(self) -> list[tuple[str, Options]]:
+        """Return the keys of the classes, with their options."""
+        return [(key, options) for key, (_, options) in self._options.items()]
+
     def declares(self, cls: type) -> bool:
         """Whether instances of a class are kept."""
         return bool(self._options) and self._of(cls) is not None

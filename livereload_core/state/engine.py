@@ -29,7 +29,7 @@ from livereload_core.state.exporting import Export
 from livereload_core.state.inplace import attributes, is_immutable, set_attributes
 from livereload_core.state.mainwatch import MainWatch, main_waits
 from livereload_core.state.restoring import Restorer
-from livereload_core.state.roots import UNSET, Form, Options, Place, Root, class_key, global_of
+from livereload_core.state.roots import UNSET, Allowed, Form, Options, Place, Root, class_key, global_of
 from livereload_core.state.sharing import Sharing
 from livereload_core.state.snapshot import Entry, Kind, unpack
 from livereload_core.state.store import Store
@@ -37,12 +37,14 @@ from livereload_core.state.tracked import background
 from livereload_core.state.tracked.comparisons import Comparisons
 from livereload_core.state.tracked.family import kind_of
 from livereload_core.state.tracked.journal import attached, is_container
-from livereload_core.state.waiving import Waive, give_up
+from livereload_core.state.waiving import Waive, allow, allowed_by, give_up
 from livereload_core.state.withheld import Withheld
 
 __all__ = ["Engine", "Export", "Waive"]
 
 _NOTHING = Waive()
+_ALL: Mapping[str, Allowed] = {}
+"""Nothing may be left out."""
 
 
 class Engine:
@@ -172,11 +174,13 @@ class Engine:
         patient: bool = False,
         lenient: bool = False,
         reset: Collection[str] = (),
+        allowed: Mapping[str, Allowed] = _ALL,
     ) -> Export:
         """Write the state of all roots; the program may go on running.
 
         Args:
             reset: keys of roots whose contents the user has given up.
+            allowed: what the next generation does without, as of its :meth:`allowed`.
             quiet: the thread that works with the state is not in the midst of a line.
             patient: large buffers may be copied in slices first, by :meth:`catch_up`.
             lenient: a root that cannot be carried is written as it was before, or else lost, and costs no
@@ -191,6 +195,7 @@ class Engine:
         try:
             with self._lock, uncollected():
                 roots = self._all_roots()
+                allow(roots, allowed)
                 return exporting.export(
                     roots,
                     give_up(roots, self._held, reset),
@@ -206,6 +211,12 @@ class Engine:
                 )
         finally:
             self.took = time.thread_time() - began
+
+    def allowed(self) -> dict[str, Allowed]:
+        """Return what those declarations that were made need not be given by the generation before."""
+        with self._lock:
+            declared = [(root.key, root.options) for root in self._roots.values()]
+            return allowed_by([*declared, *self._classes.declared()])
 
     def catch_up(self, *, hurry: bool, stop: Callable[[], bool] = lambda: False) -> None:
         """Copy large buffers ahead, in slices between which the program runs; see ``Store.catch_up``.

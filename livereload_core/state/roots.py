@@ -15,11 +15,11 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from types import CodeType, FrameType
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from livereload_core.errors import UsageError
 
-__all__ = ["UNSET", "Form", "Options", "Place", "Root", "class_key", "global_of", "space_of"]
+__all__ = ["UNSET", "Allowed", "Form", "Options", "Place", "Root", "class_key", "global_of", "space_of"]
 
 
 class _Unset(enum.Enum):
@@ -36,6 +36,18 @@ class Form(enum.Enum):
     VALUE = "value"
     FACTORY = "factory"
     CLASS = "class"
+
+
+class Allowed(TypedDict):
+    """What a declaration need not be given by the generation before it.
+
+    Attributes:
+        transient: attributes that it makes itself.
+        resets: it can begin without the object.
+    """
+
+    transient: tuple[str, ...]
+    resets: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,6 +79,13 @@ class Options:
     def resets(self) -> bool:
         """Whether the user would rather start anew than keep the old code."""
         return self.on_error == "reset"
+
+    @property
+    def allowed(self) -> Allowed | None:
+        """What need not be written for it, if there is something."""
+        if not (self.transient or self.resets):
+            return None
+        return Allowed(transient=self.transient, resets=self.resets)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,6 +138,7 @@ class Root:
         bound: the module global of the key's name was seen to be ``value``.
         born: when its value was first made, in seconds since the epoch: it may outlive a restart.
         given_up: the export that is under way leaves its contents out.
+        allowed: what it need not write, beside what its own options say: those of the next generation.
     """
 
     key: str
@@ -132,6 +152,17 @@ class Root:
     bound: bool = False
     born: float = dataclasses.field(default_factory=lambda: time.time())
     given_up: bool = False
+    allowed: Allowed | None = None
+
+    @property
+    def transient(self) -> tuple[str, ...]:
+        """Attributes that are not written."""
+        return (*self.options.transient, *(self.allowed["transient"] if self.allowed else ()))
+
+    @property
+    def resets(self) -> bool:
+        """Whether it may be lost where it cannot be written."""
+        return self.options.resets or (self.allowed is not None and self.allowed["resets"])
 
     @property
     def name(self) -> str:

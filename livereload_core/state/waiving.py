@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from livereload_core.facts import RootFate
-from livereload_core.state.roots import Root
+from livereload_core.state.roots import Allowed, Form, Options, Root, class_key
 from livereload_core.state.snapshot import Entry
 
-__all__ = ["WITHOUT_CONTENTS", "Waive", "give_up"]
+__all__ = ["WITHOUT_CONTENTS", "Waive", "allow", "allowed_by", "give_up"]
 
 WITHOUT_CONTENTS: Mapping[str, Any] = {
     "lost": "was reset on request",
@@ -57,3 +57,28 @@ def give_up(roots: Iterable[Root], held: Mapping[str, Entry], reset: Collection[
     left = dict(held)
     Waive(reset).sort(left)
     return left
+
+
+def allowed_by(declared: Iterable[tuple[str, Options]]) -> dict[str, Allowed]:
+    """Return what declarations need not be given, by each key that they have or had.
+
+    Args:
+        declared: whole keys (of classes: ``module:Class``) and options.
+    """
+    found: dict[str, Allowed] = {}
+    for key, options in declared:
+        allowed = options.allowed
+        if allowed is not None:
+            module = key.partition(":")[0]
+            aliases = (alias if ":" in alias else f"{module}:{alias}" for alias in options.aliases)
+            found.update(dict.fromkeys((key, *aliases), allowed))
+    return found
+
+
+def allow(roots: Iterable[Root], allowed: Mapping[str, Allowed]) -> None:
+    """Let roots leave out, in the export that begins, what the next generation does without."""
+    for root in roots:
+        keys = [root.key]
+        if root.form is Form.CLASS:
+            keys += map(class_key, type(root.value).__mro__)
+        root.allowed = next((allowed[key] for key in keys if key in allowed), None) if allowed else None

@@ -50,7 +50,7 @@ def _shell_args(value: object) -> tuple[object, ...] | None:
 
 def _clone(family: Family, root: Root, inside: Mapping[str, Layer]) -> object:
     """Return what is written for a root: a copy, with layers in the place of large attributes."""
-    copy = family.clone(root.value, root.options.transient)
+    copy = family.clone(root.value, root.transient)
     if type(copy) is dict:
         copy.update(inside)
     elif inside:
@@ -86,7 +86,7 @@ class Work:
         self._looks = looks and len(roots) > 1
         self._contents: dict[str, Callable[[], object]] = {}
         self._claims: dict[str, list[Claim | Piece]] = {}
-        self._failures: list[CannotCarryError] = []
+        self._failures: list[tuple[Root, CannotCarryError]] = []
         self._rebound = {root.key: root.follow_rebinding() for root in roots}
         named: dict[int, tuple[str, object]] = {}
         for root in roots:
@@ -104,9 +104,9 @@ class Work:
         try:
             return self._written(root)
         except CannotCarryError as error:
-            if not root.options.resets:
+            if not root.resets:
                 if self._earlier is None:
-                    self._failures.append(error)
+                    self._failures.append((root, error))
                 elif root.key in self._earlier:
                     self.gaps[root.key] = str(error), True
                     return dataclasses.replace(self._earlier[root.key], group="")
@@ -193,14 +193,19 @@ class Work:
         )
 
     def raise_failures(self) -> None:
-        """Raise the first failure, and say how many more there are."""
+        """Raise the first failure, with the way out that is always there, and how many more there are."""
         if not self._failures:
             return
-        first = self._failures[0]
+        root, first = self._failures[0]
+        told = CannotCarryError(
+            _without_remedy(first).removeprefix(f"{first.path}: "),
+            path=first.path,
+            remedy=f"{first.remedy}; or go on without the object: livecore reset {root.name}",
+        )
         if len(self._failures) > 1:
-            others = ", ".join(error.path or "?" for error in self._failures[1:4])
-            first.add_note(f"and {len(self._failures) - 1} more: {others}")
-        raise first
+            others = ", ".join(error.path or "?" for _, error in self._failures[1:4])
+            told.add_note(f"and {len(self._failures) - 1} more: {others}")
+        raise told from first
 
     def _written(self, root: Root) -> Entry:
         if self._rebound[root.key]:

@@ -72,10 +72,12 @@ class Export(Message):
     Attributes:
         attempt: 0 asks for a ``Checkpoint`` now, which is sent even if nothing has changed.
         reset: keys of roots whose contents the user has given up.
+        allowed: as of the candidate's ``Prepared``.
     """
 
     attempt: int
     reset: tuple[str, ...] = ()
+    allowed: Json = {}  # noqa: RUF012 -- as all of a message it is not written to
 
 
 class Precopy(Message):
@@ -105,6 +107,7 @@ class Freeze(Message):
         export: whether a snapshot is wanted; without, the state is given up on the user's word.
         reset: keys of roots whose contents the user has given up.
         needed: whether there is no going on without the snapshot; else it is left out if it cannot be made.
+        allowed: as of ``Export``.
     """
 
     attempt: int
@@ -112,6 +115,7 @@ class Freeze(Message):
     export: bool
     reset: tuple[str, ...] = ()
     needed: bool = True
+    allowed: Json = {}  # noqa: RUF012 -- as all of a message it is not written to
 
 
 class Resume(Message):

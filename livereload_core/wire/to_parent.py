@@ -58,6 +58,7 @@ class Prepared(Message):
         loaded: absolute path to digest of the bytes that were compiled.
         seconds: what the import took, as seen from inside.
         foreign: third-party modules that it had to import itself: none when the spare was warm.
+        allowed: what its declarations need not be given by whoever exports (``state.waiving.Allowed``).
     """
 
     attempt: int
@@ -65,6 +66,7 @@ class Prepared(Message):
     loaded: dict[str, str]
     seconds: float
     foreign: tuple[str, ...] = ()
+    allowed: Json = {}  # noqa: RUF012 -- as all of a message it is not written to
 
 
 class Failed(Message):

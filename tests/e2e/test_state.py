@@ -61,6 +61,17 @@ def test_state_that_cannot_be_carried_rejects_with_its_path_and_a_remedy(livecor
     assert run.get().json() == {"version": "1", "greeting": "hello 2"}
 
 
+def test_edit_that_names_what_it_can_do_without_goes_live(livecore: Launcher) -> None:
+    run = livecore.app(source=ROOMS)
+    run.get()
+    run.get("/poison")
+    run.edit("app.py", 'VERSION = "1"', 'VERSION = "2"')
+    assert "livecore reset rooms" in run.wait_reload("rejected")["failure"]["reason"]
+    run.edit("app.py", '"rooms", dict[str, Room]', '"rooms", dict[str, Room], on_error="reset"')
+    run.wait_reload("committed")
+    assert run.get().json() == {"version": "2", "greeting": "hello 1"}
+
+
 def test_state_that_may_be_reset_is_reset_and_reported(livecore: Launcher) -> None:
     run = livecore.app(source=ROOMS.replace("dict[str, Room])", 'dict[str, Room], on_error="reset")'))
     run.get()

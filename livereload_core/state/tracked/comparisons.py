@@ -168,7 +168,7 @@ def _attributes_of(root: Root, *, is_heavy: bool) -> list[tuple[str, Any]]:
         for name, one in space.items()
         if (type(one) is dict or type(one) is list) and getrefcount(one) <= _ALONE
     ]
-    return [(name, one) for name, one in found if type(name) is str and name not in root.options.transient]
+    return [(name, one) for name, one in found if type(name) is str and name not in root.transient]
 
 
 def _counted() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from livereload_core.core.records import RootReport
 from livereload_core.state import hooks
 from livereload_core.state.engine import Engine
+from livereload_core.state.roots import Allowed
 
 
 class Program:
@@ -53,7 +54,20 @@ class Program:
 
     def reload(self, **sources: str) -> Any:
         """Go through a whole reload into edited sources; returns the new ``app``."""
-        export = self.engine.export()
+        return self._reload(sources, {})
+
+    def reload_allowing(self, **sources: str) -> Any:
+        """The same, where the old code heeds what the new one can do without."""
+        old, modules = self.engine, {name: sys.modules[name] for name in self.modules()}
+        self.begin(sources, awaits=True)
+        allowed = self.engine.allowed()
+        self.forget()
+        sys.modules.update(modules)
+        self.engine = old
+        return self._reload(sources, allowed)
+
+    def _reload(self, sources: dict[str, str], allowed: Mapping[str, Allowed]) -> Any:
+        export = self.engine.export(allowed=allowed)
         app = self.begin(sources, awaits=True)
         self.engine.trial(export.data, export.handed.fds)
         self.engine.adopt(export.data, export.handed.fds)
@@ -68,8 +82,12 @@ class Program:
     def forget(self) -> None:
         self.engine.deactivate()
         hooks.clear()
-        for name in [name for name in sys.modules if self.is_user_module(name)]:
+        for name in self.modules():
             del sys.modules[name]
+
+    def modules(self) -> list[str]:
+        """Return the names of the modules of the program."""
+        return [name for name in sys.modules if self.is_user_module(name)]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import re
 import sys
 import time
@@ -410,6 +411,66 @@ def test_what_cannot_be_carried_is_given_up_and_reported_where_the_user_said_so(
     assert report.fate is RootFate.RESET
     assert 'rooms["t"]' in report.detail
     assert report.remedy.startswith("keep the data")
+
+
+TICKS = (
+    HEAD
+    + """
+class Clock:
+    def __init__(self):
+        self.ticks, self.n, self.big = (n for n in range(3)), 1, {}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("@preserve\nclass Sub(Clock): pass\nclock = Sub()\n", ("@preserve\n", "@preserve({})\n")),
+        ("clock = preserve('clock', Clock)\n", ("Clock)", "Clock, {})")),
+        ("@preserve\ndef make(): return Clock()\nclock = make()\n", ("@preserve\n", "@preserve({})\n")),
+        (
+            "clock = preserve('clock', Clock)\n",
+            ("preserve('clock', Clock)", "preserve('watch', Clock, aliases=['clock'], {})"),
+        ),
+    ],
+    ids=["class", "value", "factory", "alias"],
+)
+@pytest.mark.parametrize("entries", [3, 200_000])
+def test_what_the_new_code_makes_itself_need_not_be_carried(
+    program: Program, before: str, after: tuple[str, str], entries: int
+) -> None:
+    app = program.start(app=TICKS + before)
+    app.clock.n = 7
+    app.clock.big.update((number, str(number)) for number in range(entries))
+    with pytest.raises(CannotCarryError, match=r"\.ticks: a generator .*; or go on .* reset (clock|make)$"):
+        program.engine.export()
+    source = TICKS + before.replace(after[0], after[1].format("transient=('ticks',)"))
+    if "make" in before:  # called in functions only
+        source = source.replace("clock = make()\n", "")
+    new = program.reload_allowing(app=source)
+    clock = new.make() if "make" in before else new.clock
+    assert (clock.n, len(clock.big), list(clock.ticks)) == (7, entries, [0, 1, 2])
+
+
+def test_what_the_new_code_may_lose_need_not_be_carried(program: Program) -> None:
+    app = program.start(app=HEAD + "ok = preserve('ok', dict)\nrooms = preserve('rooms', dict)\n")
+    app.ok["a"], app.rooms["t"] = 1, (n for n in range(3))
+    source = HEAD + "ok = preserve('ok', dict)\nrooms = preserve('rooms', dict, on_error='reset')\n"
+    after = program.reload_allowing(app=source)
+    assert (after.ok, after.rooms) == ({"a": 1}, {})
+    assert program.reports["app:rooms"].fate is RootFate.RESET
+    after.rooms["t"] = 1
+    assert {r.key: r.fate for r in program.engine.export().roots}["app:rooms"] is RootFate.KEPT
+
+
+def test_what_one_candidate_would_do_without_the_next_may_want(program: Program) -> None:
+    app = program.start(app=TICKS + "clock = preserve('clock', Clock)\n")
+    allowed = json.loads('{"app:clock": {"transient": ["ticks"], "resets": false}}')
+    program.engine.export(allowed=allowed).close()
+    with pytest.raises(CannotCarryError):
+        program.engine.export()
+    del app
 
 
 def test_all_roots_that_cannot_be_carried_are_counted(program: Program) -> None:
