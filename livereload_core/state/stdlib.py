@@ -268,6 +268,17 @@ def _set_handler(handler: Any, state: dict[str, Any]) -> None:
         note(handler)
 
 
+def _logger(logger: Any) -> Any:
+    import logging
+
+    if logging.Logger.manager.loggerDict.get(logger.name) is not logger and logger is not logging.root:
+        raise RefusedError(
+            "a logger that logging.getLogger() does not know has no name to cross by",
+            "make it with logging.getLogger(name), or name it in transient=",
+        )
+    return NotImplemented  # crosses by its name
+
+
 def _struct(form: Any) -> Any:
     return type(form), (form.format,)
 
@@ -303,6 +314,7 @@ BY_NAME: dict[str, Callable[[Any], Any]] = {
     "concurrent.futures.thread:ThreadPoolExecutor": _thread_pool,
     "_struct:Struct": _struct,
     "logging:Handler": _log_handler,
+    "logging:Logger": _logger,
     **{f"itertools:{name}": _iterator for name in _ITERTOOLS},
 }
 """Reductions by ``module:qualname`` of a class or a base of it, for what need not be imported."""

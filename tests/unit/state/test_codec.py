@@ -7,6 +7,7 @@ import collections
 import enum
 import functools
 import gc
+import logging
 import queue
 import subprocess
 import sys
@@ -466,3 +467,11 @@ def test_dict_that_a_thread_changes_all_the_time_is_carried(program: Program) ->
     finally:
         stop.set()
         thread.join()
+
+
+def test_logger_without_a_name_that_is_known_is_refused_with_advice() -> None:
+    known = [logging.getLogger("known.by.name"), logging.getLogger()]
+    assert all(a is b for a, b in zip(carry(known), known, strict=True))
+    with pytest.raises(RefusedError) as caught:
+        carry([logging.Logger("known.by.name")])
+    assert "getLogger(name)" in caught.value.remedy
