@@ -350,7 +350,10 @@ def _value_of(cls: type, assigned: _Assigned) -> Callable[[], Any] | None:
             return None
         if isinstance(node, ast.Call) and not _is_harmless(_evaluated(node.func, space)):
             return None
-    return lambda: _evaluated(value, space)
+    if isinstance(value, ast.Constant):
+        constant = value.value
+        return lambda: constant
+    return partial(_result, compile(ast.Expression(value), "<default>", "eval"), space)
 
 
 def _argument_default(init: Any, name: str) -> Callable[[], Any] | None:
@@ -363,8 +366,12 @@ def _argument_default(init: Any, name: str) -> Callable[[], Any] | None:
 
 
 def _evaluated(node: ast.expr, space: dict[str, Any]) -> Any:
+    return _result(compile(ast.Expression(node), "<default>", "eval"), space)
+
+
+def _result(code: Any, space: dict[str, Any]) -> Any:
     try:
-        return eval(compile(ast.Expression(node), "<default>", "eval"), dict(space))
+        return eval(code, space if "__builtins__" in space else dict(space))
     except Exception:  # not for us to tell: the caller says that there is no default
         return NO_DEFAULT
 

@@ -38,6 +38,7 @@ from livereload_core.state.fitting import fits
 from livereload_core.state.inplace import attributes, set_attributes
 from livereload_core.state.refusals import RefusedError
 from livereload_core.state.roots import class_key
+from livereload_core.state.shortcuts import Shortcut, shortcut_of
 
 __all__ = [
     "Conversion",
@@ -66,6 +67,7 @@ class Conversion:
         lacking: objects without a value for a new field; a root may have it from its fresh object.
         aside: objects with values that have no place any more.
         slots: all that an instance has, of unchanged classes without a ``__dict__``; else None.
+        shortcuts: for instances of a class that were written with the same fields; None: there is none.
     """
 
     renamed: Mapping[type, Mapping[str, str | None]] = dataclasses.field(default_factory=dict)
@@ -75,6 +77,7 @@ class Conversion:
     lacking: list[tuple[Any, str, RefusedError]] = dataclasses.field(default_factory=list)
     aside: list[tuple[Any, dict[str, Any]]] = dataclasses.field(default_factory=list)
     slots: dict[type, frozenset[str] | None] = dataclasses.field(default_factory=dict)
+    shortcuts: dict[tuple[type, tuple[str, ...]], Shortcut | None] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(slots=True)
@@ -202,6 +205,11 @@ def _renamed(cls: type) -> dict[str, str | None]:
 
 
 def _set_state(obj: Any, state: Any) -> None:
+    if type(state) is dict:
+        shortcut = _current.shortcuts.get((type(obj), tuple(state)))
+        if shortcut is not None and shortcut.take(obj, state):
+            _current.notes.update(shortcut.notes)
+            return
     if isinstance(state, dict) and "__pydantic_fields_set__" in state:
         set_fields(obj, dict(state["__dict__"]), state)
         return
@@ -224,6 +232,10 @@ def set_fields(obj: Any, fields: dict[str, Any], pydantic: dict[str, Any] | None
         for name, value in fields.items():
             object.__setattr__(obj, name, value)
         return
+    shortcut = _shortcut(cls, tuple(fields))
+    if shortcut is not None and shortcut.take(obj, fields):
+        _current.notes.update(shortcut.notes)
+        return
     if kind_of(cls) == "pydantic":
         object.__setattr__(obj, "__dict__", {})
         names = set((pydantic or {}).get("__pydantic_fields_set__", fields))
@@ -235,6 +247,17 @@ def set_fields(obj: Any, fields: dict[str, Any], pydantic: dict[str, Any] | None
     homeless = _apply(obj, cls, fields, lambda values: _placed(obj, cls, values))
     if homeless:
         _current.aside.append((obj, homeless))
+
+
+def _shortcut(cls: type, names: tuple[str, ...]) -> Shortcut | None:
+    known = _current.shortcuts
+    try:
+        return known[cls, names]
+    except KeyError:
+        edit = _current.edits.get(cls)
+        added, retyped = (edit.added, edit.retyped) if edit else ([], {})
+        known[cls, names] = None if _renamed(cls) else shortcut_of(cls, names, added, retyped)
+        return known[cls, names]
 
 
 def _private(cls: Any, kept: dict[str, Any] | None) -> dict[str, Any] | None:

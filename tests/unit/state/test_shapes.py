@@ -8,12 +8,21 @@ import pytest
 
 from livereload_core.core.records import RootFate
 from livereload_core.errors import CannotCarryError
+from livereload_core.state import fields, shapes, shortcuts
 from tests.unit.state.conftest import Program
 
 HEAD = (
     "from livereload_core import preserve\nfrom dataclasses import dataclass, field\n"
     "from collections import namedtuple\nfrom typing import NamedTuple\nbox = preserve('box', dict{more})\n"
 )
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["shortcut", "one by one"])
+def by_shortcut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether what is the same for many instances is worked out once; the result is the same."""
+    if not request.param:
+        monkeypatch.setattr(shapes, "shortcut_of", lambda *given: None)
+    return bool(request.param)
 
 
 def edit(program: Program, before: str, after: str, more: str = "") -> tuple[Any, str]:
@@ -172,3 +181,63 @@ def test_what_a_method_assigns_of_what_it_is_called_with_is_not_guessed(program:
     after = before + "        self.more(5)\n    def more(self, c=3):\n        self.c = c\n"
     with pytest.raises(CannotCarryError, match="new field 'c' without a default"):
         edit(program, before, after)
+
+
+MANY = {
+    "dataclass": (DATA.format(options=""), "    c: list = field(default_factory=list)\n    d: int = 4\n"),
+    "slots": (
+        DATA.format(options="(slots=True)"),
+        "    c: list = field(default_factory=list)\n    d: int = 4\n",
+    ),
+    "plain": (PLAIN, "        self.c, self.d = [], 4\n"),
+    "plain, default of an argument": (PLAIN, "        self.c = list()\n        self.d = 2 + 2\n"),
+}
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_many_instances_are_converted_each_by_itself(program: Program, kind: str) -> None:
+    before, more = MANY[kind]
+    app = program.start(app=HEAD.format(more="") + before)
+    things = [app.Thing(a=number, b=number) for number in range(300)]
+    if kind.startswith("plain"):
+        things[7].c = "its own"
+    app.box["things"] = things
+    app = program.reload(app=HEAD.format(more="") + before + more)
+    things = app.box["things"]
+    assert [(thing.a, thing.b, thing.d) for thing in things] == [(n, n, 4) for n in range(300)]
+    if kind.startswith("plain"):
+        assert things.pop(7).c == "its own"
+    assert all(thing.c == [] for thing in things)
+    assert len({id(thing.c) for thing in things}) == len(things)
+    assert program.reports["app:box"].detail == "field 'c' of Thing is new; field 'd' of Thing is new"
+
+
+def test_the_one_value_that_does_not_fit_is_refused(program: Program) -> None:
+    app = program.start(app=HEAD.format(more="") + "@dataclass\nclass Thing:\n    a: object\n")
+    app.box["things"] = [app.Thing(a=number) for number in range(100)]
+    source = HEAD.format(more="") + "@dataclass\nclass Thing:\n    a: int\n"
+    app = program.reload(app=source)
+    assert [thing.a for thing in app.box["things"]] == [*range(100)]
+    app = program.reload(app=source.replace("a: int", "a: object"))
+    app.box["things"][57].a = "a word"
+    with pytest.raises(
+        CannotCarryError, match="'a' of Thing was object and is int now, which a value of type str"
+    ):
+        program.reload(app=source)
+
+
+def test_class_is_looked_at_once_for_all_of_its_instances(
+    program: Program, monkeypatch: pytest.MonkeyPatch, by_shortcut: bool
+) -> None:
+    asked = []
+
+    def default_of(cls: Any, name: str) -> Any:
+        asked.append(name)
+        return fields.default_of(cls, name)
+
+    monkeypatch.setattr(shortcuts, "default_of", default_of)
+    app = program.start(app=HEAD.format(more="") + PLAIN)
+    app.box["things"] = [app.Thing(1, 2) for _ in range(100)]
+    app = program.reload(app=HEAD.format(more="") + PLAIN + "        self.c = 3\n")
+    assert {thing.c for thing in app.box["things"]} == {3}
+    assert asked == (["c", "c"] if by_shortcut else []), "on trial, and once more"
