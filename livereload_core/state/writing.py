@@ -197,10 +197,11 @@ class Work:
         if not self._failures:
             return
         root, first = self._failures[0]
+        way_out = f"go on without the object: livecore reset {root.name}"
         told = CannotCarryError(
             _without_remedy(first).removeprefix(f"{first.path}: "),
             path=first.path,
-            remedy=f"{first.remedy}; or go on without the object: livecore reset {root.name}",
+            remedy=f"{first.remedy}; or {way_out}" if first.remedy else way_out,
         )
         if len(self._failures) > 1:
             others = ", ".join(error.path or "?" for _, error in self._failures[1:4])
