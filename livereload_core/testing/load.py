@@ -24,7 +24,8 @@ from typing import Any, Self
 __all__ = ["Answer", "Failed", "Load", "ask_http", "ask_line", "http_request", "parse_http"]
 
 _MOST_OPEN = 500
-"""Requests under way at once; above it the server counts as stalled (and our own limit of files is near)."""
+"""Requests under way at once, for our own limit of files is near. No more are sent meanwhile: a busy machine
+is no failure of the server, and a server that stalls is told by the limit of each request."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Failed:
 
     Attributes:
         at: seconds since the load began.
-        kind: ``refused``, ``reset``, ``timeout``, ``empty``, ``garbled``, ``stalled``, ``status 503`` ...
+        kind: ``refused``, ``reset``, ``timeout``, ``empty``, ``garbled``, ``status 503`` ...
         detail: what the client saw.
     """
 
@@ -246,9 +247,7 @@ class Load:
         number = 0
         while not self._stop.is_set():
             number += 1
-            if len(under_way) >= _MOST_OPEN:
-                self._fail("stalled", f"{_MOST_OPEN} requests are under way")
-            else:
+            if len(under_way) < _MOST_OPEN:
                 task = asyncio.create_task(self._one())
                 under_way.add(task)
                 task.add_done_callback(under_way.discard)
