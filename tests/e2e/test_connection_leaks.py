@@ -17,7 +17,7 @@ KEPT = 2
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_reloads_with_connections_leak_no_descriptor(livecore: Launcher) -> None:
     run = livecore.app("--keep-generations", str(KEPT), source=SOURCE)
     with ExitStack() as stack:
