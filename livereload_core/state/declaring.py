@@ -49,6 +49,7 @@ class Declaring(ABC):
         self._carried = Carried()
         self._withheld = Withheld(self._classes.declares)
         self._settled = False
+        self._committed = False
 
     @abstractmethod
     def _claim(self, root: Root) -> None:
@@ -121,8 +122,6 @@ class Declaring(ABC):
         """Declare a class whose module-level instances are kept; return the class."""
         with self._lock:
             self._classes.declare(cls, Options.of(options))
-            if self.awaits:
-                self._withheld.watch()
             self._restore_found()
         return cls
 
@@ -158,16 +157,18 @@ class Declaring(ABC):
 
     def _is_awaited(self, key: str) -> bool:
         """Whether a root may still be filled; ``""``: any instance of a class."""
-        if self.awaits or self._settled:
-            return self.awaits
+        if self.awaits:
+            return True
         if not key:
-            return bool(self._held)
+            return bool(self._held) and not self._settled
         names = {key, *(alias for alias, target in self._aliases.items() if target == key)}
         return not names.isdisjoint(self._held)
 
     def _decide(self) -> None:
         """Let what was opened for roots that are filled by now, or never will be, be what it is."""
         self._withheld.decide(self._carried.open_fds, self._is_awaited)
+        if self._committed:
+            self._withheld.write()
         if not self._is_awaited(""):
             self._withheld.unwatch()
 

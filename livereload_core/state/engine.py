@@ -62,12 +62,13 @@ class Engine(Declaring):
         self._earlier: dict[str, Entry] = {}
         self._restorer = self._new_restorer(self._held)
         self._sharing = Sharing()
-        self._committed = False
         self._at_commit: list[Callable[[], None]] = []
         self._watch = MainWatch(self._retry)
 
     def activate(self) -> None:
         """Make ``preserve`` live; call it before user code is imported."""
+        if self.awaits:
+            self._withheld.watch()
         runtime.current = self
 
     def deactivate(self) -> None:
@@ -247,6 +248,7 @@ class Engine(Declaring):
         """This generation serves: what was carried is its own from now on."""
         with self._lock:
             self._committed = True
+            self._withheld.write()
             waiting, self._at_commit = self._at_commit, []
         for act in waiting:
             act()

@@ -8,11 +8,13 @@ being emptied, and what the program writes goes into an anonymous file first::
     open(path, "w") ──▶ file object ──fd──▶ anonymous file          the file at path: open, and untouched
                              │
            the state has come: is the file at path part of it?
-                 ├─ yes ─────▶ the fresh file object is of no use: what it was given is forgotten
-                 └─ no ──────▶ the file at path is emptied, given what was written, and put under the object
+                 ├─ yes ─────▶ an object that is in use goes on in the kept file, where that is
+                 └─ no ──────▶ at COMMIT the file at path is emptied, given what was written, and put under
+                               the object, if that is in use
 
 Invariants:
-    * A file that came over with the state is not touched, whatever the new code's factories do with its path.
+    * A file that came over with the state is not emptied, whatever the new code's factories do with its path.
+    * No other one is before COMMIT, or the old program may come back to it.
     * What the factory itself closes or drops was no part of its object: it is written at once, as ever.
     * A file that was not there before, a pipe or a device is opened as ever: there is nothing to lose.
     * The file object is an ordinary one, and nothing of this module is left on it once it is decided.
@@ -20,10 +22,9 @@ Invariants:
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import errno
-import io
+import fcntl
 import os
 import stat
 import sys
@@ -36,6 +37,8 @@ __all__ = ["Withheld"]
 
 _CONSTRUCTORS = ("__init__", "__new__", "__post_init__")
 _CHUNK = 1 << 20
+_NAMES = (("builtins", "open"), ("io", "open"), ("tarfile", "bltn_open"), ("bz2", "_builtin_open"))
+"""Where programs and the standard library find ``open``."""
 
 
 class Withheld:
@@ -49,7 +52,8 @@ class Withheld:
         self._is_kept = is_kept
         self._here = threading.local()
         self._files: list[_File] = []
-        self._stand_ins: list[tuple[Any, _Open]] = []
+        self._wanted: list[_File] = []
+        self._stand_ins: list[tuple[Any, str, _Open]] = []
         self._users = 0
         self._watches = False
 
@@ -69,7 +73,7 @@ class Withheld:
             self._here.key = before
             self._uninstall()
         for file in self._made_for(key, known):
-            if file.is_unheld:  # as in open(path, "w").write(text): nobody has closed it, but it was meant
+            if not file.is_held:  # as in open(path, "w").write(text): nobody has closed it, but it was meant
                 self._files.remove(file)
                 file.write()
 
@@ -77,13 +81,13 @@ class Withheld:
         return [file for file in self._files[known:] if file.key == key]
 
     def watch(self) -> None:
-        """Withhold what instances of kept classes open as they are made, till :meth:`unwatch`. Idempotent."""
+        """State is awaited: withhold what instances of kept classes open as they are made. Idempotent."""
         if not self._watches:
             self._watches = True
             self._install()
 
     def unwatch(self) -> None:
-        """Let every file be opened as ever. Idempotent."""
+        """None is any more. Idempotent."""
         if self._watches:
             self._watches = False
             self._uninstall()
@@ -94,46 +98,64 @@ class Withheld:
         Args:
             carried: returns the fds that came over with it.
             is_awaited: whether a root may still be filled; asked with ``""`` for what no factory has made.
-
-        Raises:
-            OSError: what was written does not fit on the disk.
         """
         decided = [file for file in self._files if not is_awaited(file.key)]
         if not decided:
             return
-        kept = {_identity(fd) for fd in carried()}
+        kept = {_identity(fd): fd for fd in carried()}
         for file in decided:
             self._files.remove(file)
-            if file.is_unheld or _identity(file.real) in kept:
+            fd = kept.get(_identity(file.real))
+            if fd is not None and file.is_held:
+                file.join(fd)
+            elif fd is not None or not (file.is_held or file.has_content):
                 file.forget()
             else:
-                file.write()
+                self._wanted.append(file)
+
+    def write(self) -> None:
+        """This generation serves: do what was wanted of the files that it has not got from the one before.
+
+        Raises:
+            OSError: what was written does not fit on the disk.
+        """
+        wanted, self._wanted = self._wanted, []
+        for file in wanted:
+            file.write()
 
     def forget(self) -> None:
         """This process will never serve: leave every file as it is. Idempotent."""
-        self._forget(self._files)
+        self._forget([*self._files, *self._wanted])
 
     def _forget(self, files: list[_File]) -> None:
-        for file in list(files):
-            self._files.remove(file)
+        for file in files:
+            self._drop(file)
             file.forget()
+
+    def _drop(self, file: _File) -> None:
+        for known in (self._files, self._wanted):
+            if file in known:
+                known.remove(file)
 
     # -- opening ------------------------------------------------------------------------------------
 
     def _install(self) -> None:
         self._users += 1
-        if self._users == 1:
-            self._stand_ins = [(module, _Open(self, module.open)) for module in (builtins, io)]
-            for module, stand_in in self._stand_ins:
-                module.open = stand_in
+        if self._users > 1:
+            return
+        for name, attribute in _NAMES:
+            module: Any = sys.modules.get(name)
+            if module is not None:
+                stand_in = _Open(self, getattr(module, attribute))
+                self._stand_ins.append((module, attribute, stand_in))
+                setattr(module, attribute, stand_in)
 
     def _uninstall(self) -> None:
         self._users -= 1
-        if self._users:
-            return
-        for module, stand_in in self._stand_ins:
-            if module.open is stand_in:  # nobody else has put another one there meanwhile
-                module.open = stand_in.usual
+        while self._stand_ins and not self._users:
+            module, attribute, stand_in = self._stand_ins.pop()
+            if getattr(module, attribute) is stand_in:  # nobody else has put another one there meanwhile
+                setattr(module, attribute, stand_in.usual)
 
     def concerns(self, mode: object, frame: FrameType | None) -> str | None:
         """Return for which root a file is opened, ``""`` for an instance of a class; ``None`` for neither."""
@@ -155,15 +177,20 @@ class Withheld:
         """Decide on a file later."""
         self._files.append(file)
 
-    def closes(self, file: _File) -> None:
-        """A file is closed before it was decided on."""
-        if file not in self._files:
-            return
-        self._files.remove(file)
+    def closes(self, file: _File) -> bool:
+        """A file is about to be closed before it was decided on; returns whether it is decided by that.
+
+        Raises:
+            OSError: what was written does not fit on the disk.
+        """
         if sys.is_finalizing():  # not by the program
-            file.forget()
-        else:
+            self._forget([file])
+        elif self.concerns("w", sys._getframe(2)) is not None:
+            self._drop(file)
             file.write()
+        else:
+            return False
+        return True
 
 
 class _Open:
@@ -228,7 +255,7 @@ class _File:
         self.real = -1
         self._owner = owner
         self._opener = opener
-        self._fd = -1
+        self._fd = self._own = -1  # of the file object; our own once that is closed
         self._made: Any = None
 
     @property
@@ -237,9 +264,14 @@ class _File:
         return self.real >= 0
 
     @property
-    def is_unheld(self) -> bool:
-        """Whether the program has let go of the file object."""
-        return sys.getrefcount(self._made) <= _UNHELD
+    def is_held(self) -> bool:
+        """Whether the program has the file object, and has not closed it."""
+        return self._made is not None and sys.getrefcount(self._made) > _UNHELD
+
+    @property
+    def has_content(self) -> bool:
+        """Whether something was written, by one that was closed."""
+        return self._own >= 0 and os.fstat(self._own).st_size > 0
 
     def open(self, path: Any, flags: int) -> int:
         """Open what is at a path without emptying it; return the fd for the file object."""
@@ -274,7 +306,8 @@ class _File:
     def _close(self) -> None:
         raw = self._raw
         try:
-            self._owner.closes(self)
+            if not self._owner.closes(self):
+                self._own = os.dup(self._fd)  # what was written is needed still
         finally:
             self._detach()
             raw.close()
@@ -284,15 +317,35 @@ class _File:
         if made is not None:
             vars(raw).pop("close", None)
 
+    def _end(self) -> None:
+        """Let go of everything but the file object."""
+        self._detach()
+        for fd in (self.real, self._own):
+            if fd >= 0:
+                os.close(fd)
+        self.real = self._own = -1
+
     def forget(self) -> None:
         """Leave the file at its path as it is. Idempotent."""
-        if self.real >= 0:
-            os.close(self.real)
-            self.real = -1
-        if self._made is not None and self.is_unheld:
+        unheld = None if self.is_held else self._made
+        self._end()
+        if unheld is not None:
             with contextlib.suppress(OSError):  # no memory for what nobody reads
-                self._made.close()
-        self._detach()
+                unheld.close()
+
+    def join(self, fd: int) -> None:
+        """Let the object go on in the file that was kept; what it was given before is forgotten.
+
+        Args:
+            fd: of that file. Where it cannot be written to, the object is left with what it has.
+        """
+        access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+        if access in (os.O_RDWR, fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_ACCMODE):
+            with contextlib.suppress(OSError, ValueError):
+                self._made.flush()
+                os.dup2(fd, self._fd, inheritable=False)
+                self._made.seek(os.lseek(fd, 0, os.SEEK_CUR))  # its layers remember where they were
+        self._end()
 
     def write(self) -> None:
         """Do to the file at its path what the program has done, and put it under the object.
@@ -300,18 +353,18 @@ class _File:
         Raises:
             OSError: it does not fit on the disk.
         """
-        real, self.real = self.real, -1
         try:
-            os.ftruncate(real, 0)
+            os.ftruncate(self.real, 0)
             offset = 0
-            while chunk := os.pread(self._fd, _CHUNK, offset):
+            content = self._fd if self._own < 0 else self._own
+            while chunk := os.pread(content, _CHUNK, offset):
                 offset += len(chunk)
-                _write_all(real, chunk)
-            os.lseek(real, os.lseek(self._fd, 0, os.SEEK_CUR), os.SEEK_SET)
-            os.dup2(real, self._fd, inheritable=False)
+                _write_all(self.real, chunk)
+            if self._made is not None:
+                os.lseek(self.real, os.lseek(self._fd, 0, os.SEEK_CUR), os.SEEK_SET)
+                os.dup2(self.real, self._fd, inheritable=False)
         finally:
-            os.close(real)
-            self._detach()
+            self._end()
 
 
 def _write_all(fd: int, data: bytes) -> None:

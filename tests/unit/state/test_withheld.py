@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import builtins
+import bz2
 import gc
+import gzip
 import io
 import logging
 import os
 import pickle
+import tarfile
 import tempfile
 import warnings
 import weakref
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from livereload_core.facts import RootFate
 from livereload_core.state import withheld as module
 from livereload_core.state.withheld import Withheld
 from tests.unit.state.conftest import Program
@@ -51,7 +56,9 @@ def nothing(_: str) -> bool:
 
 
 def decide(withheld: Withheld, *carried: int) -> None:
+    """The state is there, and then the switch is made."""
     withheld.decide(lambda: carried, nothing)
+    withheld.write()
 
 
 def opened(withheld: Withheld, path: Path, mode: str = "w", **options: Any) -> Any:
@@ -163,6 +170,92 @@ def test_unbuffered_object_that_nobody_took_leaves_the_file_alone(withheld: With
     decide(withheld)
     assert path.read_text() == KEPT
     assert census() == before
+
+
+def test_object_that_closes_its_file_when_it_is_dropped_leaves_the_kept_one_alone(
+    withheld: Withheld, path: Path
+) -> None:
+    before = census()
+    with withheld.making("app:archive"):
+        archive = zipfile.ZipFile(path, "w")
+        archive.writestr("a", "one")
+    with path.open("a", encoding="utf-8") as kept:
+        del archive
+        decide(withheld, kept.fileno())
+    assert path.read_text() == KEPT
+    assert census() == before
+
+
+def test_file_that_is_closed_outside_of_its_factory_is_written_with_the_switch(
+    withheld: Withheld, path: Path
+) -> None:
+    before = census()
+    file = opened(withheld, path, encoding="utf-8")
+    file.write("all of it")
+    file.close()
+    assert path.read_text() == KEPT
+    withheld.decide(list, nothing)
+    assert path.read_text() == KEPT
+    withheld.write()
+    assert path.read_text() == "all of it"
+    assert census() == before
+
+
+def test_what_is_never_decided_changes_nothing(withheld: Withheld, path: Path) -> None:
+    before = census()
+    one, other = (opened(withheld, path, encoding="utf-8") for _ in range(2))
+    one.write("one")
+    one.close()
+    withheld.decide(list, nothing)
+    withheld.forget()
+    other.close()
+    withheld.write()
+    assert path.read_text() == KEPT
+    assert census() == before
+
+
+@pytest.mark.parametrize("mode", ["w", "w+", "wb"])
+def test_other_object_that_is_in_use_goes_on_in_the_kept_file(
+    withheld: Withheld, path: Path, mode: str
+) -> None:
+    before = census()
+    file = opened(withheld, path, mode)
+    data: Any = b"head\n" if "b" in mode else "head\n"
+    file.write(data)
+    with path.open("r+", encoding="utf-8") as kept:
+        kept.seek(0, os.SEEK_END)
+        decide(withheld, kept.fileno())
+        file.write(data)
+        file.flush()
+        kept.seek(0, os.SEEK_END)
+        kept.write("of the kept one\n")
+    assert path.read_text() == KEPT + "head\nof the kept one\n"
+    file.close()
+    assert census() == before
+
+
+def test_names_by_which_the_standard_library_opens_files_are_known(withheld: Withheld, path: Path) -> None:
+    with withheld.making("app:archive"):
+        files: list[Any] = [open_(path, "w") for open_ in (tarfile.open, bz2.open, gzip.open)]
+    assert path.read_text() == KEPT
+    withheld.forget()
+    for file in files:
+        file.close()
+    assert path.read_text() == KEPT
+    assert not isinstance(vars(tarfile)["bltn_open"], module._Open)
+
+
+def test_name_that_a_module_has_of_open_stays_good(withheld: Withheld, path: Path) -> None:
+    withheld.watch()
+    kept = io.open
+    with withheld.making("app:log"):
+        file: Any = kept(path, "w", encoding="utf-8")
+    withheld.unwatch()
+    assert path.read_text() == KEPT
+    decide(withheld)
+    file.close()
+    with kept(path, "w", encoding="utf-8"):
+        assert path.read_text() == ""
 
 
 def test_factory_that_fails_leaves_the_file_alone(withheld: Withheld, path: Path) -> None:
@@ -378,6 +471,8 @@ def test_generation_without_state_begins_anew(program: Program, path: Path, shut
     assert path.read_text() == KEPT
     program.engine.start_anew()
     shut[-1].say("one")
+    assert path.read_text() == KEPT, "the switch may fail"
+    program.engine.commit()
     assert contents(path) == ["head\none\n", "one\n", "one\n"]
 
 
@@ -390,6 +485,27 @@ STARTS = """
         log["file"].flush()
         return log["file"]
 """
+
+
+def test_declaration_after_the_start_up_leaves_its_file_alone(program: Program, path: Path) -> None:
+    source = STARTS.format(path=str(path))
+    with program.start(app=source).start():
+        app = program.reload(app=source)
+        assert program.reports["app:log"].fate is RootFate.PARKED
+        with app.start():
+            assert path.read_text() == "line\nline\n"
+
+
+def test_switch_that_fails_leaves_the_file_of_a_new_declaration_alone(
+    program: Program, path: Path, shut: list[Any]
+) -> None:
+    program.start(app="from livereload_core import preserve")
+    export = program.engine.export()
+    shut.append(program.begin({"app": PROGRAM.format(path=str(path))}, awaits=True))
+    program.engine.adopt(export.data, export.handed.fds)
+    program.settle()
+    program.engine.give_up()
+    assert path.read_text() == KEPT
 
 
 def test_declaration_in_the_start_up_leaves_its_file_alone(program: Program, path: Path) -> None:
