@@ -128,7 +128,9 @@ class Marks:
         # The candidate does not serve: undo what it did to the open files, which both hold.
         for fd, position, flags in self._marks:
             stopped.set_flags(fd, flags)
-            if position is not None:
+            # What was written meanwhile stays: one that is only written goes on behind its last byte.
+            writes = flags & os.O_ACCMODE == os.O_WRONLY
+            if position is not None and not (writes and (stopped.position(fd) or 0) > position):
                 stopped.move(fd, position)
 
     def __exit__(self, *_: object) -> None:

@@ -194,6 +194,7 @@ class Engine(Declaring):
         finally:
             for received in restorer.received:
                 received.close()
+            restorer.end()
             background.spare_collector(restorer.received, in_time=True)
         if not main_waits():
             outcomes = [outcome for outcome in outcomes if not outcome.later]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from livereload_core.state.husks import disarm
 from livereload_core.state.inplace import attributes, family_of, is_immutable, set_attributes
 from livereload_core.state.outcome import MIGRATE, Outcome, is_migrated, migrated, noted, validate
 from livereload_core.state.refusals import RefusedError
@@ -64,9 +65,13 @@ def pour(outcome: Outcome, objects: Mapping[str, Any], filled: set[str], *, scra
         if backup is not None and family is not None:
             family.become(root.value, backup)
         raise
+    finally:
+        disarm(backup)
     if not scratch:
         root.born = outcome.entry.born or root.born
         _hand_over(root, target)
+    if target is not new and not is_migrated(outcome):  # a migration may return what the program has
+        disarm(new)
 
 
 def _check(outcome: Outcome, new: Any) -> None:

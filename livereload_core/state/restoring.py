@@ -26,6 +26,7 @@ from livereload_core.state.blame import is_from_elsewhere, told
 from livereload_core.state.codec import grown_old, load, uncollected
 from livereload_core.state.descriptors import Incoming, receiving
 from livereload_core.state.each import steps_between
+from livereload_core.state.husks import disarm
 from livereload_core.state.inplace import family_of, family_of_class
 from livereload_core.state.names import lookup
 from livereload_core.state.outcome import MIGRATE, Outcome, is_migrated
@@ -119,6 +120,12 @@ class Restorer:
             elif outcomes:
                 grown_old()
         return outcomes
+
+    def end(self) -> None:
+        """A trial is over: what stood for live objects is dropped."""
+        for shell in self._shells.values():
+            if not is_container(shell):
+                disarm(shell)
 
     def shell_of(self, key: str) -> Any:
         """Return the object that other roots took for this one before it was declared, or ``UNSET``."""

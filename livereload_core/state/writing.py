@@ -17,6 +17,7 @@ from livereload_core.state.blame import is_from_elsewhere, text_of
 from livereload_core.state.codec import Dumper
 from livereload_core.state.descriptors import Handed
 from livereload_core.state.fields import Shape
+from livereload_core.state.husks import disarm
 from livereload_core.state.inplace import Family, family_of, is_immutable, set_attributes
 from livereload_core.state.roots import UNSET, Form, Root, class_key, global_of
 from livereload_core.state.segments import Piece
@@ -86,6 +87,7 @@ class Work:
         self._looks = looks and len(roots) > 1
         self._contents: dict[str, Callable[[], object]] = {}
         self._claims: dict[str, list[Claim | Piece]] = {}
+        self._copies: list[object] = []
         self._failures: list[tuple[Root, CannotCarryError]] = []
         self._rebound = {root.key: root.follow_rebinding() for root in roots}
         named: dict[int, tuple[str, object]] = {}
@@ -158,6 +160,8 @@ class Work:
     def close(self) -> None:
         """Close what was opened for the snapshot alone. Idempotent."""
         self._dumper.outgoing.close()
+        while self._copies:
+            disarm(self._copies.pop())
 
     def group(self, roots: list[Root], entries: dict[str, Entry]) -> Entry | None:
         """Write roots that belong together as one, and note that in their entries; ``None`` if it fails."""
@@ -224,10 +228,16 @@ class Work:
         if family is None or args is None:
             return self._whole(root)
         inside = self._comparisons.inside.get(root.key, {})
-        stream, classes = self._dump(root, lambda: _clone(family, root, inside))
+        stream, classes = self._dump(root, lambda: self._cloned(family, root, inside))
         self._comparisons.written(root.key, len(stream), is_layer=False)
         classes = {**self._comparisons.classes(root.key), **classes}
         return self._entry(root, Kind.SHELL, type_key(root.value), args, stream, classes)
+
+    def _cloned(self, family: Family, root: Root, inside: Mapping[str, Layer]) -> object:
+        copy = _clone(family, root, inside)
+        if hasattr(type(copy), "__del__"):
+            self._copies.append(copy)
+        return copy
 
     def _slot(self, root: Root) -> Entry:
         value = global_of(root.key)
