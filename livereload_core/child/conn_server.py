@@ -24,6 +24,8 @@ class Server:
         loop: its loop.
         factory: makes the server's own protocol.
         sockets: its listening sockets, once it is there.
+        held: the loop's object. A program need not keep it; uvloop keeps none of Unix sockets, and the next
+            collection of garbage would end it.
     """
 
     def __init__(self, hub: Connections, loop: Any, factory: Callable[[], asyncio.BaseProtocol]) -> None:
@@ -31,6 +33,7 @@ class Server:
         self.loop = loop
         self.factory = factory
         self.sockets: list[Any] = []
+        self.held: Any = None
 
     def __call__(self) -> Link | Arrival:
         """Make what stands between a new connection and its protocol."""

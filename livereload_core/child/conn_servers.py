@@ -41,6 +41,7 @@ def _linked(original: Callable[..., Any], hub: Connections) -> Callable[..., Any
             return await original(loop, protocol_factory, *args, **kwargs)
         entry = hub.server(loop, protocol_factory)
         server = await original(loop, entry, *args, **kwargs)
+        entry.held = server
         hub.serves(entry, server.sockets)
         return server
 

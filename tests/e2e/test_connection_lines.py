@@ -108,3 +108,29 @@ def test_a_hundred_websockets_twenty_kept_alive_and_twenty_raw_clients_lose_noth
             crowd.go_on()
             crowd.all_heard(str(talk.version))
         crowd.assert_flawless()
+
+
+UNHELD = """
+import asyncio, gc
+async def answer(reader, writer):
+    while line := await reader.readline():
+        writer.write(b"got " + line)
+        await writer.drain()
+async def serve():
+    await asyncio.start_unix_server(answer, "lines.sock")
+    gc.collect()
+    await asyncio.Event().wait()
+def main():
+    import uvloop
+    uvloop.run(serve())
+"""
+
+
+def test_unix_server_that_the_program_does_not_hold_goes_on(livecore: Launcher) -> None:
+    run = livecore.program("m:main", files={"m.py": UNHELD}, serves=False)
+    until((run.cwd / "lines.sock").exists, what="the socket")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(run.cwd / "lines.sock"))
+        client.sendall(b"a\n")
+        assert client.recv(100) == b"got a\n"
