@@ -231,7 +231,7 @@ class Control:
     def _commit(self, message: wire.Commit) -> None:
         runtime = self._runtime
         # Before the loop has anything to do: a look at all descriptors would wait for it at each of them.
-        listening = tuple(address.to_json() for address in runtime.net.listening())
+        listening = tuple(address.to_json() for address in runtime.net.in_use())
         # Said before the program is let on: a short one may end at once, and its end must not come first;
         # nor may a first answer, or nobody would know of it.
         runtime.channel.send(wire.Serving(message.attempt, listening))

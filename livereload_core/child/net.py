@@ -141,16 +141,21 @@ class Net:
         live = self.listeners.live(self.connections.filenos())
         return frozenset(listener.address for listener in live if listener.listening)
 
+    def in_use(self) -> frozenset[Address]:
+        """Return the addresses that the parent must not give up: listened on, or in preserved state.
+
+        Of those in preserved state the program may have made no use yet, since they came back with it.
+        """
+        live = self.listeners.live(self.connections.filenos())
+        return frozenset(listener.address for listener in live if listener.listening or listener.kept)
+
     def missing(self, required: Collection[Address]) -> frozenset[Address]:
         """Return those of ``required`` on which nothing here listens, be it a socket in preserved state.
 
         One that the parent has lent, and on which the program has not begun to listen, is missing: it is
         bound and listens, but the program may still be on its way to it (in its own start-up).
         """
-        live = self.listeners.live(self.connections.filenos())
-        return frozenset(required).difference(
-            listener.address for listener in live if listener.listening or listener.kept
-        )
+        return frozenset(required).difference(self.in_use())
 
     def release(self) -> None:
         """COMMIT: accept from now on. Callable from any thread."""

@@ -211,7 +211,7 @@ class Standstill:
         """Export, say so, and wait for the verdict with the GIL held; returns whether it is "retire"."""
         runtime = self._runtime
         channel = runtime.channel
-        listening = tuple(address.to_json() for address in runtime.net.listening())
+        listening = tuple(address.to_json() for address in runtime.net.in_use())
         with contextlib.ExitStack() as stack, channel.exclusive(), stopped.standstill():
             export = self._decisive(message)
             stack.callback(export.close)

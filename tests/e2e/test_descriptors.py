@@ -604,3 +604,43 @@ def test_file_that_is_written_anew_at_import_is_never_emptied(livecore: Launcher
     run.wait_reload("committed")
     assert run.get("/").text == "4"
     assert (run.cwd / "other.txt").read_text() == "of somebody else", "the kept file is still table.txt"
+
+
+SIDE = """
+import socket
+from aiohttp import web
+from livereload_core import preserve
+
+VERSION = 1
+
+@preserve
+def side():
+    made = socket.socket(socket.AF_UNIX)
+    made.bind("side.sock")
+    made.listen()
+    return made
+
+async def index(request):
+    return web.json_response({"version": VERSION})
+
+async def first(request):
+    return web.json_response({"fd": side().fileno()})
+
+app = web.Application()
+app.add_routes([web.get("/", index), web.get("/first", first)])
+"""
+
+
+def test_listener_in_preserved_state_that_waits_is_not_given_up(livecore: Launcher) -> None:
+    run = livecore.app(source=SIDE)
+    run.get("/first")
+    for number in range(1, 4):
+        run.edit("app.py", f"VERSION = {number}", f"VERSION = {number + 1}")
+        run.wait_reload("committed")
+        assert run.get().json()["version"] == number + 1  # the old one retires at once
+        run.edit("app.py", f"VERSION = {number + 1}", "VERSION = 1 / 0")
+        run.wait_reload("rejected")
+        run.edit("app.py", "VERSION = 1 / 0", f"VERSION = {number + 1}")
+        run.wait_settled()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(run.cwd / "side.sock"))
