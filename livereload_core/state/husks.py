@@ -8,6 +8,7 @@ Invariant: no ``__del__`` runs for an object that the program has not made.
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 from livereload_core.state.inplace import attributes
@@ -24,9 +25,10 @@ def disarm(obj: Any) -> None:
         return
     try:
         obj.__class__ = _husk_of(cls)
-    except TypeError:  # a layout that no class of ours has: then at least it has nothing to end
+    except TypeError:  # a layout that no other class has (slots over two classes): it stays, and empty
         for name in attributes(obj):
             object.__delattr__(obj, name)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(obj))
 
 
 def _husk_of(cls: type) -> type:

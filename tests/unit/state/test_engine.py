@@ -413,6 +413,55 @@ def test_what_cannot_be_carried_is_given_up_and_reported_where_the_user_said_so(
     assert report.remedy.startswith("keep the data")
 
 
+ENDS = (
+    HEAD
+    + """
+import io
+ended = []
+class Ends:
+{slots}
+    def __init__(self, path=''):
+        self.file = io.StringIO()
+        self.more = [1]
+    def __del__(self):
+        ended.append(type(self).__name__)
+        self.file.close()
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("slots", "declared"),
+    [
+        ("    pass", "@preserve\nclass Kept(Ends): pass\nkept = Kept()\n"),
+        ("    pass", "kept = preserve('kept', Ends)\n"),
+        ("    __slots__ = ('file', 'more', '__weakref__')", "kept = preserve('kept', Ends)\n"),
+        (
+            "    __slots__ = ('file', 'more')",
+            "@preserve\nclass Kept(Ends): __slots__ = ('rest',)\nkept = Kept()\n",
+        ),
+    ],
+    ids=["class", "value", "slots", "slots of two classes"],
+)
+def test_copies_of_an_object_end_without_a_word(program: Program, declared: str, slots: str) -> None:
+    source = ENDS.format(slots=slots) + declared
+    app = program.start(app=source)
+    for _ in range(3):
+        program.engine.export().close()
+        app.kept.file.write("a")
+    assert app.ended == []
+    new = program.reload(app=source)
+    assert new.kept.file.getvalue() == "aaa"
+    assert (new.ended, app.ended) == ([], [])
+    new.kept.more.append(2)
+    newer = program.reload(app=source)
+    assert (newer.kept.file.getvalue(), newer.kept.more) == ("aaa", [1, 2])
+    assert newer.ended == []
+    newer.kept = None
+    if "class" in declared:
+        assert newer.ended == ["Kept"], "its own end is its own"
+
+
 TICKS = (
     HEAD
     + """
