@@ -19,7 +19,7 @@ class AnsweredAtOnce:
 
     on_answer: Callable[[], None] | None = None
 
-    def listening(self) -> list[Any]:
+    def in_use(self) -> list[Any]:
         return []
 
     def release(self) -> None:

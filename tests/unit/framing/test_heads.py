@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, strategies
+from hypothesis import assume, given, strategies
 
 from livereload_core.framing.http1 import RequestHead, ResponseHead, with_header, without_header
 
@@ -148,5 +148,6 @@ def test_a_value_cannot_smuggle_a_header(value: bytes) -> None:
 
 @given(strategies.binary(max_size=60))
 def test_garbage_is_no_head(noise: bytes) -> None:
+    assume(b"HTTP/1." not in noise)  # a few bytes around that are a head: Hypothesis has found some
     assert RequestHead.parse(noise) is None
     assert ResponseHead.parse(noise) is None
