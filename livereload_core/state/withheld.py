@@ -340,7 +340,7 @@ class _File:
             fd: of that file. Where it cannot be written to, the object is left with what it has.
         """
         access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
-        if access in (os.O_RDWR, fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_ACCMODE):
+        if access == os.O_RDWR or (access == os.O_WRONLY and not self._made.readable()):
             with contextlib.suppress(OSError, ValueError):
                 self._made.flush()
                 os.dup2(fd, self._fd, inheritable=False)

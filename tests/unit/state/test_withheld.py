@@ -222,7 +222,7 @@ def test_other_object_that_is_in_use_goes_on_in_the_kept_file(
     file = opened(withheld, path, mode)
     data: Any = b"head\n" if "b" in mode else "head\n"
     file.write(data)
-    with path.open("r+", encoding="utf-8") as kept:
+    with path.open("r+" if mode == "w+" else "a", encoding="utf-8") as kept:
         kept.seek(0, os.SEEK_END)
         decide(withheld, kept.fileno())
         file.write(data)
@@ -232,6 +232,14 @@ def test_other_object_that_is_in_use_goes_on_in_the_kept_file(
     assert path.read_text() == KEPT + "head\nof the kept one\n"
     file.close()
     assert census() == before
+
+
+def test_kept_file_that_cannot_be_written_to_is_not_gone_on_in(withheld: Withheld, path: Path) -> None:
+    with path.open(encoding="utf-8") as kept, opened(withheld, path, "w") as file:
+        decide(withheld, kept.fileno())
+        file.write("head\n")
+        file.flush()
+        assert path.read_text() == KEPT
 
 
 def test_names_by_which_the_standard_library_opens_files_are_known(withheld: Withheld, path: Path) -> None:
