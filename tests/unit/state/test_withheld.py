@@ -115,7 +115,7 @@ def test_what_was_not_flushed_is_written_behind_what_was(withheld: Withheld, pat
     file.close()
 
 
-def test_file_that_came_with_the_state_is_left_alone(withheld: Withheld, path: Path) -> None:
+def test_file_that_came_with_the_state_is_not_emptied(withheld: Withheld, path: Path) -> None:
     before = census()
     with path.open("a", encoding="utf-8") as kept:
         file = opened(withheld, path, encoding="utf-8")
@@ -124,7 +124,7 @@ def test_file_that_came_with_the_state_is_left_alone(withheld: Withheld, path: P
         file.write("more\n")
         file.close()
         kept.write("goes on\n")
-    assert path.read_text() == KEPT + "goes on\n"
+    assert path.read_text() == KEPT + "more\ngoes on\n"
     assert census() == before
 
 
